@@ -1,0 +1,34 @@
+"""The pipeline: PPO expert -> rollouts, offline BC and DAgger -> evaluation -> figures -> report."""
+
+import sys
+from pathlib import Path
+
+from remdm.config.base import UserError
+from remdm.workflow.plan import Plan
+
+try:
+    plan = Plan.load(Path(workflow.basedir) / "workflow_config.yaml", config)
+except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
+
+config["runtime"] = plan.runtime.model_dump()
+
+
+wildcard_constraints:
+    env="|".join(plan.scale.envs),
+    name="[A-Za-z0-9_-]+",
+    seed="[0-9]+",
+
+
+rule all:
+    default_target: True
+    input:
+        plan.targets,
+
+
+include: "rules/ppo.smk"
+include: "rules/collect.smk"
+include: "rules/planners.smk"
+include: "rules/inference.smk"
+include: "rules/figures.smk"

@@ -1,0 +1,1 @@
+"""ReMDM planners in Craftax."""

@@ -1,0 +1,52 @@
+"""The curves of one training run."""
+
+from pathlib import Path
+
+from remdm.analysis.results import Result, smooth
+from remdm.analysis.style import in_millions, new_figure, save
+
+# Panels in order; those of which a run has no metric are left out.
+PANELS = {
+    "Episode return": ["env/episode_return", "val/episode_return"],
+    "Validation reward": ["val/score"],
+    "Episode length": ["env/episode_length"],
+    "Loss": ["diffusion/loss", "diffusion/unweighted_loss"],
+    "Accuracy on masked actions": [
+        "diffusion/accuracy",
+        "diffusion/accuracy_low_t",
+        "diffusion/accuracy_mid_t",
+        "diffusion/accuracy_high_t",
+    ],
+    "Gradient norm": ["diffusion/grad_norm", "ppo/grad_norm"],
+    "Entropy": ["ppo/entropy"],
+    "Value loss": ["ppo/value_loss"],
+    "KL and clip fraction": ["ppo/kl", "ppo/clip_fraction"],
+    "Explained variance": ["ppo/explained_variance"],
+    "Expert share and agreement": ["dagger/beta", "dagger/agreement"],
+    "Valid windows": ["train/valid_fraction", "dagger/valid_fraction"],
+}
+
+
+def draw_curves(folder: Path, output: Path) -> None:
+    """Draw every panel that a results folder has metrics for."""
+    result = Result(folder)
+    panels = {
+        title: found
+        for title, names in PANELS.items()
+        if (found := [name for name in names if name in result.metrics.columns])
+    }
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = new_figure(4.2 * columns, 2.8 * rows, rows, columns)
+    for ax, (title, names) in zip(axes, panels.items(), strict=False):
+        for i, name in enumerate(names):
+            frames, values = result.curve(name)
+            ax.plot(frames, values, color=f"C{i}", alpha=0.25, linewidth=0.8)
+            ax.plot(frames, smooth(values, len(values) // 25), color=f"C{i}", label=name)
+        ax.set_title(title)
+        ax.legend(fontsize=7)
+        in_millions(ax)
+    for ax in axes[len(panels) :]:
+        ax.set_visible(False)
+    figure.suptitle(f"{result.stage} · {result.name} · {result.env} · seed {result.seed}")
+    save(figure, output)

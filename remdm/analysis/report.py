@@ -1,0 +1,169 @@
+"""The report: one HTML file that opens anywhere, without a network."""
+
+import base64
+import html
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from string import Template
+
+from remdm.analysis.results import Result, read_results
+from remdm.analysis.table import policy_table
+
+PAGE = Template("""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>ReMDM planners in Craftax</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto;
+  padding: 0 1rem; color: #222; }
+h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd; padding-bottom: .3rem; }
+table { border-collapse: collapse; width: 100%; font-size: .9rem; }
+th, td { text-align: right; padding: .35rem .6rem; border-bottom: 1px solid #eee; }
+th { border-bottom: 2px solid #bbb; } th:first-child, td:first-child, td.text { text-align: left; }
+img { max-width: 100%; } figure { margin: 1.5rem 0; } figcaption, .note { color: #555; font-size: .9rem; }
+.wide { overflow-x: auto; }
+</style></head><body>
+<h1>Discrete-diffusion planners in Craftax</h1>
+<p>$headline</p>
+<h2>Who plays how well</h2>
+<div class="wide">$policies</div>
+<p class="note">$interval The published figures were reached with 1e9 frames (expert) and 1e8 frames
+(planners); they are for orientation and comparable only at the scale <code>paper</code>.</p>
+$returns
+<h2>What they unlock</h2>
+$achievements
+<h2>How they learned</h2>
+$learning
+<h2>What it took</h2>
+<div class="wide">$costs</div>
+<p class="note">Compilation stands apart from running; frames per second count running alone. Where a
+compiled program was found in the cache, compilation is its loading.</p>
+<h2>How to repeat it</h2>
+<div class="wide">$provenance</div>
+</body></html>
+""")
+
+
+def write_report(
+    trainings: list[str], evaluations: list[str], figures: Mapping[str, str], output: Path
+) -> None:
+    """Write the report from the results of trainings and evaluations.
+
+    Args:
+        trainings: files of the folders of trainings and of collecting.
+        evaluations: files of the folders of evaluations.
+        figures: paths of `returns`, `achievements` and `learning` figures.
+    """
+    evaluated, trained = read_results(evaluations), read_results(trainings)
+    several = any(result.seed != evaluated[0].seed for result in evaluated)
+    page = PAGE.substitute(
+        headline=_headline(evaluations),
+        policies=_policies(evaluations),
+        interval="In brackets the smallest and largest mean of a seed."
+        if several
+        else "In brackets the 95 % bootstrap interval over completed episodes, of one training seed.",
+        returns=_figure(figures["returns"], "Mean return of all completed episodes."),
+        achievements=_figure(
+            figures["achievements"], "Share of episodes in which each achievement is unlocked."
+        ),
+        learning=_figure(
+            figures["learning"],
+            "The expert's return in training; the planners' reward in validation rollouts from fresh worlds, "
+            "and their accuracy on masked actions.",
+        ),
+        costs=_costs([*trained, *evaluated]),
+        provenance=_provenance([*trained, *evaluated]),
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_suffix(".partial")
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(output)
+
+
+def _headline(evaluations: list[str]) -> str:
+    """The result in a sentence for each game."""
+    sentences = []
+    for (env,), rows in policy_table(evaluations).group_by("env", maintain_order=True):
+        parts = [
+            f"{row['policy']} {row['return']:.2f}"
+            + (f" ({100 * row['share_of_expert']:.0f} % of the expert)" if row["share_of_expert"] else "")
+            for row in rows.iter_rows(named=True)
+        ]
+        sentences.append(f"In {env}, the mean return of an episode is: {', '.join(parts)}.")
+    return html.escape(" ".join(sentences)).replace(" (100 % of the expert)", "")
+
+
+def _policies(evaluations: list[str]) -> str:
+    head = [
+        "Policy",
+        "Return",
+        "of expert",
+        "of maximum",
+        "Achievements",
+        "Length",
+        "Episodes",
+        "Seeds",
+        "Published",
+    ]
+    rows = [
+        [
+            row["policy"],
+            f"{row['return']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
+            "" if row["share_of_expert"] is None else f"{100 * row['share_of_expert']:.0f} %",
+            f"{100 * row['share_of_maximum']:.1f} %",
+            f"{row['achievements']:.2f}",
+            f"{row['length']:.0f}",
+            f"{row['episodes']:,}",
+            str(row["seeds"]),
+            row["published"] or "",
+        ]
+        for row in policy_table(evaluations).iter_rows(named=True)
+    ]
+    return _table(head, rows)
+
+
+def _costs(results: Iterable[Result]) -> str:
+    head = ["Job", "Minutes", "compiling (s)", "Frames/s", "Peak memory (MB)"]
+    rows = []
+    for result in results:
+        run = result.run
+        compiling = run.get("compile_seconds")
+        rows.append(
+            [
+                f"{result.stage} {result.name} s{result.seed}",
+                f"{run['wall_seconds'] / 60:.1f}",
+                "" if compiling is None else f"{compiling:.0f}",
+                f"{run['frames_per_second']:,.0f}",
+                f"{run['peak_memory_mb']:,}",
+            ]
+        )
+    return _table(head, rows)
+
+
+def _provenance(results: Iterable[Result]) -> str:
+    head = ["Job", "Commit", "Digest", "jax", "craftax", "Device"]
+    rows = [
+        [
+            f"{result.stage} {result.name} s{result.seed}",
+            (result.run["git_commit"] or "no clone")[:10],
+            result.run["digest"],
+            result.run["packages"]["jax"],
+            result.run["packages"]["craftax"],
+            f"{result.run['device']['count']} × {result.run['device']['kind']}, {result.run['cpus']} CPUs",
+        ]
+        for result in results
+    ]
+    return _table(head, rows)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    def line(tag: str, cells: list[str]) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    return "<table>" + line("th", head) + "".join(line("td", row) for row in rows) + "</table>"
+
+
+def _figure(path: str, caption: str) -> str:
+    data = base64.b64encode(Path(path).read_bytes()).decode()
+    text = html.escape(caption)
+    image = f'<img alt="{text}" src="data:image/png;base64,{data}">'
+    return f"<figure>{image}<figcaption>{text}</figcaption></figure>"

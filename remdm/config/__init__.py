@@ -1,0 +1,1 @@
+"""Frozen, typed configuration of every stage."""

@@ -1,0 +1,59 @@
+"""What every configuration model shares: strictness, number types and the seed."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class UserError(Exception):
+    """Something the user can put right; the message is one line and the exit status is 2."""
+
+
+class ConfigError(UserError):
+    """A configuration that cannot be run: names the key, its value, its origin and what is right."""
+
+
+def _whole(value: Any) -> Any:
+    """Let an integer key be written as `1e6`."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Int = Annotated[int, BeforeValidator(_whole)]
+Positive = Annotated[Int, Field(gt=0)]
+Count = Annotated[Int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def path_key(description: str) -> Any:
+    """A key that says where an input lies.
+
+    What lies there decides whether a stage is stale, not where, so such keys stay out of the
+    stage's digest.
+    """
+    return Field(description=description, json_schema_extra={"input": True})
+
+
+class Section(BaseModel):
+    """A frozen group of flat keys. Values come from `configs/defaults.yaml`, never from here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class StageConfig(Section):
+    """What every stage has."""
+
+    seed: Count | None = Field(description="seed of every random draw; null draws one and records it")
+
+    def inputs(self) -> dict[str, str | None]:
+        """The paths of inputs, by key."""
+        return {
+            name: getattr(self, name)
+            for name, field in type(self).model_fields.items()
+            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("input")
+        }
+
+    def recorded(self) -> dict[str, Any]:
+        """The keys that decide the result: all but the paths of inputs."""
+        return self.model_dump(exclude=set(self.inputs()))

@@ -1,0 +1,36 @@
+"""Keys of the denoiser and of the diffusion it is trained for."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from remdm.config.base import Positive, Section
+
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+
+
+class DenoiserConfig(Section):
+    """The network: what a checkpoint needs to be rebuilt."""
+
+    plan_horizon: Positive = Field(description="actions in a plan, H")
+    diffusion_schedule: Literal["cosine", "linear"] = Field(description="noise schedule alpha(t)")
+    d_model: Positive = Field(description="width of the transformer")
+    n_heads: Positive = Field(description="attention heads")
+    n_layers: Positive = Field(description="transformer blocks")
+    d_ff: Positive = Field(description="inner width of the feed-forward layers")
+    obs_encoder_layers: Positive = Field(description="layers of the observation encoder")
+    obs_encoder_width: Positive = Field(description="width of the observation encoder")
+    dropout_rate: Dropout = Field(description="dropout in training")
+    compute_dtype: Literal["float32", "bfloat16"] = Field(
+        description="precision of the network's arithmetic; parameters and loss stay float32"
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "DenoiserConfig":
+        if self.d_model % self.n_heads:
+            raise ValueError(f"n_heads = {self.n_heads}: must divide d_model = {self.d_model}")
+        if self.d_model % 2:
+            raise ValueError(
+                f"d_model = {self.d_model}: must be even (sine and cosine halves of the positions)"
+            )
+        return self

@@ -1,0 +1,129 @@
+"""From files and flags to a validated configuration: defaults, one preset, overrides."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from remdm.config.base import ConfigError, Section, StageConfig
+from remdm.config.collect import CollectConfig
+from remdm.config.inference import InferenceConfig
+from remdm.config.offline import OfflineConfig
+from remdm.config.online import OnlineConfig
+from remdm.config.ppo import PPOConfig
+from remdm.config.reader import read_mapping
+from remdm.config.runtime import RuntimeConfig
+
+STAGES: dict[str, type[StageConfig]] = {
+    "ppo": PPOConfig,
+    "collect": CollectConfig,
+    "offline": OfflineConfig,
+    "online": OnlineConfig,
+    "inference": InferenceConfig,
+}
+MODELS: tuple[type[Section], ...] = (*STAGES.values(), RuntimeConfig)
+ALL_KEYS = frozenset(key for model in MODELS for key in model.model_fields)
+
+M = TypeVar("M", bound=Section)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Some keys and where they came from, as an error message names it."""
+
+    origin: str
+    values: Mapping[str, Any]
+
+
+def configs_folder() -> Path:
+    """The folder of `defaults.yaml` and the presets: beside the package, or inside an installed one."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package.parent / "configs", package / "configs"):
+        if (folder / "defaults.yaml").is_file():
+            return folder
+    raise ConfigError(f"{package.parent / 'configs' / 'defaults.yaml'}: missing")
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """` (did you mean ...?)` with the known names close to `name`, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
+
+
+def preset_path(name: str) -> Path:
+    """The file of a preset, given its name or a path to any YAML file.
+
+    Raises:
+        ConfigError: no such file; the message lists presets of similar names.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        if not path.is_file():
+            raise ConfigError(f"{name}: no such file")
+        return path
+    folder = configs_folder()
+    path = folder / f"{name}.yaml"
+    if name == "defaults" or not path.is_file():
+        known = sorted(p.stem for p in folder.glob("*.yaml") if p.stem != "defaults")
+        raise ConfigError(f"preset {name!r}: no such file in {folder.name}/{near(name, known)}")
+    return path
+
+
+def file_layer(path: Path) -> Layer:
+    """The keys of a configuration file, all of them known.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds a key that no stage has.
+    """
+    values = read_mapping(path)
+    for key in values:
+        if key not in ALL_KEYS:
+            raise ConfigError(f"{path}: unknown key {key}{near(key, ALL_KEYS)}")
+    return Layer(str(path), values)
+
+
+def base_layers(preset: str | None) -> list[Layer]:
+    """Defaults, then the preset if one is named."""
+    layers = [file_layer(configs_folder() / "defaults.yaml")]
+    if preset is not None:
+        layers.append(file_layer(preset_path(preset)))
+    return layers
+
+
+def build(model: type[M], layers: Iterable[Layer]) -> M:
+    """Merge layers, later ones winning, into a validated model; keys of other stages are left out.
+
+    Raises:
+        ConfigError: a value is missing, of the wrong type, out of range or contradicts another.
+    """
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer in layers:
+        for key, value in layer.values.items():
+            if key in model.model_fields:
+                merged[key] = value
+                origins[key] = layer.origin
+    try:
+        return model(**merged)
+    except ValidationError as error:
+        raise ConfigError(_one_line(error, model, origins)) from None
+
+
+def _one_line(error: ValidationError, model: type[Section], origins: Mapping[str, str]) -> str:
+    """The first problem of a validation, with the key, its value and its origin."""
+    first = error.errors()[0]
+    key = str(first["loc"][0]) if first["loc"] else ""
+    if not key:  # a contradiction between keys, which names them itself
+        message = str(first["ctx"]["error"]) if "error" in first.get("ctx", {}) else first["msg"]
+        origin = origins.get(message.split(" ")[0], "")
+        return f"{origin}: {message}" if origin else message
+    if first["type"] == "missing":
+        return f"{key}: has no value; it belongs in configs/defaults.yaml"
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key}{near(key, model.model_fields)}"
+    wanted = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    description = model.model_fields[key].description
+    return f"{origins.get(key, 'given')}: {key} = {first['input']!r}: {wanted} ({description})"

@@ -1,0 +1,93 @@
+"""Keys of online DAgger."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from remdm.config.base import Fraction, Positive, PositiveFloat
+from remdm.config.planner import PlannerTrainingConfig
+
+Decay = Annotated[float, Field(gt=0, le=1)]
+
+
+class OnlineConfig(PlannerTrainingConfig):
+    """The stage `online`."""
+
+    online_total_timesteps: Positive | None = Field(
+        description="budget in frames; null leaves it to online_num_updates"
+    )
+    online_num_updates: Positive = Field(description="budget in updates, if online_total_timesteps is null")
+    diffusion_steps: Positive = Field(description="denoising steps of the learner's plans in training")
+    dagger_beta_init: Fraction = Field(description="probability of the expert's action at the first update")
+    dagger_beta_final: Decay | None = Field(
+        description="that probability at the end; null leaves it to dagger_beta_decay"
+    )
+    dagger_beta_decay: Decay = Field(description="its factor per update, if dagger_beta_final is null")
+    dagger_buffer_cycles: PositiveFloat | None = Field(
+        description="windows kept, in frames of an update; null leaves it to dagger_buffer_max"
+    )
+    dagger_buffer_max: Positive = Field(description="windows kept, if dagger_buffer_cycles is null")
+    dagger_train_passes: Positive | None = Field(
+        description="passes over update_epochs per update; null is 1, the gradient steps of offline BC"
+    )
+    dagger_expert_deterministic: bool = Field(description="label with the expert's argmax, else with a draw")
+    dagger_replan_every: Positive | None = Field(
+        description="environment steps per plan of the learner; null is plan_horizon"
+    )
+
+    @model_validator(mode="after")
+    def _dagger(self) -> "OnlineConfig":
+        self.check_steps("diffusion_steps", self.diffusion_steps)
+        if self.dagger_beta_final is not None and self.dagger_beta_final > self.dagger_beta_init:
+            raise ValueError(
+                f"dagger_beta_final = {self.dagger_beta_final}: "
+                f"at most dagger_beta_init = {self.dagger_beta_init}"
+            )
+        if self.buffer_size < self.windows_per_update:
+            key = "dagger_buffer_max" if self.dagger_buffer_cycles is None else "dagger_buffer_cycles"
+            raise ValueError(
+                f"{key} = {getattr(self, key)}: a buffer of {self.buffer_size} must hold the "
+                f"{self.windows_per_update} windows of one update"
+            )
+        if self.replan_every > self.plan_horizon:
+            raise ValueError(
+                f"dagger_replan_every = {self.replan_every}: at most plan_horizon = {self.plan_horizon}"
+            )
+        if self.num_steps % self.replan_every:
+            key = "plan_horizon" if self.dagger_replan_every is None else "dagger_replan_every"
+            raise ValueError(f"{key} = {self.replan_every}: must divide num_steps = {self.num_steps}")
+        self.check_warmup(
+            "online_num_updates" if self.online_total_timesteps is None else "online_total_timesteps"
+        )
+        return self
+
+    @property
+    def num_updates(self) -> int:
+        """Updates of the whole run."""
+        if self.online_total_timesteps is None:
+            return self.online_num_updates
+        return self.updates_for(self.online_total_timesteps)
+
+    @property
+    def train_passes(self) -> int:
+        """Passes over an update's epochs."""
+        return self.dagger_train_passes or 1
+
+    @property
+    def replan_every(self) -> int:
+        """Environment steps per plan of the learner."""
+        return self.dagger_replan_every or self.plan_horizon
+
+    @property
+    def beta_decay(self) -> float:
+        """Factor of beta per update: beta_i = beta_init * decay^i, so that beta_N = beta_final."""
+        if self.dagger_beta_final is None:
+            return self.dagger_beta_decay
+        return float((self.dagger_beta_final / self.dagger_beta_init) ** (1 / self.num_updates))
+
+    @property
+    def buffer_size(self) -> int:
+        """Windows in the replay buffer."""
+        if self.dagger_buffer_cycles is None:
+            return self.dagger_buffer_max
+        return round(self.dagger_buffer_cycles * self.frames_per_update)

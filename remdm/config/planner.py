@@ -1,0 +1,123 @@
+"""Keys that offline BC and DAgger share, and the scaling of budgets given in frames."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from remdm.config.base import Count, NonNegativeFloat, Positive, PositiveFloat, Section, StageConfig, path_key
+from remdm.config.denoiser import DenoiserConfig
+from remdm.config.env import EnvConfig
+from remdm.config.sampler import SamplerConfig
+
+Below1 = Annotated[float, Field(ge=0, lt=1)]
+
+
+class ValidationConfig(Section):
+    """Rollouts of the planner in training, which choose the best checkpoint."""
+
+    val_interval_frames: Positive | None = Field(
+        description="frames between validations; null leaves it to val_interval"
+    )
+    val_interval: Positive = Field(description="updates between validations, if val_interval_frames is null")
+    val_diffusion_steps: Positive = Field(description="denoising steps of a plan in validation")
+    val_replan_every: Positive = Field(description="environment steps per plan in validation")
+    val_steps: Positive = Field(description="environment steps of a validation")
+    val_num_envs: Positive = Field(description="parallel environments of a validation")
+
+
+class PlannerTrainingConfig(StageConfig, EnvConfig, DenoiserConfig, SamplerConfig, ValidationConfig):
+    """What the two ways to train a planner have in common."""
+
+    ppo_checkpoint_path: str | None = path_key("the expert's checkpoint")
+    num_envs: Positive = Field(description="parallel environments")
+    num_steps: Positive = Field(description="environment steps per update")
+    num_minibatches: Positive = Field(description="minibatches per epoch")
+    update_epochs: Positive = Field(description="epochs per update")
+    lr: PositiveFloat = Field(description="peak learning rate; a cosine takes it to a tenth")
+    lr_warmup_frames: Count | None = Field(
+        description="linear warm-up in frames; null leaves it to lr_warmup_steps"
+    )
+    lr_warmup_steps: Count = Field(
+        description="linear warm-up in gradient steps, if lr_warmup_frames is null"
+    )
+    weight_decay: NonNegativeFloat = Field(description="decoupled weight decay; 0 is Adam")
+    max_grad_norm: PositiveFloat = Field(description="global norm at which gradients are clipped")
+    train_sigma: Below1 = Field(description="loss weight taken off for remasking; 0 is plain MDLM")
+    label_smoothing: Below1 = Field(description="label smoothing; 0 is the exact bound")
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> "PlannerTrainingConfig":
+        if self.plan_horizon > self.num_steps:
+            raise ValueError(
+                f"plan_horizon = {self.plan_horizon}: a window must fit a rollout, "
+                f"at most num_steps = {self.num_steps}"
+            )
+        if self.windows_per_update % self.num_minibatches:
+            raise ValueError(
+                f"num_minibatches = {self.num_minibatches}: must divide the {self.windows_per_update} "
+                f"windows of an update, num_envs * (num_steps - plan_horizon + 1)"
+            )
+        self.check_steps("val_diffusion_steps", self.val_diffusion_steps)
+        return self
+
+    @property
+    def frames_per_update(self) -> int:
+        """Frames of one rollout."""
+        return self.num_envs * self.num_steps
+
+    @property
+    def windows_per_update(self) -> int:
+        """Windows of one rollout, W * E with W = T - H + 1."""
+        return self.num_envs * (self.num_steps - self.plan_horizon + 1)
+
+    @property
+    def minibatch_size(self) -> int:
+        """Windows in one gradient step."""
+        return self.windows_per_update // self.num_minibatches
+
+    @property
+    def train_passes(self) -> int:
+        """How often an update goes over its epochs; DAgger may do so more than once."""
+        return 1
+
+    @property
+    def grad_steps_per_update(self) -> int:
+        """Gradient steps of one update."""
+        return self.train_passes * self.update_epochs * self.num_minibatches
+
+    def updates_for(self, frames: int) -> int:
+        """Updates that `frames` pay for, at least one."""
+        return max(1, frames // self.frames_per_update)
+
+    @property
+    def num_updates(self) -> int:
+        """Updates of the whole run."""
+        raise NotImplementedError
+
+    @property
+    def warmup_grad_steps(self) -> int:
+        """Gradient steps of linear warm-up.
+
+        The specification counts the updates of a frame budget here although the schedule counts
+        gradient steps; this counts gradient steps.
+        """
+        if self.lr_warmup_frames is None:
+            return self.lr_warmup_steps
+        return self.lr_warmup_frames // self.frames_per_update * self.grad_steps_per_update
+
+    @property
+    def val_every(self) -> int:
+        """Updates between validations."""
+        if self.val_interval_frames is None:
+            return self.val_interval
+        return self.updates_for(self.val_interval_frames)
+
+    def check_warmup(self, budget_key: str) -> None:
+        """Refuse a warm-up that leaves no step at the full learning rate."""
+        key = "lr_warmup_steps" if self.lr_warmup_frames is None else "lr_warmup_frames"
+        total = self.num_updates * self.grad_steps_per_update
+        if self.warmup_grad_steps >= total:
+            raise ValueError(
+                f"{key} = {getattr(self, key)}: {self.warmup_grad_steps} gradient steps of warm-up must be "
+                f"fewer than the {total} that {budget_key} pays for"
+            )

@@ -1,0 +1,74 @@
+"""`workflow_config.yaml`: which experiments the pipeline runs."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from remdm.config.base import ConfigError, Count
+from remdm.config.env import EnvName
+from remdm.config.layers import near
+from remdm.config.reader import read_mapping
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class PlannerEntry(_Model):
+    """A planner: how it is trained, and with which preset."""
+
+    method: Literal["offline", "online"] = Field(description="offline BC or online DAgger")
+    preset: Name = Field(description="a file of configs/")
+
+
+class Scale(_Model):
+    """One size of the whole experiment."""
+
+    envs: list[EnvName] = Field(min_length=1, description="the games")
+    expert: Literal["ppo_rnn"] = Field(description="the expert's architecture")
+    preset: Name = Field(description="the preset of the expert, of collecting and of evaluation")
+    planners: list[PlannerEntry] = Field(min_length=1, description="the planners compared")
+    seeds: list[Count] = Field(min_length=1, description="independent repetitions of everything")
+    overrides: dict[str, Any] = Field(description="keys laid over every preset")
+
+
+class WorkflowConfig(_Model):
+    """The whole file."""
+
+    scale: str = Field(description="which of the scales to run")
+    runtime: dict[str, Any] = Field(description="progress, caches and saves; makes nothing stale")
+    scales: dict[str, Scale] = Field(min_length=1, description="the sizes by name")
+
+    @property
+    def chosen(self) -> Scale:
+        """The scale that runs."""
+        return self.scales[self.scale]
+
+
+def load_workflow_config(path: Path, overrides: dict[str, Any]) -> WorkflowConfig:
+    """Read `workflow_config.yaml`; `overrides` are those of `snakemake --config`.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type, or a scale that is not defined.
+    """
+    data = {**read_mapping(path), **overrides}
+    try:
+        config = WorkflowConfig(**data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(f"{path}: unknown key {where}") from None
+        if first["type"] == "missing":
+            raise ConfigError(f"{path}: {where} is missing") from None
+        wanted = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
+        raise ConfigError(f"{path}: {where} = {first['input']!r}: {wanted}") from None
+    if config.scale not in config.scales:
+        raise ConfigError(
+            f"{path}: scale = {config.scale!r}: not among {', '.join(config.scales)}"
+            f"{near(config.scale, config.scales)}"
+        )
+    return config

@@ -1,0 +1,1 @@
+"""Masked discrete diffusion with remasking, as pure functions on arrays."""

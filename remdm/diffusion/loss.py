@@ -1,0 +1,105 @@
+"""Forward masking and the continuous-time bound it is trained with."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from remdm.diffusion.schedule import Schedule
+
+Metrics = dict[str, jax.Array]
+Denoise = Callable[[jax.Array, jax.Array], jax.Array]
+
+MIN_TIME = 1e-5
+MAX_WEIGHT = 1000.0
+
+
+def add_noise(key: jax.Array, tokens: jax.Array, alpha: jax.Array, mask_token: int) -> jax.Array:
+    """Draw z_t ~ q(z_t | x_0): each token stays with probability alpha, else it is masked.
+
+    Args:
+        tokens: clean tokens [B, H].
+        alpha: probability of staying [B].
+
+    Returns:
+        Noised tokens [B, H].
+    """
+    stays = jax.random.uniform(key, tokens.shape) < alpha[:, None]
+    return jnp.where(stays, tokens, mask_token)
+
+
+def elbo_weight(schedule: Schedule, t: jax.Array, train_sigma: float) -> jax.Array:
+    """Weight of the cross-entropy at time t, clipped to 1000 (MDLM, arXiv 2406.07524, eq. 10).
+
+    `train_sigma` takes off the share of the bound that remasking gives back (ReMDM, arXiv
+    2503.00307, appendix: the bound of a remasking process is the plain one reweighted).
+    """
+    weight = -schedule.derivative(t) / jnp.maximum(1.0 - schedule.alpha(t), 1e-5)
+    return jnp.minimum((1.0 - train_sigma) * weight, MAX_WEIGHT)
+
+
+def cross_entropy(logits: jax.Array, tokens: jax.Array, label_smoothing: float) -> jax.Array:
+    """Cross-entropy [..] of logits [.., V] against (1 - eps) one-hot + eps / V."""
+    log_probs = jax.nn.log_softmax(logits.astype(jnp.float32))
+    picked = jnp.take_along_axis(log_probs, tokens[..., None], axis=-1)[..., 0]
+    return -(1.0 - label_smoothing) * picked - label_smoothing * jnp.mean(log_probs, axis=-1)
+
+
+def mdlm_loss(
+    key: jax.Array,
+    denoise: Denoise,
+    tokens: jax.Array,
+    schedule: Schedule,
+    *,
+    valid: jax.Array,
+    weights: jax.Array | None = None,
+    train_sigma: float = 0.0,
+    label_smoothing: float = 0.0,
+    num_tokens: int,
+) -> tuple[jax.Array, Metrics]:
+    """Negative evidence lower bound of masked diffusion (MDLM, arXiv 2406.07524, eq. 10).
+
+    The sum over masked positions is divided by H, not by how many there are: the latter would
+    distort the bound by about 1 / (1 - alpha_t).
+
+    Args:
+        denoise: (tokens [B, H], t [B]) -> logits [B, H, V], V = num_tokens.
+        tokens: clean plans [B, H].
+        valid: 1 where a plan counts, 0 where it crosses an episode's end [B].
+        weights: non-negative factor of each sample's loss [B]; no gradient flows into it.
+
+    Returns:
+        The mean loss, and metrics (scalars).
+    """
+    time_key, noise_key = jax.random.split(key)
+    batch, horizon = tokens.shape
+    t = jax.random.uniform(time_key, (batch,), minval=MIN_TIME, maxval=1.0)
+    noised = add_noise(noise_key, tokens, schedule.alpha(t), num_tokens)
+    logits = denoise(noised, t)
+
+    valid = valid.astype(jnp.float32)
+    masked = noised == num_tokens
+    counted = masked * valid[:, None]
+    entropy = jnp.sum(counted * cross_entropy(logits, tokens, label_smoothing), axis=1) / horizon
+    loss = elbo_weight(schedule, t, train_sigma) * entropy
+    if weights is not None:
+        loss = jax.lax.stop_gradient(weights) * loss
+    loss = jnp.mean(loss)
+
+    correct = (jnp.argmax(logits, axis=-1) == tokens) * counted
+
+    def accuracy(where: jax.Array) -> jax.Array:
+        return jnp.sum(correct * where[:, None]) / jnp.maximum(jnp.sum(counted * where[:, None]), 1.0)
+
+    low, high = t < 0.33, t > 0.66
+    metrics = {
+        "loss": loss,
+        "unweighted_loss": jnp.mean(entropy),
+        "accuracy": accuracy(jnp.ones_like(low)),
+        "accuracy_low_t": accuracy(low),
+        "accuracy_mid_t": accuracy(~low & ~high),
+        "accuracy_high_t": accuracy(high),
+        "frac_masked": jnp.mean(masked),
+        "mean_t": jnp.mean(t),
+    }
+    return loss, metrics

@@ -1,0 +1,46 @@
+"""How likely a committed token is to be masked again (ReMDM, arXiv 2503.00307, section 4)."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+Strategy = Callable[[jax.Array, float, jax.Array, jax.Array], jax.Array]
+
+
+def sigma_max(alpha_t: jax.Array, alpha_s: jax.Array) -> jax.Array:
+    """Largest sigma that leaves a valid posterior, min(1, (1 - alpha_s) / alpha_t) (ReMDM, eq. 5)."""
+    return jnp.minimum(1.0, (1.0 - alpha_s) / jnp.maximum(alpha_t, 1e-12))
+
+
+def rescale(largest: jax.Array, eta: float, psi: jax.Array, committed: jax.Array) -> jax.Array:
+    """Eta * sigma_max for every token."""
+    return jnp.broadcast_to(eta * largest, psi.shape)
+
+
+def cap(largest: jax.Array, eta: float, psi: jax.Array, committed: jax.Array) -> jax.Array:
+    """min(eta, sigma_max) for every token."""
+    return jnp.broadcast_to(jnp.minimum(eta, largest), psi.shape)
+
+
+def conf(largest: jax.Array, eta: float, psi: jax.Array, committed: jax.Array) -> jax.Array:
+    """Eta * sigma_max * (1 - psi) for committed tokens."""
+    return jnp.where(committed, eta * largest * (1.0 - psi), 0.0)
+
+
+def conf_softmax(largest: jax.Array, eta: float, psi: jax.Array, committed: jax.Array) -> jax.Array:
+    """Eta * sigma_max * softmax(-psi) over the row's committed tokens (ReMDM's own form; its eta is 1)."""
+    # A row without committed tokens is all -inf, whose softmax is NaN; the `where` after it drops those.
+    shares = jax.nn.softmax(jnp.where(committed, -psi, -jnp.inf), axis=-1)
+    return jnp.where(committed, eta * largest * shares, 0.0)
+
+
+# Every strategy: (sigma_max, eta, psi [B, H], committed [B, H]) -> sigma [B, H]. psi is the probability a
+# token had under the distribution it was drawn from; committed tokens are unmasked and not locked.
+STRATEGIES: dict[str, Strategy] = {
+    "rescale": rescale,
+    "cap": cap,
+    "conf": conf,
+    "conf_softmax": conf_softmax,
+}
+PER_TOKEN = frozenset({"conf", "conf_softmax"})

@@ -1,0 +1,1 @@
+"""Craftax as a batched, auto-resetting environment."""

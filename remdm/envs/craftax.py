@@ -1,0 +1,39 @@
+"""Craftax by name, and what is known of its two symbolic games."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Game:
+    """A single environment without auto-reset, and its facts."""
+
+    env: Any
+    params: Any
+    num_actions: int
+    obs_dim: int
+    achievements: tuple[str, ...]
+    action_names: tuple[str, ...]
+
+
+def load_game(env_name: str) -> Game:
+    """Load one of the two symbolic games.
+
+    Craftax is imported here and not at the top: it takes seconds, and building the DAG needs none of it.
+    """
+    from craftax.craftax_env import make_craftax_env_from_name
+
+    env = make_craftax_env_from_name(env_name, auto_reset=False)
+    if "Classic" in env_name:
+        from craftax.craftax_classic.constants import Achievement, Action
+    else:
+        from craftax.craftax.constants import Achievement, Action
+    params = env.default_params
+    return Game(
+        env=env,
+        params=params,
+        num_actions=env.num_actions,
+        obs_dim=env.observation_space(params).shape[0],
+        achievements=tuple(a.name.lower() for a in sorted(Achievement, key=lambda a: a.value)),
+        action_names=tuple(a.name.lower() for a in sorted(Action, key=lambda a: a.value)),
+    )

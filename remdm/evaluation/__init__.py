@@ -1,0 +1,1 @@
+"""Play a policy, count its episodes, state what they show."""

@@ -1,0 +1,1 @@
+"""Reinforcement-learning experts: networks, PPO, and the expert as a policy."""

@@ -1,0 +1,121 @@
+"""The denoiser: a bidirectional transformer over an observation, a time and the tokens of a plan."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+def sinusoidal_embedding(positions: jax.Array, width: int, max_period: float = 10_000.0) -> jax.Array:
+    """Sines and cosines of positions [..] at geometric frequencies -> [.., width] (arXiv 1706.03762)."""
+    half = width // 2
+    frequencies = jnp.exp(-jnp.log(max_period) * jnp.arange(half) / half)
+    angles = positions.astype(jnp.float32)[..., None] * frequencies
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+class ObservationEncoder(nn.Module):
+    """An observation as one token: Dense-LayerNorm-relu, Dense-relu ..., then a projection."""
+
+    layers: int
+    width: int
+    d_model: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, obs: jax.Array) -> jax.Array:
+        """Observations [B, D] -> [B, d_model]."""
+        x = nn.Dense(self.width, dtype=self.dtype)(obs)
+        x = nn.relu(nn.LayerNorm(dtype=self.dtype)(x))
+        for _ in range(self.layers - 1):
+            x = nn.relu(nn.Dense(self.width, dtype=self.dtype)(x))
+        return nn.Dense(self.d_model, dtype=self.dtype)(x)
+
+
+class TimeEmbedding(nn.Module):
+    """The diffusion time as one token."""
+
+    d_model: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, t: jax.Array) -> jax.Array:
+        """Times [B] -> [B, d_model]."""
+        # Times lie in [0, 1]; the scale spreads them over the embedding's periods.
+        x = sinusoidal_embedding(1000.0 * t, self.d_model)
+        x = nn.gelu(nn.Dense(self.d_model, dtype=self.dtype)(x))
+        return nn.Dense(self.d_model, dtype=self.dtype)(x)
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block without a causal mask."""
+
+    n_heads: int
+    d_ff: int
+    dropout_rate: float
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
+        """Tokens [B, S, d_model] -> [B, S, d_model]."""
+        y = nn.LayerNorm(dtype=self.dtype)(x)
+        y = nn.MultiHeadDotProductAttention(self.n_heads, dtype=self.dtype, name="attention")(y)
+        x = x + nn.Dropout(self.dropout_rate)(y, deterministic=deterministic)
+        y = nn.LayerNorm(dtype=self.dtype)(x)
+        y = nn.gelu(nn.Dense(self.d_ff, dtype=self.dtype, name="ffn_in")(y))
+        y = nn.Dense(x.shape[-1], dtype=self.dtype, name="ffn_out")(y)
+        return x + nn.Dropout(self.dropout_rate)(y, deterministic=deterministic)
+
+
+class Denoiser(nn.Module):
+    """Predicts a plan's clean tokens; encode an observation once, denoise many times.
+
+    The vocabulary has `num_tokens` actions; tokens may also be the mask, `num_tokens`, which is
+    never predicted.
+    """
+
+    num_tokens: int
+    plan_horizon: int
+    d_model: int
+    n_heads: int
+    n_layers: int
+    d_ff: int
+    obs_encoder_layers: int
+    obs_encoder_width: int
+    dropout_rate: float
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:  # noqa: D102
+        self.obs_encoder = ObservationEncoder(
+            self.obs_encoder_layers, self.obs_encoder_width, self.d_model, self.dtype
+        )
+        self.time_embedding = TimeEmbedding(self.d_model, self.dtype)
+        self.token_embedding = nn.Embed(self.num_tokens + 1, self.d_model, dtype=self.dtype)
+        self.blocks = [
+            Block(self.n_heads, self.d_ff, self.dropout_rate, self.dtype) for _ in range(self.n_layers)
+        ]
+        self.final_norm = nn.LayerNorm(dtype=self.dtype)
+        self.head = nn.Dense(self.num_tokens, dtype=self.dtype, kernel_init=nn.initializers.normal(0.02))
+
+    def encode(self, obs: jax.Array) -> jax.Array:
+        """Observations [B, D] -> encodings [B, d_model]."""
+        return self.obs_encoder(obs)
+
+    def denoise(
+        self, encoding: jax.Array, tokens: jax.Array, t: jax.Array, deterministic: bool = True
+    ) -> jax.Array:
+        """Encodings [B, d_model], tokens [B, H], times [B] -> logits [B, H, V]."""
+        x = jnp.concatenate(
+            [encoding[:, None], self.time_embedding(t)[:, None], self.token_embedding(tokens)], axis=1
+        )
+        x = x + sinusoidal_embedding(jnp.arange(x.shape[1]), self.d_model).astype(x.dtype)
+        for block in self.blocks:
+            x = block(x, deterministic)
+        return self.head(self.final_norm(x[:, 2:]))
+
+    def __call__(
+        self, obs: jax.Array, tokens: jax.Array, t: jax.Array, deterministic: bool = True
+    ) -> jax.Array:
+        """Observations [B, D], tokens [B, H], times [B] -> logits [B, H, V]."""
+        return self.denoise(self.encode(obs), tokens, t, deterministic)

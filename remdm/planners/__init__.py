@@ -1,0 +1,1 @@
+"""Diffusion planners: how they are trained and how they play."""

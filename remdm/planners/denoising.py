@@ -1,0 +1,48 @@
+"""From configuration to network and sampler."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from remdm.config.denoiser import DenoiserConfig
+from remdm.config.sampler import SamplerConfig
+from remdm.diffusion.sampling import Sampler
+from remdm.models.denoiser import Denoiser
+
+
+def make_denoiser(config: DenoiserConfig, num_actions: int) -> Denoiser:
+    """The network a configuration describes."""
+    return Denoiser(
+        num_tokens=num_actions,
+        plan_horizon=config.plan_horizon,
+        d_model=config.d_model,
+        n_heads=config.n_heads,
+        n_layers=config.n_layers,
+        d_ff=config.d_ff,
+        obs_encoder_layers=config.obs_encoder_layers,
+        obs_encoder_width=config.obs_encoder_width,
+        dropout_rate=config.dropout_rate,
+        dtype=jnp.dtype(config.compute_dtype),
+    )
+
+
+def init_params(denoiser: Denoiser, key: jax.Array, obs_dim: int) -> Any:
+    """Fresh parameters."""
+    tokens = jnp.zeros((1, denoiser.plan_horizon), jnp.int32)
+    return denoiser.init(key, jnp.zeros((1, obs_dim)), tokens, jnp.zeros(1))
+
+
+def make_sampler(config: SamplerConfig, schedule: str, steps: int) -> Sampler:
+    """The reverse process a configuration describes, in `steps` steps."""
+    return Sampler(
+        steps=steps,
+        schedule=schedule,
+        strategy=config.remask_strategy,
+        eta=config.eta,
+        use_loop=config.use_loop,
+        t_on=config.t_on,
+        t_off=config.t_off,
+        temperature=config.temperature,
+        top_p=config.top_p,
+    )

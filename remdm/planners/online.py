@@ -1,0 +1,129 @@
+"""Online DAgger: a planner learns what the expert would do in the states that both of them visit."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from remdm.config.online import OnlineConfig
+from remdm.envs.batch import BatchEnv
+from remdm.envs.policy import Policy
+from remdm.envs.rollout import PlayState, Transition, advance, episode_metrics, start
+from remdm.planners.buffer import Buffer, draw_places, empty_buffer, insert
+from remdm.planners.denoising import init_params, make_denoiser, make_sampler
+from remdm.planners.learner import (
+    Learner,
+    Minibatch,
+    make_optimizer,
+    train_in_minibatches,
+    train_on,
+    validate,
+)
+from remdm.planners.policy import plan_actions
+from remdm.planners.window import window_places, window_validity
+from remdm.training.algorithm import Algorithm, Metrics
+
+
+@struct.dataclass
+class OnlineState:
+    """Everything the next update depends on."""
+
+    key: jax.Array
+    learner: Learner
+    expert: Policy
+    play: PlayState  # its memory is the expert's
+    buffer: Buffer
+    beta: jax.Array  # probability of executing the expert's action
+
+
+def make_online(config: OnlineConfig, env: BatchEnv, val_env: BatchEnv, expert: Policy) -> Algorithm:
+    """DAgger (arXiv 1011.0686, algorithm 3.1) with a diffusion planner as the learner.
+
+    In each rollout the learner plans once per `replan_every` steps; every step executes the
+    expert's action with probability beta, else the learner's. The expert labels every visited
+    state. A window's label is the expert's action at each *visited* state: the plan that the
+    expert itself would follow only while beta is high.
+    """
+    denoiser = make_denoiser(config, env.game.num_actions)
+    optimizer = make_optimizer(config)
+    sampler = make_sampler(config, config.diffusion_schedule, config.diffusion_steps)
+    horizon, num_envs = config.plan_horizon, env.num_envs
+
+    def init(key: jax.Array) -> OnlineState:
+        key, params_key, env_key = jax.random.split(key, 3)
+        params = init_params(denoiser, params_key, env.game.obs_dim)
+        return OnlineState(
+            key=key,
+            learner=Learner(params, optimizer.init(params)),
+            expert=expert,
+            play=start(env_key, env, expert.init(num_envs)),
+            buffer=empty_buffer(config.buffer_size, env.game.obs_dim, horizon),
+            beta=jnp.asarray(config.dagger_beta_init, jnp.float32),
+        )
+
+    def play_mixture(
+        key: jax.Array, state: OnlineState
+    ) -> tuple[PlayState, tuple[Transition, jax.Array, jax.Array]]:
+        """Play a rollout; returns transitions, the expert's actions and who acted, [T, E, ...]."""
+
+        def follow_plan(play: PlayState, inputs: tuple[jax.Array, jax.Array]) -> tuple[PlayState, Any]:
+            key, planned = inputs
+            expert_key, mix_key, env_key = jax.random.split(key, 3)
+            label, memory = state.expert.act(expert_key, play.obs, play.prev_action, play.done, play.memory)
+            by_expert = jax.random.uniform(mix_key, (num_envs,)) < state.beta
+            action = jnp.where(by_expert, label, planned)
+            new_play, step = advance(env_key, env, play, action, memory)
+            return new_play, (Transition(play.obs, action, step), label, by_expert)
+
+        def plan_and_follow(play: PlayState, key: jax.Array) -> tuple[PlayState, Any]:
+            plan_key, follow_key = jax.random.split(key)
+            nothing = jnp.zeros((num_envs, horizon), jnp.int32)
+            plan = plan_actions(
+                plan_key, denoiser, state.learner.params, sampler, play.obs, nothing, nothing[:, 0]
+            )
+            keys = jax.random.split(follow_key, config.replan_every)
+            return jax.lax.scan(follow_plan, play, (keys, plan[:, : config.replan_every].T))
+
+        plans = config.num_steps // config.replan_every
+        play, stacked = jax.lax.scan(plan_and_follow, state.play, jax.random.split(key, plans))
+        return play, jax.tree.map(lambda x: x.reshape(config.num_steps, *x.shape[2:]), stacked)
+
+    def update(state: OnlineState) -> tuple[OnlineState, Metrics]:
+        key, rollout_key, draw_key, train_key = jax.random.split(state.key, 4)
+        play, (data, label, by_expert) = play_mixture(rollout_key, state)
+
+        first, envs, times = window_places(jnp.arange(config.windows_per_update), num_envs, horizon)
+        valid = window_validity(data.step.done, horizon)
+        buffer = insert(state.buffer, data.obs[first, envs], label[times, envs[:, None]], valid[first, envs])
+
+        def gather(places: jax.Array) -> Minibatch:
+            return Minibatch(buffer.obs[places], buffer.plan[places], buffer.valid[places], None)
+
+        learner, metrics = train_in_minibatches(
+            train_key,
+            state.learner,
+            draw_places(draw_key, buffer, (config.grad_steps_per_update, config.minibatch_size)),
+            gather,
+            lambda k, learner, batch: train_on(k, learner, batch, denoiser, optimizer, config),
+        )
+        metrics |= episode_metrics(data.step, env.game.achievements)
+        metrics |= {
+            "dagger/beta": state.beta,
+            "dagger/buffer_fill": buffer.size / buffer.capacity,
+            "dagger/reward_mean": jnp.mean(data.step.reward),
+            "dagger/valid_fraction": jnp.mean(valid),
+            "dagger/agreement": jnp.mean(data.action == label, where=~by_expert),
+        }
+        beta = state.beta * config.beta_decay
+        return OnlineState(key, learner, state.expert, play, buffer, beta), metrics
+
+    return Algorithm(
+        init=init,
+        update=update,
+        params=lambda state: state.learner.params,
+        num_updates=config.num_updates,
+        frames_per_update=config.frames_per_update,
+        validate=lambda key, state: validate(key, val_env, denoiser, state.learner.params, config),
+        val_every=config.val_every,
+    )

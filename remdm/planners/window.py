@@ -1,0 +1,47 @@
+"""Sliding windows over a rollout: what a planner learns from.
+
+Window (t, e) pairs observation t of environment e with the H actions from t on. Rollouts are
+time-major, [T, E, ...]; windows are numbered n = t * E + e, W = T - H + 1 per environment, and
+gathered by number, so that they never exist all at once.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def window_places(numbers: jax.Array, num_envs: int, horizon: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Where windows [N] lie: first times [N], environments [N], all their times [N, H]."""
+    first, env = numbers // num_envs, numbers % num_envs
+    return first, env, first[:, None] + jnp.arange(horizon)
+
+
+def window_validity(done: jax.Array, horizon: int) -> jax.Array:
+    """Whether a window stays within one episode.
+
+    Args:
+        done: whether the episode ended with action t [T, E].
+
+    Returns:
+        [W, E]; False iff an episode ended with one of the actions t..t+H-2. An end with the last
+        action is allowed: all H actions belong to one episode.
+    """
+    return _window_sums(done.astype(jnp.int32), horizon - 1, horizon) == 0
+
+
+def window_returns(reward: jax.Array, horizon: int) -> jax.Array:
+    """Sum of the H rewards of every window: [T, E] -> [W, E]."""
+    return _window_sums(reward, horizon, horizon)
+
+
+def return_weights(returns: jax.Array, cap: float, floor: float = 0.1) -> jax.Array:
+    """max(return, 0) over its mean, clipped to [floor, cap]; all `floor` where no window earns anything."""
+    gain = jnp.maximum(returns, 0.0)
+    return jnp.clip(gain / jnp.maximum(jnp.mean(gain), 1e-8), floor, cap)
+
+
+def _window_sums(x: jax.Array, length: int, horizon: int) -> jax.Array:
+    """Sums of x[t : t + length] for each first time t of a window of `horizon`: [T, E] -> [W, E]."""
+    total = jnp.cumsum(x, axis=0)
+    total = jnp.concatenate([jnp.zeros_like(total[:1]), total])
+    windows = x.shape[0] - horizon + 1
+    return total[length : length + windows] - total[:windows]

@@ -1,0 +1,1 @@
+"""One file a mode, where config, algorithm, loop and files meet."""

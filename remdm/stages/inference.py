@@ -1,0 +1,65 @@
+"""Mode `inference`: evaluate a policy on all the episodes it completes."""
+
+import logging
+import time
+
+import jax
+import numpy as np
+
+from remdm.config.base import UserError
+from remdm.config.inference import InferenceConfig
+from remdm.envs.batch import make_batch_env
+from remdm.evaluation.episodes import Episodes, play_episodes
+from remdm.evaluation.statistics import summarise
+from remdm.stages.policy import load_policy
+from remdm.training.progress import ProgressReport
+from remdm.training.run import Run, write_json
+
+logger = logging.getLogger("remdm")
+
+
+def run_inference(config: InferenceConfig, run: Run) -> None:
+    """Write `episodes.parquet`, `summary.json` and `run.json`.
+
+    Raises:
+        UserError: no episode was completed; the message says which key to raise.
+    """
+    env = make_batch_env(config, config.eval_num_envs)
+    policy = load_policy(config, env.game)
+    key = jax.random.PRNGKey(config.seed or 0)
+    frames = config.eval_steps * config.eval_num_envs
+    with ProgressReport("inference", frames, run.runtime.progress) as progress:
+        episodes = play_episodes(key, env, policy, config.eval_steps, progress.update)
+    seconds = time.perf_counter() - progress.started
+    if not len(episodes.length):
+        raise UserError(f"eval_steps = {config.eval_steps}: too few to complete a single episode")
+
+    summary = {"policy": config.policy, "frames": frames} | summarise(episodes, env.game.achievements)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    _write_episodes(episodes, env.game.achievements, run)
+    write_json(run.folder / "summary.json", summary)
+    run.record(config, frames_per_second=round(progress.rate, 1), run_seconds=round(seconds, 2))
+    _report(summary, progress.rate)
+
+
+def _write_episodes(episodes: Episodes, achievements: tuple[str, ...], run: Run) -> None:
+    import polars as pl
+
+    columns = {"env": episodes.env, "return": episodes.episode_return, "length": episodes.length}
+    columns |= {name: episodes.achievements[:, i] for i, name in enumerate(achievements)}
+    partial = run.folder / "episodes.partial"
+    pl.DataFrame({name: np.ascontiguousarray(column) for name, column in columns.items()}).write_parquet(
+        partial
+    )
+    partial.replace(run.folder / "episodes.parquet")
+
+
+def _report(summary: dict, frames_per_second: float) -> None:
+    result = summary["return"]
+    logger.info(
+        f"return {result['mean']:.2f}  (95 % {result['low']:.2f} to {result['high']:.2f})  "
+        f"{summary['episodes']} episodes  {frames_per_second:,.0f} frames/s"
+    )
+    for name, rate in sorted(summary["achievements"].items(), key=lambda item: -item[1]["mean"]):
+        if rate["mean"]:
+            logger.info("  %-24s %5.1f %%", name, 100 * rate["mean"])

@@ -1,0 +1,75 @@
+"""A process that runs one stage: its log, its caches, its errors."""
+
+import importlib.util
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from remdm.config.base import StageConfig, UserError
+from remdm.config.runtime import RuntimeConfig
+from remdm.training.run import Run
+
+C = TypeVar("C", bound=StageConfig)
+logger = logging.getLogger("remdm")
+
+
+def configure_logging(log_file: Path | None = None) -> None:
+    """Send messages to the terminal and, if one is named, to a log file."""
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if log_file is not None:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(log_file, mode="w"))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+    logger.handlers[:] = handlers
+
+
+def prepare_jax(runtime: RuntimeConfig) -> None:
+    """Set what must be set before JAX starts: its compiler's flags and persistent cache."""
+    if importlib.util.find_spec("jax_cuda13_plugin") is None:
+        # On CPUs, level 1 of 3 compiles faster and Craftax's many small kernels even run faster.
+        flags = os.environ.get("XLA_FLAGS", "")
+        if "xla_backend_optimization_level" not in flags:
+            os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=1".strip()
+    import jax
+
+    if runtime.compilation_cache_dir is not None:
+        jax.config.update("jax_compilation_cache_dir", str(Path(runtime.compilation_cache_dir).absolute()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+
+
+def run_script(snakemake: Any, stage: str, model: type[C], run_stage: Callable[[C, Run], None]) -> None:
+    """Run a stage as a Snakemake job: its parameters and inputs in, its outputs in their folder.
+
+    Inputs whose name is a key of the stage become that key. A `UserError` is one line in the log
+    and exit status 2.
+    """
+    started = time.perf_counter()
+    configure_logging(Path(snakemake.log[0]))
+    try:
+        keys = json.loads(snakemake.params.config)
+        keys |= {key: _path(snakemake.input.get(key)) for key in model.model_fields if key not in keys}
+        config = model(**keys)
+        runtime = RuntimeConfig(**snakemake.config["runtime"])
+        prepare_jax(runtime)
+        digest = snakemake.params.digest
+        folder = Path(snakemake.output.run).parent
+        run_stage(config, Run(stage, folder, Path("state") / digest, digest, runtime, started))
+    except UserError as error:
+        logger.error("error: %s", error)
+        sys.exit(2)
+    except Exception:
+        logger.exception("%s failed", stage)
+        sys.exit(1)
+
+
+def _path(named_input: Any) -> str | None:
+    """A rule's named input as a path; None where the rule's function named no file."""
+    return str(named_input) if named_input else None

@@ -1,0 +1,206 @@
+"""The one training loop: it runs any algorithm and knows none."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from remdm.config.base import UserError
+from remdm.training import checkpoint
+from remdm.training.algorithm import Algorithm, Metrics
+from remdm.training.metrics import MetricsTable, Row, to_rows
+from remdm.training.progress import ProgressReport
+from remdm.training.run import Run
+
+logger = logging.getLogger("remdm")
+
+
+@struct.dataclass
+class TrainState:
+    """The whole state of a run: saving it and loading it back is resuming."""
+
+    algorithm: Any
+    update: jax.Array  # updates done
+    val_key: jax.Array
+    best_score: jax.Array
+    best_params: Any
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a finished run leaves in memory."""
+
+    params: Any
+    best_params: Any
+    compile_seconds: float
+    run_seconds: float
+    frames_per_second: float
+
+    def timing(self) -> dict[str, float]:
+        """For the record of a run; compilation stands apart from running."""
+        return {
+            "compile_seconds": self.compile_seconds,
+            "run_seconds": self.run_seconds,
+            "frames_per_second": self.frames_per_second,
+        }
+
+
+def train(algorithm: Algorithm, seed: int, run: Run) -> Trained:
+    """Run all updates, from the newest saved state if there is one, and write `metrics.parquet`.
+
+    Raises:
+        UserError: a loss is not finite; the message names the update and the metric.
+    """
+    compiling = time.perf_counter()
+    state = _restore(algorithm, seed, run)
+    metrics = MetricsTable(run.state / "metrics")
+    metrics.rewind(int(state.update))
+    run_chunk = _compile_chunk(algorithm, state, run.runtime.chunk_updates)
+    validate = _compile_validate(algorithm, state)
+    compile_seconds = time.perf_counter() - compiling
+    logger.info("%s: compiled in %.1f s", run.stage, compile_seconds)
+
+    total = algorithm.num_updates * algorithm.frames_per_update
+    first = done = int(state.update)
+    started = last_save = time.perf_counter()
+    pending: tuple[int, int, Metrics, Metrics] | None = None
+    with ProgressReport(
+        run.stage, total, run.runtime.progress, done * algorithm.frames_per_update
+    ) as progress:
+
+        def write(chunk: tuple[int, int, Metrics, Metrics]) -> None:
+            rows = _rows(algorithm, *chunk)
+            metrics.write(rows)
+            progress.update(int(rows[-1]["frames"]), _note(rows))
+
+        while done < algorithm.num_updates:
+            length = _chunk_length(algorithm, done, run.runtime.chunk_updates)
+            state, chunk_metrics = run_chunk(state, length)
+            done += length
+            val_metrics: Metrics = {}
+            if validate is not None and (done % algorithm.val_every == 0 or done == algorithm.num_updates):
+                state, val_metrics = validate(state)
+            # Chunk n runs while the host writes what chunk n - 1 measured.
+            if pending is not None:
+                write(pending)
+            pending = (done - length, length, chunk_metrics, val_metrics)
+            if time.perf_counter() - last_save > 60 * run.runtime.checkpoint_every_minutes:
+                write(pending)
+                pending = None
+                checkpoint.save(run.state / "checkpoint", state, {"update": done})
+                last_save = time.perf_counter()
+        if pending is not None:
+            write(pending)
+
+    run_seconds = time.perf_counter() - started
+    metrics.finish(run.folder / "metrics.parquet")
+    return Trained(
+        params=jax.device_get(algorithm.params(state.algorithm)),
+        best_params=jax.device_get(state.best_params),
+        compile_seconds=round(compile_seconds, 2),
+        run_seconds=round(run_seconds, 2),
+        frames_per_second=round((done - first) * algorithm.frames_per_update / run_seconds, 1),
+    )
+
+
+def init_state(algorithm: Algorithm, seed: int) -> TrainState:
+    """The state before the first update."""
+    init_key, val_key = jax.random.split(jax.random.PRNGKey(seed))
+    state = algorithm.init(init_key)
+    return TrainState(
+        algorithm=state,
+        update=jnp.zeros((), jnp.int32),
+        val_key=val_key,
+        best_score=jnp.full((), -jnp.inf),
+        # A copy: two leaves of one buffer could not both be donated.
+        best_params=jax.tree.map(jnp.copy, algorithm.params(state)),
+    )
+
+
+def _restore(algorithm: Algorithm, seed: int, run: Run) -> TrainState:
+    saved = run.state / "checkpoint"
+    init = jax.jit(lambda: init_state(algorithm, seed))
+    if not saved.exists():
+        return init()
+    state = checkpoint.restore(saved, jax.eval_shape(init))
+    logger.info("%s: goes on from update %d of %d", run.stage, int(state.update), algorithm.num_updates)
+    return jax.tree.map(jnp.asarray, state)
+
+
+def _chunk_length(algorithm: Algorithm, done: int, limit: int) -> int:
+    """Updates up to the next validation, the end, or the limit."""
+    to_validation = algorithm.val_every - done % algorithm.val_every
+    return min(limit, algorithm.num_updates - done, *([to_validation] if algorithm.validate else []))
+
+
+def _compile_chunk(
+    algorithm: Algorithm, state: TrainState, limit: int
+) -> Callable[[TrainState, int], tuple[TrainState, Metrics]]:
+    """Up to `limit` updates in one call; their number is an argument, so every length is one compilation."""
+    shapes = jax.eval_shape(algorithm.update, state.algorithm)[1]
+
+    def chunk(state: TrainState, length: jax.Array) -> tuple[TrainState, Metrics]:
+        def body(i: jax.Array, carry: tuple[Any, Metrics]) -> tuple[Any, Metrics]:
+            inner, stacked = carry
+            inner, metrics = algorithm.update(inner)
+            return inner, jax.tree.map(lambda all_, one: all_.at[i].set(one), stacked, metrics)
+
+        empty = jax.tree.map(lambda x: jnp.zeros((limit, *x.shape), x.dtype), shapes)
+        inner, metrics = jax.lax.fori_loop(0, length, body, (state.algorithm, empty))
+        return replace(state, algorithm=inner, update=state.update + length), metrics
+
+    # The state is donated: a replay buffer must not exist twice.
+    compiled = jax.jit(chunk, donate_argnums=0).lower(state, jnp.zeros((), jnp.int32)).compile()
+    return lambda state, length: compiled(state, jnp.asarray(length, jnp.int32))
+
+
+def _compile_validate(
+    algorithm: Algorithm, state: TrainState
+) -> Callable[[TrainState], tuple[TrainState, Metrics]] | None:
+    validation = algorithm.validate
+    if validation is None:
+        return None
+
+    def validate(state: TrainState) -> tuple[TrainState, Metrics]:
+        # The same worlds at every validation, so that scores differ by the parameters alone.
+        metrics = validation(state.val_key, state.algorithm)
+        score = metrics["val/score"]
+        better = score > state.best_score
+        best_params = jax.tree.map(
+            lambda new, old: jnp.where(better, new, old), algorithm.params(state.algorithm), state.best_params
+        )
+        return (
+            replace(state, best_score=jnp.maximum(score, state.best_score), best_params=best_params),
+            metrics,
+        )
+
+    return jax.jit(validate, donate_argnums=0).lower(state).compile()
+
+
+def _rows(algorithm: Algorithm, first: int, length: int, metrics: Metrics, val_metrics: Metrics) -> list[Row]:
+    """Rows of one chunk; a validation belongs to its last update. Waits for the device.
+
+    Raises:
+        UserError: a loss is not finite.
+    """
+    on_host = {name: np.asarray(values)[:length] for name, values in metrics.items()}
+    for name, values in on_host.items():
+        bad = np.flatnonzero(~np.isfinite(values))
+        if name.endswith("loss") and bad.size:
+            raise UserError(f"update {first + bad[0] + 1}: {name} = {values[bad[0]]}: training has diverged")
+    rows = to_rows(on_host, first, algorithm.frames_per_update)
+    rows[-1] |= {name: float(value) for name, value in val_metrics.items() if not np.isnan(value)}
+    return rows
+
+
+def _note(rows: list[Row]) -> str:
+    """What a person wants to see beside the bar."""
+    shown = {"env/episode_return": "return", "val/score": "validation", "diffusion/accuracy": "accuracy"}
+    latest = {name: row[key] for row in rows for key, name in shown.items() if key in row}
+    return "  ".join(f"{name} {value:.2f}" for name, value in latest.items())

@@ -1,0 +1,60 @@
+"""The metrics of a run: parts written as it goes, one parquet file at the end."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+Row = dict[str, float]
+
+
+class MetricsTable:
+    """Rows by update, in parts that survive the process.
+
+    A part holds one chunk's rows and is named after its last update, so a resumed run drops the
+    parts that lie beyond its state and writes them again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def rewind(self, update: int) -> None:
+        """Forget the rows after `update`."""
+        for part in self._parts():
+            if int(part.stem) > update:
+                part.unlink()
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Write consecutive rows; each has the key `update`."""
+        import polars as pl
+
+        path = self.folder / f"{int(rows[-1]['update']):012d}.parquet"
+        partial = path.with_suffix(".partial")
+        pl.DataFrame(rows, infer_schema_length=None).write_parquet(partial)
+        partial.replace(path)
+
+    def finish(self, path: Path) -> None:
+        """Join the parts into the file `path`; what a part has no value for is null."""
+        import polars as pl
+
+        frames = [pl.read_parquet(part) for part in self._parts()]
+        table = pl.concat(frames, how="diagonal").with_columns(pl.col("update").cast(pl.Int64)).sort("update")
+        partial = path.with_suffix(".partial")
+        table.write_parquet(partial)
+        partial.replace(path)
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.folder.glob("*.parquet"))
+
+
+def to_rows(metrics: dict[str, np.ndarray], first_update: int, frames_per_update: int) -> list[Row]:
+    """Metrics stacked over updates, [N] each, as rows; NaN (no episode ended) becomes absent."""
+    count = len(next(iter(metrics.values())))
+    rows = []
+    for i in range(count):
+        update = first_update + i + 1
+        row: Row = {"update": update, "frames": update * frames_per_update}
+        row |= {name: float(values[i]) for name, values in metrics.items() if not np.isnan(values[i])}
+        rows.append(row)
+    return rows

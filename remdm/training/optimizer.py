@@ -1,0 +1,22 @@
+"""Learning-rate schedules and optimisers."""
+
+import optax
+
+
+def cosine_schedule(peak: float, total_steps: int, warmup_steps: int) -> optax.Schedule:
+    """Linear warm-up from 0 to `peak`, then a cosine to a tenth of it, over gradient steps."""
+    cosine = optax.cosine_decay_schedule(peak, max(1, total_steps - warmup_steps), alpha=0.1)
+    if warmup_steps == 0:
+        return cosine
+    warmup = optax.linear_schedule(0.0, peak, warmup_steps)
+    return optax.join_schedules([warmup, cosine], [warmup_steps])
+
+
+def adamw(
+    learning_rate: optax.ScalarOrSchedule, max_grad_norm: float, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+    """Clip by global norm, then AdamW with eps 1e-5 (arXiv 1711.05101); weight decay 0 is Adam."""
+    return optax.chain(
+        optax.clip_by_global_norm(max_grad_norm),
+        optax.adamw(learning_rate, eps=1e-5, weight_decay=weight_decay),
+    )

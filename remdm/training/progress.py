@@ -1,0 +1,70 @@
+"""How far a run is: a bar on a terminal, lines elsewhere."""
+
+import logging
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+logger = logging.getLogger("remdm")
+
+LINE_EVERY_SECONDS = 15.0
+
+
+class ProgressReport:
+    """Counts frames of one stage; compilation does not count into the rate."""
+
+    def __init__(self, stage: str, total: int, enabled: bool, done: int = 0) -> None:
+        self.stage, self.total, self.done, self.enabled = stage, total, done, enabled
+        self.first = done
+        self.started = self.last_line = time.perf_counter()
+        console = Console(stderr=True)
+        self.bar = (
+            Progress(
+                TextColumn("[bold]{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed:,.0f}/{task.total:,.0f} frames  {task.fields[rate]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=console,
+            )
+            if enabled and console.is_terminal
+            else None
+        )
+
+    def __enter__(self) -> "ProgressReport":
+        if self.bar is not None:
+            self.bar.start()
+            self.task = self.bar.add_task(self.stage, total=self.total, completed=self.done, rate="", note="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    @property
+    def rate(self) -> float:
+        """Frames per second since this process began to run them."""
+        return (self.done - self.first) / max(time.perf_counter() - self.started, 1e-9)
+
+    def update(self, done: int, note: str = "") -> None:
+        """Say that `done` frames have been run in all."""
+        self.done = done
+        if not self.enabled:
+            return
+        if self.bar is not None:
+            self.bar.update(self.task, completed=done, rate=f"{self.rate:,.0f}/s", note=note)
+            return
+        now = time.perf_counter()
+        if now - self.last_line >= LINE_EVERY_SECONDS or done >= self.total:
+            self.last_line = now
+            left = (self.total - done) / max(self.rate, 1e-9)
+            logger.info(
+                f"{self.stage}  {done / self.total:4.0%}  {done:,}/{self.total:,} frames  "
+                f"{self.rate:,.0f} frames/s  {left / 60:.1f} min left  {note}"
+            )

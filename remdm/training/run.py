@@ -1,0 +1,90 @@
+"""One job of one stage: where it writes, how it is watched, and the record it leaves."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from remdm.config.base import StageConfig
+from remdm.config.runtime import RuntimeConfig
+
+PACKAGES = ("remdm", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "craftax", "numpy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A job's folders and settings.
+
+    Attributes:
+        stage: its name.
+        folder: receives the declared outputs.
+        state: survives a kill; a changed configuration has another one.
+        digest: of everything that decides the result.
+    """
+
+    stage: str
+    folder: Path
+    state: Path
+    digest: str
+    runtime: RuntimeConfig
+    started: float = field(default_factory=time.perf_counter)
+
+    def record(self, config: StageConfig, **measured: Any) -> None:
+        """Write `run.json`: enough to repeat the run, and what it took."""
+        import jax
+
+        device = jax.devices()[0]
+        record = {
+            "stage": self.stage,
+            "config": config.model_dump(),
+            "seed": config.seed,
+            "digest": self.digest,
+            "git_commit": _git_commit(),
+            "packages": _versions(),
+            "python": sys.version.split()[0],
+            "device": {"kind": device.device_kind, "platform": device.platform, "count": jax.device_count()},
+            "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "wall_seconds": round(time.perf_counter() - self.started, 2),
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            **measured,
+        }
+        write_json(self.folder / "run.json", record)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON, all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(data, indent=2) + "\n")
+    partial.replace(path)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _git_commit() -> str | None:
+    """The commit of the source, with `+` if files differ from it; None outside a clone."""
+    folder = Path(__file__).parent
+
+    def git(*args: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(folder), *args], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,141 @@
+"""The jobs of `workflow_config.yaml`: their configuration, their inputs and their digests."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from remdm.config.base import StageConfig
+from remdm.config.layers import STAGES, Layer, base_layers, build
+from remdm.config.runtime import RuntimeConfig
+from remdm.config.workflow import PlannerEntry, WorkflowConfig, load_workflow_config
+from remdm.workflow.digest import figure_digest, stage_digest
+
+RESULTS = "results"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage of one experiment; `name` is the model, the preset or the policy."""
+
+    env: str
+    stage: str
+    name: str
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """Where its results lie."""
+        return f"{RESULTS}/{self.env}/{self.stage}/{self.name}/s{self.seed}"
+
+
+class Plan:
+    """Everything the Snakefile asks; building it validates every job and never imports JAX."""
+
+    def __init__(self, config: WorkflowConfig, origin: str) -> None:
+        self.config = config
+        self.scale = config.chosen
+        self.origin = origin
+        self.runtime = build(RuntimeConfig, [*base_layers(None), Layer(f"{origin}: runtime", config.runtime)])
+        self._configs = {job: self._build_config(job) for job in self.jobs}
+        self._digests: dict[Job, str] = {}
+        for job in self.jobs:  # each after those it depends on
+            inputs = [self._digests[dependency] for dependency in self.dependencies(job)]
+            self._digests[job] = stage_digest(job.stage, self.job_config(job), inputs)
+
+    @classmethod
+    def load(cls, path: Path, overrides: Mapping[str, Any]) -> "Plan":
+        """Read and validate the workflow configuration and all it names.
+
+        Raises:
+            ConfigError: on the first thing that cannot run.
+        """
+        return cls(load_workflow_config(path, dict(overrides)), str(path))
+
+    @cached_property
+    def planners(self) -> dict[str, PlannerEntry]:
+        """Planners by the name their evaluation goes by."""
+        return {f"{entry.method}-{entry.preset}": entry for entry in self.scale.planners}
+
+    @cached_property
+    def policies(self) -> list[str]:
+        """Everyone who is evaluated."""
+        return [self.scale.expert, *self.planners, "random"]
+
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """All jobs, each after those it depends on."""
+        return [
+            Job(env, stage, name, seed)
+            for env in self.scale.envs
+            for seed in self.scale.seeds
+            for stage, name in self._stages()
+        ]
+
+    def _stages(self) -> Iterator[tuple[str, str]]:
+        yield "ppo", self.scale.expert
+        yield "collect", self.scale.expert
+        for entry in self.planners.values():
+            yield entry.method, entry.preset
+        for policy in self.policies:
+            yield "inference", policy
+
+    @property
+    def targets(self) -> list[str]:
+        """What a bare `snakemake` makes: the report, the tables, and every run's own figure."""
+        own = {"inference": "achievements.png"}
+        figures = [f"{job.folder}/{own.get(job.stage, 'curves.png')}" for job in self.jobs]
+        return [f"{RESULTS}/paper/report.html", f"{RESULTS}/paper/tables/policies.csv", *figures]
+
+    def find(self, stage: str, wildcards: Mapping[str, str]) -> Job:
+        """The job that a rule's wildcards name."""
+        return Job(wildcards["env"], stage, wildcards["name"], int(wildcards["seed"]))
+
+    def dependencies(self, job: Job) -> list[Job]:
+        """The jobs whose checkpoints it reads."""
+        expert = Job(job.env, "ppo", self.scale.expert, job.seed)
+        if job.stage == "ppo" or job.name == "random":
+            return []
+        if job.stage == "inference" and job.name in self.planners:
+            entry = self.planners[job.name]
+            return [Job(job.env, entry.method, entry.preset, job.seed)]
+        return [expert]
+
+    def checkpoints(self, stage: str, wildcards: Mapping[str, str]) -> list[str]:
+        """Paths of the checkpoints a job reads."""
+        return [f"{job.folder}/checkpoint" for job in self.dependencies(self.find(stage, wildcards))]
+
+    def job_config(self, job: Job) -> StageConfig:
+        """The validated configuration of a job."""
+        return self._configs[job]
+
+    def _build_config(self, job: Job) -> StageConfig:
+        preset = job.name if job.stage in ("offline", "online") else self.scale.preset
+        fixed: dict[str, Any] = {"env_name": job.env, "seed": job.seed}
+        if job.stage == "inference":
+            fixed["policy"] = {self.scale.expert: "expert", "random": "random"}.get(job.name, "planner")
+        layers = [
+            *base_layers(preset),
+            Layer(f"{self.origin}: scales.{self.config.scale}.overrides", self.scale.overrides),
+            Layer(self.origin, fixed),
+        ]
+        return build(STAGES[job.stage], layers)
+
+    def digest(self, job: Job) -> str:
+        """Digest of all that decides the job's result: its keys, its code, and what it depends on."""
+        return self._digests[job]
+
+    def params(self, stage: str, wildcards: Mapping[str, str]) -> tuple[str, str]:
+        """A rule's parameters, as strings: the resolved configuration, and the digest."""
+        job = self.find(stage, wildcards)
+        return json.dumps(self.job_config(job).recorded()), self.digest(job)
+
+    def jobs_of(self, *stages: str) -> list[Job]:
+        """All jobs of some stages."""
+        return [job for job in self.jobs if job.stage in stages]
+
+    def figure_digest(self, module: str, *jobs: Job) -> str:
+        """Digest of a figure or table drawn by a module of `analysis/` from some jobs."""
+        return figure_digest(module, [self.digest(job) for job in jobs])

@@ -1,0 +1,77 @@
+"""What source code a stage can reach, and a digest of it.
+
+The digest is taken of syntax trees without docstrings, so comments, formatting and documentation
+make nothing stale; it follows imports, so a change makes stale only what can reach it.
+"""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = "remdm"
+
+
+def source_digest(entry: Path) -> str:
+    """Digest of a file and of all modules of the package that it reaches by imports."""
+    digest = hashlib.sha256()
+    for path in sorted(reachable(entry)):
+        digest.update(f"{path.relative_to(ROOT)}\0{_tree(path)}\0".encode())
+    return digest.hexdigest()
+
+
+def reachable(entry: Path) -> frozenset[Path]:
+    """The file and every module of the package it imports, directly or not, also inside functions."""
+    found: set[Path] = set()
+    waiting = [entry.resolve()]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting.extend(_imports(path))
+    return frozenset(found)
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+@cache
+def _tree(path: Path) -> str:
+    """The syntax tree without docstrings and positions."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    for node in ast.walk(tree):
+        match node:
+            case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+                if ast.get_docstring(node, clean=False) is not None:
+                    del node.body[0]
+    return ast.dump(tree)
+
+
+@cache
+def _imports(path: Path) -> frozenset[Path]:
+    files: set[Path] = set()
+    for node in ast.walk(_parsed(path)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            # `from package import x` may name a module or something inside one.
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        files.update(file for name in names if (file := _module_file(name)) is not None)
+    return frozenset(files)
+
+
+@cache
+def _module_file(name: str) -> Path | None:
+    """The file of a module of this package; None for other modules and for names inside a module."""
+    if name.split(".")[0] != PACKAGE:
+        return None
+    path = ROOT.joinpath(*name.split("."))
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if file.is_file():
+            return file
+    return None

@@ -1,0 +1,11 @@
+"""Rules `achievements` and `unlocked`."""
+
+from pathlib import Path
+
+from snakemake.script import snakemake
+
+from remdm.analysis.achievements import draw_achievements
+from remdm.analysis.session import logged
+
+with logged(snakemake.log[0]):
+    draw_achievements(list(snakemake.input), Path(snakemake.output[0]))

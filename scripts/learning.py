@@ -1,0 +1,11 @@
+"""Rule `learning`."""
+
+from pathlib import Path
+
+from snakemake.script import snakemake
+
+from remdm.analysis.learning import draw_learning_curves
+from remdm.analysis.session import logged
+
+with logged(snakemake.log[0]):
+    draw_learning_curves(list(snakemake.input), Path(snakemake.output[0]))

@@ -1,0 +1,9 @@
+"""Rule `offline`."""
+
+from snakemake.script import snakemake
+
+from remdm.config.offline import OfflineConfig
+from remdm.stages.offline import run_offline
+from remdm.stages.session import run_script
+
+run_script(snakemake, "offline", OfflineConfig, run_offline)

@@ -1,0 +1,9 @@
+"""Rule `ppo`."""
+
+from snakemake.script import snakemake
+
+from remdm.config.ppo import PPOConfig
+from remdm.stages.ppo import run_ppo
+from remdm.stages.session import run_script
+
+run_script(snakemake, "ppo", PPOConfig, run_ppo)

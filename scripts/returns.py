@@ -1,0 +1,11 @@
+"""Rule `returns`."""
+
+from pathlib import Path
+
+from snakemake.script import snakemake
+
+from remdm.analysis.returns import draw_returns
+from remdm.analysis.session import logged
+
+with logged(snakemake.log[0]):
+    draw_returns(list(snakemake.input), Path(snakemake.output[0]))
