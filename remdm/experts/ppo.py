@@ -122,7 +122,7 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
         part = Batch(batch.hidden[envs], *(x[:, envs] for x in batch[1:]))
         grads, metrics = jax.grad(ppo_loss, has_aux=True)(params, network, part, config)
         updates, opt_state = optimizer.update(grads, opt_state, params)
-        metrics["ppo/grad_norm"] = optax.global_norm(grads)
+        metrics["ppo/grad_norm"] = optax.tree.norm(grads)
         return (optax.apply_updates(params, updates), opt_state), metrics
 
     def update(state: PPOState) -> tuple[PPOState, Metrics]:

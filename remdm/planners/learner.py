@@ -71,7 +71,7 @@ def train_on(
 
     grads, metrics = jax.grad(loss_fn, has_aux=True)(learner.params)
     updates, opt_state = optimizer.update(grads, learner.opt_state, learner.params)
-    metrics["grad_norm"] = optax.global_norm(grads)
+    metrics["grad_norm"] = optax.tree.norm(grads)
     metrics = {f"diffusion/{name}": value for name, value in metrics.items()}
     return Learner(optax.apply_updates(learner.params, updates), opt_state), metrics
 

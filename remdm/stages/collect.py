@@ -68,9 +68,8 @@ def run_collect(config: CollectConfig, run: Run) -> None:
             metrics.write(to_rows(stacked, chunk, CHUNK_STEPS * env.num_envs))
             progress.update(stop * env.num_envs)
 
-    run.folder.mkdir(parents=True, exist_ok=True)
-    _zip(scratch, run.folder / "trajectories.npz")
     metrics.finish(run.folder / "metrics.parquet")
+    _zip(scratch, run.folder / "trajectories.npz")
     run.record(config, frames_per_second=round(progress.rate, 1))
     shutil.rmtree(scratch)
 

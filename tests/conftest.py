@@ -1,0 +1,38 @@
+"""Shared shapes and one compilation cache, so that the suite compiles little."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from remdm.config.layers import Layer, base_layers, build
+from remdm.config.runtime import RuntimeConfig
+from remdm.stages.session import prepare_jax
+from remdm.training.run import Run
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def pytest_configure(config):
+    runtime = build(RuntimeConfig, base_layers(None))
+    prepare_jax(runtime.model_copy(update={"compilation_cache_dir": str(REPOSITORY / ".tests-cache")}))
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """A job of its own folder; keys of the runtime can be given."""
+
+    def make(stage="test", name="run", **keys):
+        runtime = build(RuntimeConfig, [*base_layers(None), Layer("test", {"progress": False, **keys})])
+        return Run(stage, tmp_path / name, tmp_path / f"{name}-state", "digest", runtime)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _messages_reach_pytest():
+    """`remdm` keeps its messages from the root logger once a command has run in-process."""
+    logger = logging.getLogger("remdm")
+    handlers, propagate = logger.handlers[:], logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = handlers, propagate

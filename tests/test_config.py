@@ -1,0 +1,200 @@
+"""Layers, number types, contradictions, and the one line that names what is wrong."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from remdm.config.base import ConfigError
+from remdm.config.layers import ALL_KEYS, STAGES, Layer, base_layers, build, configs_folder, preset_path
+from remdm.config.offline import OfflineConfig
+from remdm.config.online import OnlineConfig
+from remdm.config.ppo import PPOConfig
+from remdm.config.reader import parse_value, read_mapping
+from remdm.config.workflow import load_workflow_config
+
+PRESETS = sorted(path.stem for path in configs_folder().glob("*.yaml") if path.stem != "defaults")
+
+
+def offline(**keys):
+    return build(OfflineConfig, [*base_layers(None), Layer("here", keys)])
+
+
+def online(**keys):
+    return build(OnlineConfig, [*base_layers(None), Layer("here", keys)])
+
+
+def test_every_default_stands_once_and_every_key_has_one():
+    assert set(read_mapping(configs_folder() / "defaults.yaml")) == ALL_KEYS
+    for model in STAGES.values():
+        assert all(field.is_required() for field in model.model_fields.values())
+        assert all(field.description for field in model.model_fields.values())
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_preset_builds_every_stage(preset, stage):
+    build(STAGES[stage], base_layers(preset))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_hold_only_differences(preset):
+    defaults = read_mapping(configs_folder() / "defaults.yaml")
+    restated = [key for key, value in read_mapping(preset_path(preset)).items() if defaults[key] == value]
+    assert restated == []
+
+
+def test_published_recipe_resolves_to_the_published_numbers():
+    config = build(OnlineConfig, base_layers("final_classic_ucl"))
+    assert config.num_updates == 1525
+    assert config.warmup_grad_steps == 1600
+    assert config.buffer_size == 125_000
+    assert config.beta_decay == pytest.approx(0.9993005, abs=1e-7)
+
+
+@settings(deadline=None, max_examples=40)
+@given(log_envs=st.integers(3, 9))
+def test_budgets_in_frames_mean_the_same_at_any_number_of_environments(log_envs):
+    keys = {
+        "num_envs": 2**log_envs,
+        "num_steps": 32,
+        "online_total_timesteps": 2**20,
+        "lr_warmup_frames": 2**17,
+        "dagger_beta_final": 0.3,
+        "dagger_buffer_cycles": 3.5,
+        "val_interval_frames": 2**17,
+    }
+    config = online(**keys)
+    per_update = config.frames_per_update
+    assert config.num_updates * per_update == 2**20
+    assert config.warmup_grad_steps / config.grad_steps_per_update * per_update == 2**17
+    assert config.dagger_beta_init * config.beta_decay**config.num_updates == pytest.approx(0.3)
+    assert config.buffer_size == 3.5 * per_update
+    assert config.val_every * per_update == 2**17
+
+
+def test_primary_keys_win_and_legacy_keys_serve_without_them():
+    assert offline(offline_total_timesteps=None, offline_num_updates=7).num_updates == 7
+    assert offline(offline_total_timesteps=1024 * 64 * 3, offline_num_updates=7).num_updates == 3
+    assert offline(offline_total_timesteps=1).num_updates == 1
+    assert offline(val_interval=9).val_every == 9
+    assert offline(lr_warmup_steps=11).warmup_grad_steps == 11
+    assert online(dagger_beta_decay=0.5).beta_decay == 0.5
+    assert online(dagger_buffer_max=50_000).buffer_size == 50_000
+    assert online(dagger_train_passes=3).grad_steps_per_update == 3 * online().grad_steps_per_update
+    assert online(dagger_replan_every=8).replan_every == 8
+    assert online().replan_every == 32
+
+
+def test_numbers_as_people_write_them(tmp_path):
+    path = tmp_path / "numbers.yaml"
+    path.write_text("a: 1e8\nb: 3e-4\nc: -2.5E+3\nd: 1_000\ne: 1.0e+8\nf: '1e8'\ng: 1.2.3\nh: e5\n")
+    assert read_mapping(path) == {
+        "a": 1e8, "b": 3e-4, "c": -2500.0, "d": 1000, "e": 1e8, "f": "1e8", "g": "1.2.3", "h": "e5",
+    }  # fmt: skip
+    assert offline(num_envs=1e3, num_minibatches=1).num_envs == 1000
+    assert parse_value("null") is None
+    assert parse_value("[1") == "[1"
+
+
+BAD_VALUES = [
+    ({"lr": "fast"}, "here: lr = 'fast'"),
+    ({"lr": -1.0}, "here: lr = -1.0"),
+    ({"lr": float("nan")}, "here: lr = nan"),
+    ({"num_envs": 1.5}, "here: num_envs = 1.5"),
+    ({"num_envs": True}, "here: num_envs = True"),
+    ({"num_envs": "8"}, "here: num_envs = '8'"),
+    ({"use_loop": 1}, "here: use_loop = 1"),
+    ({"remask_strategy": "confidence"}, "here: remask_strategy = 'confidence'"),
+    ({"top_p": 0.0}, "here: top_p = 0.0"),
+    ({"plan_horizon": 65}, "here: plan_horizon = 65: a window must fit a rollout, at most num_steps = 64"),
+    ({"num_minibatches": 7}, "here: num_minibatches = 7: must divide the 33792 windows"),
+    ({"n_heads": 3}, "here: n_heads = 3: must divide d_model = 256"),
+    ({"t_off": 0.8}, "here: t_off = 0.8: must be below t_on = 0.7"),
+    ({"val_diffusion_steps": 2}, "here: val_diffusion_steps = 2: the loop has three phases"),
+    ({"lr_warmup_frames": 10**8}, "here: lr_warmup_frames = 100000000: 48800 gradient steps"),
+    ({"offline_total_timesteps": None}, "here: offline_total_timesteps = null"),
+]
+
+
+@pytest.mark.parametrize(("keys", "message"), BAD_VALUES, ids=lambda value: str(value)[:40])
+def test_a_bad_value_is_one_line_with_key_value_and_origin(keys, message):
+    with pytest.raises(ConfigError) as caught:
+        offline(**keys)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"dagger_buffer_max": 10}, "dagger_buffer_max = 10: a buffer of 10 must hold the 33792 windows"),
+        ({"dagger_beta_final": 1.0, "dagger_beta_init": 0.5}, "dagger_beta_final = 1.0: at most"),
+        ({"dagger_replan_every": 33}, "dagger_replan_every = 33: at most plan_horizon = 32"),
+        ({"dagger_replan_every": 5}, "dagger_replan_every = 5: must divide num_steps = 64"),
+        ({"plan_horizon": 24, "num_minibatches": 1}, "plan_horizon = 24: must divide num_steps = 64"),
+    ],
+)
+def test_dagger_contradictions(keys, message):
+    with pytest.raises(ConfigError, match=f"here: {message}"):
+        online(**keys)
+
+
+def test_ppo_minibatches_must_divide_environments():
+    with pytest.raises(ConfigError, match="ppo_num_minibatches = 7: must divide ppo_num_envs = 1024"):
+        build(PPOConfig, [*base_layers(None), Layer("here", {"ppo_num_minibatches": 7})])
+
+
+def test_a_message_names_the_file_that_the_value_came_from(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("plan_horizon: 100\n")
+    with pytest.raises(ConfigError, match=rf"{path}: plan_horizon = 100"):
+        build(OfflineConfig, base_layers(str(path)))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"lrr: 3", "unknown key lrr (did you mean lr"),
+        (b"- lr", "holds a list"),
+        (b"lr: [1", "not valid YAML"),
+        (b"lr: 1\nlr: 2", "lr stands twice"),
+        (b"1: 2", "not a name"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"a: !!python/object/apply:os.system [echo]", "not valid YAML"),
+        (b"lr: \x00", "not valid YAML"),
+    ],
+)
+def test_a_bad_file_is_one_line_with_its_name(tmp_path, content, message):
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        base_layers(str(path))
+    assert str(caught.value).startswith(str(path))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_file_changes_nothing(tmp_path):
+    path = tmp_path / "empty.yaml"
+    path.write_text("")
+    assert build(OfflineConfig, base_layers(str(path))) == build(OfflineConfig, base_layers(None))
+
+
+def test_a_misspelt_preset_lists_the_near_ones():
+    with pytest.raises(ConfigError, match="did you mean demo"):
+        base_layers("demoo")
+    with pytest.raises(ConfigError, match=r"no such file"):
+        base_layers("nowhere/preset.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scale": "dem"}, "did you mean demo"),
+        ({"scal": "demo"}, "unknown key scal"),
+        ({"scales": {"demo": {"envs": []}}}, r"scales\.demo\.envs"),
+    ],
+)
+def test_workflow_config_is_checked(change, message):
+    with pytest.raises(ConfigError, match=message):
+        load_workflow_config(configs_folder().parent / "workflow_config.yaml", change)

@@ -1,0 +1,77 @@
+"""Properties of the network, through gradients and symmetries rather than shapes alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from remdm.models.denoiser import Denoiser, sinusoidal_embedding
+
+B, H, D, V = 2, 6, 7, 5
+
+
+@pytest.fixture(scope="module")
+def network():
+    denoiser = Denoiser(V, H, 16, 2, 2, 32, 2, 8, dropout_rate=0.5)
+    tokens = jax.random.randint(jax.random.PRNGKey(1), (B, H), 0, V + 1)
+    obs, t = jax.random.normal(jax.random.PRNGKey(2), (B, D)), jnp.array([0.2, 0.9])
+    params = denoiser.init(jax.random.PRNGKey(0), obs, tokens, t)
+    return denoiser, params, obs, tokens, t
+
+
+def test_output_is_float_logits_without_a_mask_token(network):
+    denoiser, params, obs, tokens, t = network
+    assert denoiser.apply(params, obs, tokens, t).shape == (B, H, V)
+
+
+def test_encoding_once_is_the_same_as_calling(network):
+    denoiser, params, obs, tokens, t = network
+    encoding = denoiser.apply(params, obs, method="encode")
+    apart = denoiser.apply(params, encoding, tokens, t, method="denoise")
+    assert (apart == denoiser.apply(params, obs, tokens, t)).all()
+
+
+def test_attention_is_bidirectional_and_sees_observation_and_time(network):
+    """Every output depends on every token, the observation and the time of its own sample alone."""
+    denoiser, params, obs, tokens, t = network
+
+    def logits(obs, t):
+        return denoiser.apply(params, obs, tokens, t)
+
+    by_obs = jax.jacobian(lambda o: logits(o, t))(obs)  # [B, H, V, B, D]
+    assert (jnp.abs(by_obs[0, :, :, 0]).sum(axis=(1, 2)) > 0).all()
+    assert (by_obs[0, :, :, 1] == 0).all()
+    by_time = jax.jacobian(lambda time: logits(obs, time))(t)
+    assert (jnp.abs(by_time[0, :, :, 0]).sum(axis=1) > 0).all()
+
+    base = denoiser.apply(params, obs, tokens, t)
+    for h in range(H):
+        changed = denoiser.apply(params, obs, tokens.at[0, h].set((tokens[0, h] + 1) % (V + 1)), t)
+        assert (jnp.abs(changed - base)[0].sum(axis=1) > 0).all()
+        assert (changed[1] == base[1]).all()
+
+
+def test_dropout_acts_in_training_alone(network):
+    denoiser, params, obs, tokens, t = network
+    calm = [denoiser.apply(params, obs, tokens, t) for _ in range(2)]
+    assert (calm[0] == calm[1]).all()
+    noisy = [
+        denoiser.apply(params, obs, tokens, t, False, rngs={"dropout": jax.random.PRNGKey(i)}) for i in (0, 1)
+    ]
+    assert not jnp.allclose(noisy[0], noisy[1])
+
+
+def test_bfloat16_computes_near_float32_with_float32_parameters(network):
+    denoiser, params, obs, tokens, t = network
+    half = denoiser.clone(dtype=jnp.bfloat16)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
+    logits = half.apply(params, obs, tokens, t)
+    assert logits.dtype == jnp.bfloat16
+    scale = jnp.abs(denoiser.apply(params, obs, tokens, t)).max()
+    assert jnp.abs(logits - denoiser.apply(params, obs, tokens, t)).max() < 0.05 * scale
+
+
+def test_sinusoidal_embedding_by_hand():
+    # Width 4: frequencies 1 and 10000^(-1/2) = 0.01.
+    expected = [np.sin(3), np.sin(0.03), np.cos(3), np.cos(0.03)]
+    assert np.asarray(sinusoidal_embedding(jnp.array(3), 4)) == pytest.approx(expected, abs=1e-6)

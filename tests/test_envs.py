@@ -1,0 +1,130 @@
+"""Exact auto-reset, episode statistics and rollouts: on a toy with known transitions, and on Craftax."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from remdm.config.env import EnvConfig
+from remdm.envs.batch import make_batch_env
+from remdm.envs.policy import random_policy
+from remdm.envs.rollout import episode_metrics, rollout, start
+from tests.toy import GAME, LONGEST, NUM_ACTIONS, SHORTEST, toy_env, toy_expert
+
+
+def play(env, policy, num_steps, seed=0):
+    def run(key):
+        start_key, play_key = jax.random.split(key)
+        state = start(start_key, env, policy.init(env.num_envs))
+        return rollout(play_key, env, policy, state, num_steps)
+
+    state, transitions = jax.jit(run)(jax.random.PRNGKey(seed))
+    return state, jax.device_get(transitions)
+
+
+@pytest.mark.parametrize("block", [1, 3])
+def test_statistics_and_boundaries_of_perfect_play(block):
+    _, data = play(toy_env(6, block), toy_expert(), 60)
+    step = data.step
+    assert (step.reward == 1).all()
+    for e in range(6):
+        ends = np.flatnonzero(step.done[:, e])
+        lengths = np.diff(ends, prepend=-1)
+        assert ((lengths >= SHORTEST) & (lengths <= LONGEST)).all()
+        # Every step hits, so an episode's return is its length, both reported at its end.
+        assert (step.episode_length[ends, e] == lengths).all()
+        assert (step.episode_return[ends, e] == lengths).all()
+        # The observation after the end is the first of the next episode: all its steps are left.
+        for end, length in zip(ends[:-1], lengths[1:], strict=True):
+            assert data.obs[end + 1, e, -1] * LONGEST == pytest.approx(length)
+    assert step.achievements[step.done].all()
+    assert not step.achievements[~step.done].any()
+
+
+@pytest.mark.parametrize("block", [1, 2, 5])
+def test_every_new_episode_gets_a_world_of_its_own(block):
+    env = toy_env(16, block)
+
+    @jax.jit
+    def run(key):
+        _, state = env.reset(key)
+
+        def step(state, key):
+            _, state, _ = env.step(key, state, jnp.zeros(16, int))
+            return state, state.world.world
+
+        return jax.lax.scan(step, state, jax.random.split(key, 100))[1]
+
+    worlds = np.asarray(run(jax.random.PRNGKey(0)))
+    changed = np.vstack([np.ones((1, 16), bool), worlds[1:] != worlds[:-1]])
+    handed_out = worlds[changed]
+    assert len(handed_out) > 150
+    assert len(np.unique(handed_out)) == len(handed_out)
+
+
+def test_environments_that_go_on_are_left_alone():
+    """A reset elsewhere changes nothing: the same actions and keys give the same steps without it."""
+    env = toy_env(8)
+    obs, state = env.reset(jax.random.PRNGKey(0))
+    new_obs, new_state, step = env.step(jax.random.PRNGKey(1), state, jnp.zeros(8, int))
+    bare_obs, bare, *_ = jax.vmap(GAME.env.step_env, in_axes=(0, 0, 0, None))(
+        jax.random.split(jax.random.PRNGKey(1), 8), state.world, jnp.zeros(8, int), None
+    )
+    going = ~step.done
+    assert (new_obs[going] == bare_obs[going]).all()
+    assert (new_state.world.left[going] == bare.left[going]).all()
+
+
+def test_optimistic_resets_share_worlds_only_when_they_must():
+    _, data = play(toy_env(8, optimistic=8), toy_expert(), 40)
+    assert (data.step.reward == 1).all()
+    assert data.step.done.sum() > 20
+
+
+def test_random_play_earns_what_chance_does():
+    _, data = play(toy_env(64), random_policy(NUM_ACTIONS), 500)
+    # 32,000 steps: standard error 0.0024; four of them.
+    assert data.step.reward.mean() == pytest.approx(1 / NUM_ACTIONS, abs=0.01)
+
+
+def test_episode_metrics_average_over_completed_episodes():
+    _, data = play(toy_env(6), toy_expert(), 60)
+    metrics = episode_metrics(data.step, GAME.achievements)
+    lengths = data.step.episode_length[data.step.done]
+    assert metrics["env/episodes"] == len(lengths)
+    assert metrics["env/episode_return"] == pytest.approx(lengths.mean())
+    assert metrics["env/achievement/perfect"] == 1.0
+    _, short = play(toy_env(6), toy_expert(), SHORTEST - 1)
+    assert np.isnan(episode_metrics(short.step, GAME.achievements)["env/episode_return"])
+
+
+def test_craftax_classic_is_reset_exactly():
+    """The real game: facts, boundaries and statistics of random play, and one compilation."""
+    config = EnvConfig(
+        env_name="Craftax-Classic-Symbolic-v1", use_optimistic_resets=False, optimistic_reset_ratio=16
+    )
+    env = make_batch_env(config, 16)
+    game = env.game
+    assert (game.num_actions, game.obs_dim, len(game.achievements)) == (17, 1345, 22)
+
+    policy = random_policy(17)
+    run = jax.jit(lambda key, state: rollout(key, env, policy, state, 400))
+    state = jax.jit(lambda key: start(key, env, ()))(jax.random.PRNGKey(0))
+    state, first = run(jax.random.PRNGKey(1), state)
+    # Weak types in the state would compile a second time here.
+    state, second = run(jax.random.PRNGKey(2), state)
+    assert run._cache_size() == 1
+
+    done = np.concatenate([first.step.done, second.step.done])
+    reward = np.concatenate([first.step.reward, second.step.reward])
+    returns = np.concatenate([first.step.episode_return, second.step.episode_return])
+    achievements = np.concatenate([first.step.achievements, second.step.achievements])
+    assert done.sum() > 20
+    for e in range(16):
+        ends = np.flatnonzero(done[:, e])
+        for begin, end in zip([0, *(ends[:-1] + 1)], ends, strict=True):
+            assert returns[end, e] == pytest.approx(reward[begin : end + 1, e].sum(), abs=1e-4)
+            # Rewards are one for each achievement and a tenth for each health point.
+            assert abs(achievements[end, e].sum() - returns[end, e]) < 1.5
+    worlds = np.asarray(state.env.world.map).reshape(16, -1)
+    assert len(np.unique(worlds, axis=0)) == 16

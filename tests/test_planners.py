@@ -1,0 +1,205 @@
+"""The planner as a policy, and both ways to train it, on the toy game whose best plan is known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from remdm.config.layers import Layer, base_layers, build
+from remdm.config.offline import OfflineConfig
+from remdm.config.online import OnlineConfig
+from remdm.diffusion.sampling import Sampler
+from remdm.envs.rollout import advance, rollout, start
+from remdm.models.denoiser import Denoiser
+from remdm.planners.denoising import init_params, make_denoiser
+from remdm.planners.offline import make_offline
+from remdm.planners.online import make_online
+from remdm.planners.policy import plan_actions, planner_policy
+from tests.toy import GAME, NUM_ACTIONS, toy_env, toy_expert
+
+TOY_KEYS = {
+    "seed": 0, "plan_horizon": 4, "d_model": 32, "n_heads": 2, "n_layers": 1, "d_ff": 32,
+    "obs_encoder_layers": 1, "obs_encoder_width": 32, "dropout_rate": 0.0, "num_envs": 8, "num_steps": 16,
+    "num_minibatches": 4, "update_epochs": 4, "lr": 5e-3, "val_interval": 15, "val_steps": 32, "val_num_envs": 8,
+    "val_diffusion_steps": 4, "val_replan_every": 2, "diffusion_steps": 4,
+    "offline_total_timesteps": 8 * 16 * 30, "online_total_timesteps": 8 * 16 * 30, "dagger_buffer_max": 500,
+    "dagger_beta_final": 0.1,
+}  # fmt: skip
+SAMPLER = Sampler(4, "cosine", "rescale", 0.5, True, 0.7, 0.3, 0.5, 0.95)
+
+
+def config_of(model, **keys):
+    return build(model, [*base_layers(None), Layer("test", {**TOY_KEYS, **keys})])
+
+
+def train(algorithm, seed=0):
+    @jax.jit
+    def run(key):
+        return jax.lax.scan(
+            lambda state, _: algorithm.update(state), algorithm.init(key), length=algorithm.num_updates
+        )
+
+    return run(jax.random.PRNGKey(seed))
+
+
+@pytest.fixture(scope="module")
+def offline():
+    algorithm = make_offline(config_of(OfflineConfig), toy_env(8), toy_env(8), toy_expert())
+    return algorithm, *train(algorithm)
+
+
+@pytest.fixture(scope="module")
+def online():
+    algorithm = make_online(config_of(OnlineConfig), toy_env(8), toy_env(8), toy_expert())
+    return algorithm, *train(algorithm)
+
+
+@pytest.mark.parametrize("method", ["offline", "online"])
+def test_a_planner_learns_the_experts_plan(method, request):
+    """The plan from target k is k, k + 1, ...; a window shifted by one would teach another."""
+    algorithm, state, metrics = request.getfixturevalue(method)
+    assert metrics["diffusion/accuracy"][0] < 0.6
+    assert metrics["diffusion/accuracy"][-5:].mean() > 0.9
+
+    denoiser = make_denoiser(config_of(OfflineConfig), NUM_ACTIONS)
+    obs = jnp.hstack([jnp.eye(NUM_ACTIONS), jnp.ones((NUM_ACTIONS, 1))])
+    nothing = jnp.zeros((NUM_ACTIONS, 4), int)
+    plan = plan_actions(
+        jax.random.PRNGKey(0), denoiser, algorithm.params(state), SAMPLER, obs, nothing, nothing[:, 0]
+    )
+    assert plan.tolist() == [[(k + h) % NUM_ACTIONS for h in range(4)] for k in range(NUM_ACTIONS)]
+    # Validation plays 32 steps; perfect play earns 32.
+    assert algorithm.validate(jax.random.PRNGKey(1), state)["val/score"] > 30
+
+
+def test_dagger_mixes_as_beta_says(online):
+    _, state, metrics = online
+    beta = np.asarray(metrics["dagger/beta"])
+    assert beta[0] == 1.0
+    assert state.beta == pytest.approx(0.1, rel=1e-3)
+    assert beta[1:] / beta[:-1] == pytest.approx(0.1 ** (1 / 30), rel=1e-4)
+    # At first the expert alone acts, and hits everything; there is no action of the learner to compare.
+    assert metrics["dagger/reward_mean"][0] == 1.0
+    assert np.isnan(metrics["dagger/agreement"][0])
+    assert state.buffer.size == state.buffer.capacity == 500
+
+
+def test_dagger_labels_visited_states_with_the_expert():
+    """With beta 0 the untrained learner acts, and every label is still the expert's."""
+    config = config_of(OnlineConfig, dagger_beta_init=0.0, dagger_beta_final=None)
+    algorithm = make_online(config, toy_env(8), toy_env(8), toy_expert())
+    state, metrics = jax.jit(lambda key: algorithm.update(algorithm.init(key)))(jax.random.PRNGKey(0))
+    buffer = jax.device_get(state.buffer)
+    filled = slice(0, int(buffer.size))
+    targets = buffer.obs[filled, :NUM_ACTIONS].argmax(-1)
+    valid = buffer.valid[filled]
+    assert int(buffer.size) == config.windows_per_update
+    assert (buffer.plan[filled, 0] == targets).all()
+    assert (buffer.plan[filled][valid] == (targets[valid, None] + np.arange(4)) % NUM_ACTIONS).all()
+    # Windows over an episode's end break the pattern, and only they do.
+    broken = (buffer.plan[filled] != (targets[:, None] + np.arange(4)) % NUM_ACTIONS).any(axis=1)
+    assert broken.any()
+    assert not (broken & valid).any()
+    assert metrics["dagger/reward_mean"] < 0.6
+
+
+def test_offline_windows_are_the_experts_actions(offline):
+    _, _, metrics = offline
+    # Every step earns 1, so all windows weigh the same, and the expert's return is its episode's length.
+    assert metrics["train/window_return"][0] == 4.0
+    assert metrics["train/weight_mean"][0] == 1.0
+    assert 0.4 < metrics["train/valid_fraction"][0] < 0.9
+
+
+# --- playing ---
+
+
+class CountingDenoiser:
+    """Stands in for the network: its plan is always 0, 1, 2, ... from the observation's target on."""
+
+    num_tokens, plan_horizon = NUM_ACTIONS, 4
+
+    def apply(self, params, *args, method):
+        if method == "encode":
+            return args[0]
+        obs, tokens, _ = args
+        plan = (obs[:, :NUM_ACTIONS].argmax(-1)[:, None] + jnp.arange(4)) % NUM_ACTIONS
+        return 50.0 * jax.nn.one_hot(plan, NUM_ACTIONS)
+
+
+def play(replan_every, inpaint_history, num_steps=30, execute=lambda action: action):
+    env = toy_env(6)
+    policy = planner_policy(CountingDenoiser(), None, SAMPLER, replan_every, inpaint_history)
+
+    def step(carry, key):
+        state, memory = carry
+        act_key, env_key = jax.random.split(key)
+        action, memory = policy.act(act_key, state.obs, state.prev_action, state.done, memory)
+        state, step = advance(env_key, env, state, execute(action), memory)
+        return (state, memory), (step, memory, action)
+
+    state = start(jax.random.PRNGKey(0), env, policy.init(6))
+    keys = jax.random.split(jax.random.PRNGKey(1), num_steps)
+    return jax.device_get(jax.jit(lambda s: jax.lax.scan(step, (s, policy.init(6)), keys)[1])(state))
+
+
+@pytest.mark.parametrize("replan_every", [1, 2, 3, 4])
+def test_following_plans_without_history_hits_everything(replan_every):
+    step, memory, _ = play(replan_every, inpaint_history=False)
+    assert (step.reward == 1).all()
+    assert memory.hist_len.max() == replan_every - 1
+    # A new episode starts a new plan.
+    assert (memory.hist_len[1:][step.done[:-1]] == 0).all()
+
+
+def test_history_locks_what_was_executed():
+    """Executed actions differ from the proposed ones: the plan must hold the former."""
+    step, memory, action = play(1, inpaint_history=True, execute=lambda a: (a + 1) % NUM_ACTIONS)
+    executed = (action + 1) % NUM_ACTIONS
+    for e in range(6):
+        for t in range(30):
+            length = memory.hist_len[t, e]
+            assert memory.plan[t, e, :length].tolist() == executed[t - length : t, e].tolist()
+            assert memory.plan[t, e, length] == action[t, e]
+    # hist_len runs 0..H-1 within an episode and starts afresh after both.
+    assert memory.hist_len.max() == 3
+    for t in range(29):
+        afresh = step.done[t] | (memory.hist_len[t] == 3)
+        assert (memory.hist_len[t + 1] == np.where(afresh, 0, memory.hist_len[t] + 1)).all()
+
+
+def test_planning_encodes_once_and_denoises_every_step():
+    denoiser, calls = CountingDenoiser(), []
+
+    class Recorded(CountingDenoiser):
+        def apply(self, params, *args, method):
+            calls.append(method)
+            return denoiser.apply(params, *args, method=method)
+
+    nothing = jnp.zeros((1, 4), int)
+    with jax.disable_jit():  # so that every call of the scan's body is one of Python's
+        plan_actions(
+            jax.random.PRNGKey(0), Recorded(), None, SAMPLER, jnp.ones((1, 5)), nothing, nothing[:, 0]
+        )
+    assert calls == ["encode"] + ["denoise"] * SAMPLER.steps
+
+
+def test_a_plan_keeps_its_history():
+    denoiser = Denoiser(NUM_ACTIONS, 4, 16, 2, 1, 16, 1, 8, 0.0)
+    params = init_params(denoiser, jax.random.PRNGKey(0), GAME.obs_dim)
+    history = jnp.array([[3, 2, 1, 0]] * 5)
+    hist_len = jnp.arange(5)
+    plan = plan_actions(
+        jax.random.PRNGKey(1), denoiser, params, SAMPLER, jnp.ones((5, GAME.obs_dim)), history, hist_len
+    )
+    for length in range(5):
+        assert plan[length, :length].tolist() == [3, 2, 1, 0][:length]
+    assert (plan < NUM_ACTIONS).all()
+
+
+def test_planner_passes_through_rollout():
+    env = toy_env(6)
+    policy = planner_policy(CountingDenoiser(), None, SAMPLER, 2, False)
+    state = start(jax.random.PRNGKey(0), env, policy.init(6))
+    _, data = jax.jit(lambda key, s: rollout(key, env, policy, s, 20))(jax.random.PRNGKey(1), state)
+    assert (data.step.reward == 1).all()

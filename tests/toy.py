@@ -1,0 +1,69 @@
+"""A toy game whose best play is known, in place of Craftax: it fits wherever a `Game` does.
+
+The observation is a one-hot target, which moves on by one every step whatever is done, and how
+many steps are left. Hitting the target earns 1, so the best return is the episode's length, the
+expert's plan from target k is k, k + 1, ..., and uniform play earns 1 / NUM_ACTIONS a step.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from remdm.envs.batch import BatchEnv, on_demand_reset, optimistic_reset
+from remdm.envs.craftax import Game
+from remdm.envs.policy import Policy
+
+NUM_ACTIONS = 4
+SHORTEST, LONGEST = 5, 12
+
+
+@struct.dataclass
+class ToyState:
+    target: jax.Array
+    left: jax.Array
+    missed: jax.Array
+    world: jax.Array  # a random number that tells worlds apart
+
+
+class ToyEnv:
+    def reset_env(self, key, params):
+        target_key, length_key, world_key = jax.random.split(key, 3)
+        state = ToyState(
+            target=jax.random.randint(target_key, (), 0, NUM_ACTIONS),
+            left=jax.random.randint(length_key, (), SHORTEST, LONGEST + 1),
+            missed=jnp.zeros((), bool),
+            world=jax.random.randint(world_key, (), 0, 2**30),
+        )
+        return self._obs(state), state
+
+    def step_env(self, key, state, action, params):
+        hit = action == state.target
+        state = ToyState((state.target + 1) % NUM_ACTIONS, state.left - 1, state.missed | ~hit, state.world)
+        done = state.left == 0
+        info = {"Achievements/ended": done * 100.0, "Achievements/perfect": (done & ~state.missed) * 100.0}
+        return self._obs(state), state, hit.astype(jnp.float32), done, info
+
+    def _obs(self, state):
+        return jnp.append(jax.nn.one_hot(state.target, NUM_ACTIONS), state.left / LONGEST)
+
+
+GAME = Game(
+    env=ToyEnv(),
+    params=None,
+    num_actions=NUM_ACTIONS,
+    obs_dim=NUM_ACTIONS + 1,
+    achievements=("ended", "perfect"),
+    action_names=tuple("abcd"),
+)
+
+
+def toy_env(num_envs, block=1, optimistic=0):
+    replace = optimistic_reset(GAME, optimistic) if optimistic else on_demand_reset(GAME, block)
+    return BatchEnv(GAME, num_envs, replace)
+
+
+def toy_expert():
+    """Hits every target."""
+    return Policy(
+        None, lambda batch_size: (), lambda params, key, obs, *_: (obs[:, :NUM_ACTIONS].argmax(-1), ())
+    )
