@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from snakemake.script import snakemake
-
 from remdm.analysis.achievements import draw_achievements
 from remdm.analysis.session import logged
 

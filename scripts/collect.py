@@ -1,7 +1,5 @@
 """Rule `collect`."""
 
-from snakemake.script import snakemake
-
 from remdm.config.collect import CollectConfig
 from remdm.stages.collect import run_collect
 from remdm.stages.session import run_script

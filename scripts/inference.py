@@ -1,7 +1,5 @@
 """Rule `inference`."""
 
-from snakemake.script import snakemake
-
 from remdm.config.inference import InferenceConfig
 from remdm.stages.inference import run_inference
 from remdm.stages.session import run_script

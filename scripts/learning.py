@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from snakemake.script import snakemake
-
 from remdm.analysis.learning import draw_learning_curves
 from remdm.analysis.session import logged
 

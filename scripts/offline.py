@@ -1,7 +1,5 @@
 """Rule `offline`."""
 
-from snakemake.script import snakemake
-
 from remdm.config.offline import OfflineConfig
 from remdm.stages.offline import run_offline
 from remdm.stages.session import run_script

@@ -1,7 +1,5 @@
 """Rule `online`."""
 
-from snakemake.script import snakemake
-
 from remdm.config.online import OnlineConfig
 from remdm.stages.online import run_online
 from remdm.stages.session import run_script

@@ -1,7 +1,5 @@
 """Rule `ppo`."""
 
-from snakemake.script import snakemake
-
 from remdm.config.ppo import PPOConfig
 from remdm.stages.ppo import run_ppo
 from remdm.stages.session import run_script

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from snakemake.script import snakemake
-
 from remdm.analysis.report import write_report
 from remdm.analysis.session import logged
 

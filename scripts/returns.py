@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from snakemake.script import snakemake
-
 from remdm.analysis.returns import draw_returns
 from remdm.analysis.session import logged
 

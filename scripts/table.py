@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from snakemake.script import snakemake
-
 from remdm.analysis.session import logged
 from remdm.analysis.table import write_table
 

@@ -32,7 +32,8 @@ def test_schedule_derivative_is_that_of_alpha(name, t):
 
 
 def test_weight_by_hand():
-    # Linear at t = 0.25: 1 / (1 - 0.75) = 4. Cosine at t = 0.5: (pi / 2) sin(pi / 4) / (1 - cos(pi / 4)) = 3.7922.
+    # Linear at t = 0.25: 1 / (1 - 0.75) = 4.
+    # Cosine at t = 0.5: (pi / 2) sin(pi / 4) / (1 - cos(pi / 4)) = 3.7922.
     assert elbo_weight(SCHEDULES["linear"], jnp.float32(0.25), 0.0) == pytest.approx(4.0)
     assert elbo_weight(SCHEDULES["cosine"], jnp.float32(0.5), 0.0) == pytest.approx(3.7922, rel=1e-4)
     # train_sigma takes its share off; very small times are clipped.
@@ -82,7 +83,7 @@ def test_bound_of_a_uniform_model_is_log_v(schedule):
 
 
 def test_loss_divides_by_horizon_and_not_by_masked_tokens():
-    loss, metrics = _loss(4096)
+    _, metrics = _loss(4096)
     # The unweighted loss is log V times the share of masked tokens, which is half on average over t.
     assert metrics["unweighted_loss"] == pytest.approx(np.log(V) * float(metrics["frac_masked"]), rel=1e-5)
     assert metrics["frac_masked"] == pytest.approx(0.5, abs=0.03)

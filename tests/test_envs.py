@@ -65,7 +65,7 @@ def test_every_new_episode_gets_a_world_of_its_own(block):
 def test_environments_that_go_on_are_left_alone():
     """A reset elsewhere changes nothing: the same actions and keys give the same steps without it."""
     env = toy_env(8)
-    obs, state = env.reset(jax.random.PRNGKey(0))
+    _, state = env.reset(jax.random.PRNGKey(0))
     new_obs, new_state, step = env.step(jax.random.PRNGKey(1), state, jnp.zeros(8, int))
     bare_obs, bare, *_ = jax.vmap(GAME.env.step_env, in_axes=(0, 0, 0, None))(
         jax.random.split(jax.random.PRNGKey(1), 8), state.world, jnp.zeros(8, int), None

@@ -20,7 +20,8 @@ from tests.toy import GAME, NUM_ACTIONS, toy_env, toy_expert
 TOY_KEYS = {
     "seed": 0, "plan_horizon": 4, "d_model": 32, "n_heads": 2, "n_layers": 1, "d_ff": 32,
     "obs_encoder_layers": 1, "obs_encoder_width": 32, "dropout_rate": 0.0, "num_envs": 8, "num_steps": 16,
-    "num_minibatches": 4, "update_epochs": 4, "lr": 5e-3, "val_interval": 15, "val_steps": 32, "val_num_envs": 8,
+    "num_minibatches": 4, "update_epochs": 4, "lr": 5e-3, "val_interval": 15, "val_steps": 32,
+    "val_num_envs": 8,
     "val_diffusion_steps": 4, "val_replan_every": 2, "diffusion_steps": 4,
     "offline_total_timesteps": 8 * 16 * 30, "online_total_timesteps": 8 * 16 * 30, "dagger_buffer_max": 500,
     "dagger_beta_final": 0.1,
@@ -122,7 +123,7 @@ class CountingDenoiser:
     def apply(self, params, *args, method):
         if method == "encode":
             return args[0]
-        obs, tokens, _ = args
+        obs = args[0]
         plan = (obs[:, :NUM_ACTIONS].argmax(-1)[:, None] + jnp.arange(4)) % NUM_ACTIONS
         return 50.0 * jax.nn.one_hot(plan, NUM_ACTIONS)
 

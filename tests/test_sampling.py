@@ -1,5 +1,7 @@
 """The reverse process: closed forms of each step, and the whole against a slow literal implementation."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,7 +44,7 @@ def literal_steps(s):
 
     def run_down(start, end, n):
         times = np.linspace(start, end, n + 1)
-        return list(zip(times[:-1], times[1:], strict=True))
+        return list(itertools.pairwise(times))
 
     if not s.use_loop:
         plan = [(t, u, True, False) for t, u in run_down(1.0, 0.0, s.steps)]

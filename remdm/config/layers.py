@@ -37,6 +37,17 @@ class Layer:
     origin: str
     values: Mapping[str, Any]
 
+    def checked(self) -> "Layer":
+        """The layer itself, all of whose keys are known.
+
+        Raises:
+            ConfigError: a key that no stage has; the message lists similar ones.
+        """
+        for key in self.values:
+            if key not in ALL_KEYS:
+                raise ConfigError(f"{self.origin}: unknown key {key}{near(key, ALL_KEYS)}")
+        return self
+
 
 def configs_folder() -> Path:
     """The folder of `defaults.yaml` and the presets: beside the package, or inside an installed one."""
@@ -78,11 +89,7 @@ def file_layer(path: Path) -> Layer:
     Raises:
         ConfigError: the file cannot be read, or holds a key that no stage has.
     """
-    values = read_mapping(path)
-    for key in values:
-        if key not in ALL_KEYS:
-            raise ConfigError(f"{path}: unknown key {key}{near(key, ALL_KEYS)}")
-    return Layer(str(path), values)
+    return Layer(str(path), read_mapping(path)).checked()
 
 
 def base_layers(preset: str | None) -> list[Layer]:

@@ -38,7 +38,9 @@ class Plan:
         self.config = config
         self.scale = config.chosen
         self.origin = origin
-        self.runtime = build(RuntimeConfig, [*base_layers(None), Layer(f"{origin}: runtime", config.runtime)])
+        self.runtime = build(
+            RuntimeConfig, [*base_layers(None), Layer(f"{origin}: runtime", config.runtime).checked()]
+        )
         self._configs = {job: self._build_config(job) for job in self.jobs}
         self._digests: dict[Job, str] = {}
         for job in self.jobs:  # each after those it depends on
@@ -118,7 +120,7 @@ class Plan:
             fixed["policy"] = {self.scale.expert: "expert", "random": "random"}.get(job.name, "planner")
         layers = [
             *base_layers(preset),
-            Layer(f"{self.origin}: scales.{self.config.scale}.overrides", self.scale.overrides),
+            Layer(f"{self.origin}: scales.{self.config.scale}.overrides", self.scale.overrides).checked(),
             Layer(self.origin, fixed),
         ]
         return build(STAGES[job.stage], layers)

@@ -1,0 +1,174 @@
+"""What makes a job stale, on copies of the real sources and the real workflow configuration."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from remdm.config.base import UserError
+from remdm.config.offline import OfflineConfig
+from remdm.workflow import source
+from remdm.workflow.digest import content_digest
+from remdm.workflow.plan import Job, Plan
+from tests.conftest import REPOSITORY
+
+WORKFLOW = REPOSITORY / "workflow_config.yaml"
+GAME = "Craftax-Classic-Symbolic-v1"
+
+
+def digests(plan):
+    return {f"{job.stage}/{job.name}": plan.digest(job) for job in plan.jobs}
+
+
+def changed(before, after):
+    return {name for name in before if before[name] != after[name]}
+
+
+def with_overrides(**overrides):
+    from remdm.config.reader import read_mapping
+
+    scales = read_mapping(WORKFLOW)["scales"]
+    scales["demo"]["overrides"] = overrides
+    return digests(Plan.load(WORKFLOW, {"scales": scales}))
+
+
+@pytest.fixture(scope="module")
+def base():
+    return digests(Plan.load(WORKFLOW, {}))
+
+
+EVALUATIONS = {f"inference/{name}" for name in ("ppo_rnn", "offline-demo", "online-demo", "random")}
+
+
+@pytest.mark.parametrize(
+    ("override", "stale"),
+    [
+        ({}, set()),
+        ({"eval_steps": 50}, EVALUATIONS),
+        (
+            {"lr": 2e-4},
+            {"offline/demo", "online/demo", "inference/offline-demo", "inference/online-demo"},
+        ),
+        ({"dagger_train_passes": 2}, {"online/demo", "inference/online-demo"}),
+        ({"collect_num_steps": 6400}, {"collect/ppo_rnn"}),
+    ],
+)
+def test_a_key_makes_stale_the_stages_that_have_it_and_what_follows(base, override, stale):
+    assert changed(base, with_overrides(**override)) == stale
+
+
+def test_an_expert_key_makes_stale_everything_but_random_play(base):
+    assert changed(base, with_overrides(ppo_lr=1e-3)) == set(base) - {"inference/random"}
+
+
+def test_how_a_run_is_watched_makes_nothing_stale(base):
+    runtime = {"progress": False, "compilation_cache_dir": None, "chunk_updates": 3}
+    assert digests(Plan.load(WORKFLOW, {"runtime": runtime})) == base
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A copy of the package whose files can be edited; returns a function that digests it anew."""
+    shutil.copytree(REPOSITORY / "remdm", tmp_path / "remdm", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(source, "ROOT", tmp_path)
+    monkeypatch.setattr("remdm.workflow.digest.ROOT", tmp_path)
+
+    def take():
+        for function in (source._parsed, source._tree, source._imports, source._module_file):
+            function.cache_clear()
+        return digests(Plan.load(WORKFLOW, {}))
+
+    yield tmp_path / "remdm", take
+    for function in (source._parsed, source._tree, source._imports, source._module_file):
+        function.cache_clear()
+
+
+def test_digests_do_not_depend_on_where_the_sources_lie(copy, base):
+    assert copy[1]() == base
+
+
+def test_comments_docstrings_and_layout_make_nothing_stale(copy):
+    package, take = copy
+    before = take()
+    path = package / "diffusion" / "sampling.py"
+    text = path.read_text().replace('"""Reverse diffusion', '"""Another docstring: reverse diffusion')
+    path.write_text(
+        "# a comment\n\n\n"
+        + text.replace(" = jnp.cumsum(probs, axis=-1)", " = jnp.cumsum(\n        probs, axis=-1)")
+    )
+    assert take() == before
+
+
+def test_a_samplers_body_makes_stale_the_stages_that_reach_it(copy):
+    package, take = copy
+    before = take()
+    path = package / "diffusion" / "sampling.py"
+    path.write_text(path.read_text().replace("1e-12", "1e-11"))
+    assert changed(before, take()) == {"offline/demo", "online/demo"} | EVALUATIONS
+
+
+def test_what_offline_never_imports_leaves_it_alone(copy):
+    package, take = copy
+    before = take()
+    path = package / "planners" / "online.py"
+    path.write_text(path.read_text() + "\nX = 1\n")
+    assert changed(before, take()) == {"online/demo", "inference/online-demo"}
+
+
+def test_reach_follows_imports_inside_functions():
+    reached = {
+        p.relative_to(REPOSITORY).as_posix() for p in source.reachable(REPOSITORY / "remdm/stages/ppo.py")
+    }
+    assert "remdm/experts/ppo.py" in reached
+    assert "remdm/envs/batch.py" in reached
+    assert "remdm/config/base.py" in reached
+    assert not any(name.startswith(("remdm/planners", "remdm/diffusion", "remdm/models")) for name in reached)
+
+
+def test_planning_imports_no_jax():
+    import subprocess
+
+    code = f"""
+import sys; from pathlib import Path; from remdm.workflow.plan import Plan
+Plan.load(Path({str(WORKFLOW)!r}), {{"scale": "paper"}})
+assert not {{"jax", "flax", "craftax", "matplotlib", "polars"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
+
+
+def test_dependencies_and_configs_of_jobs():
+    plan = Plan.load(WORKFLOW, {})
+    expert = Job(GAME, "ppo", "ppo_rnn", 0)
+    offline = Job(GAME, "offline", "demo", 0)
+    assert plan.dependencies(expert) == []
+    assert plan.dependencies(offline) == [expert]
+    assert plan.dependencies(Job(GAME, "inference", "offline-demo", 0)) == [offline]
+    assert plan.dependencies(Job(GAME, "inference", "ppo_rnn", 0)) == [expert]
+    assert plan.dependencies(Job(GAME, "inference", "random", 0)) == []
+    assert isinstance(plan.job_config(offline), OfflineConfig)
+    wildcards = {"env": GAME, "name": "random", "seed": "0"}
+    assert '"policy": "random"' in plan.params("inference", wildcards)[0]
+
+
+def test_every_configuration_is_checked_before_the_first_job():
+    with pytest.raises(UserError, match=r"scales\.demo\.overrides: plan_horizon = 1000"):
+        with_overrides(plan_horizon=1000)
+    with pytest.raises(UserError, match="unknown key plan_horizn"):
+        with_overrides(plan_horizn=1)
+
+
+def test_content_digest_sees_names_and_bytes_alone(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    for folder in (first, second):
+        (folder / "sub").mkdir(parents=True)
+        (folder / "sub" / "x").write_text("1")
+    assert content_digest("key", str(first)) == content_digest("key", str(second))
+    (second / "sub" / "x").write_text("2")
+    assert content_digest("key", str(first)) != content_digest("key", str(second))
+    with pytest.raises(UserError, match=f"key = {tmp_path / 'c'}: no such folder"):
+        content_digest("key", str(tmp_path / "c"))
+
+
+def test_repository_root_is_the_clones():
+    assert Path(source.ROOT) == REPOSITORY
