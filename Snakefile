@@ -21,6 +21,10 @@ wildcard_constraints:
     seed="[0-9]+",
 
 
+# Used with `--software-deployment-method apptainer` alone; remdm.def says how it is built.
+container: "remdm.sif"
+
+
 rule all:
     default_target: True
     input:

@@ -85,7 +85,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if config.seed is None:
         config = config.model_copy(update={"seed": secrets.randbits(31)})
 
-    inputs = [content_digest(key, path) for key, path in config.inputs().items() if path is not None]
+    inputs = [content_digest(key, path) for key, path in config.inputs().items()]
     digest = stage_digest(mode, config, inputs)
     folder = arguments.output or _default_folder(mode, config, arguments.config)
 

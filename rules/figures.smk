@@ -40,9 +40,7 @@ rule unlocked:
     log:
         "logs/{env}/inference/{name}/s{seed}.achievements.log",
     params:
-        digest=lambda wildcards: plan.figure_digest(
-            "achievements", plan.find("inference", wildcards)
-        ),
+        digest=lambda wildcards: plan.figure_digest("achievements", plan.find("inference", wildcards)),
     script:
         "../scripts/achievements.py"
 

@@ -46,14 +46,19 @@ class StageConfig(Section):
 
     seed: Count | None = Field(description="seed of every random draw; null draws one and records it")
 
-    def inputs(self) -> dict[str, str | None]:
-        """The paths of inputs, by key."""
+    @classmethod
+    def input_keys(cls) -> set[str]:
+        """The keys that say where an input lies."""
         return {
-            name: getattr(self, name)
-            for name, field in type(self).model_fields.items()
+            name
+            for name, field in cls.model_fields.items()
             if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("input")
         }
 
+    def inputs(self) -> dict[str, str | None]:
+        """The paths of the inputs that this configuration needs, by key."""
+        return {key: getattr(self, key) for key in self.input_keys()}
+
     def recorded(self) -> dict[str, Any]:
         """The keys that decide the result: all but the paths of inputs."""
-        return self.model_dump(exclude=set(self.inputs()))
+        return self.model_dump(exclude=self.input_keys())

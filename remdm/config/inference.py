@@ -26,3 +26,7 @@ class InferenceConfig(StageConfig, EnvConfig, SamplerConfig):
     def _steps(self) -> "InferenceConfig":
         self.check_steps("diffusion_steps_eval", self.diffusion_steps_eval)
         return self
+
+    def inputs(self) -> dict[str, str | None]:
+        """Random play needs no checkpoint."""
+        return {} if self.policy == "random" else super().inputs()

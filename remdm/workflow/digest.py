@@ -22,15 +22,17 @@ def figure_digest(module: str, inputs: Sequence[str]) -> str:
     return _digest({"source": source, "inputs": inputs})
 
 
-def content_digest(key: str, path: str) -> str:
+def content_digest(key: str, path: str | None) -> str:
     """Digest of an input that no stage made: the names and contents of all its files.
 
     Args:
         key: the configuration key that names the folder `path`, for messages.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: no path, or no such folder.
     """
+    if path is None:
+        raise UserError(f"{key} = null: name the folder of a checkpoint")
     folder = Path(path)
     if not folder.is_dir():
         raise UserError(f"{key} = {path}: no such folder")

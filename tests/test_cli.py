@@ -1,0 +1,65 @@
+"""The command: what a user mistypes is one line and exit status 2, before anything is compiled."""
+
+import subprocess
+import sys
+
+import pytest
+
+from remdm import cli
+from remdm.config.layers import STAGES
+from tests.conftest import REPOSITORY
+
+BAD = [
+    (["offline", "--lrr", "1"], "unknown flag --lrr (did you mean --lr"),
+    (["ofline"], "'ofline'"),
+    (["offline", "--lr", "fast"], "command line: lr = 'fast'"),
+    (["offline", "--plan-horizon", "99"], "command line: plan_horizon = 99"),
+    (["offline", "--num_minibatches=7"], "command line: num_minibatches = 7"),
+    (["offline", "--config", "demoo"], "did you mean demo"),
+    (["offline", "--config", "missing.yaml"], "missing.yaml: no such file"),
+    (["offline", "--ppo-checkpoint-path", "/nowhere"], "ppo_checkpoint_path = /nowhere: no such folder"),
+    (["inference", "--checkpoint_path", "/nowhere"], "checkpoint_path = /nowhere: no such folder"),
+    (["offline"], "ppo_checkpoint_path = null"),
+    (["ppo", "--progress", "maybe"], "command line: progress = 'maybe'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=lambda value: " ".join(value)[:40])
+def test_bad_input_is_one_line_and_touches_nothing(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if line]
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_installed_command_refuses_without_starting_jax(tmp_path):
+    code = (
+        "import sys; from remdm.cli import main; status = main(['offline', '--lr', 'x']); "
+        "assert 'jax' not in sys.modules; sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(REPOSITORY)}
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("mode", STAGES)
+def test_help_names_every_key_within_80_columns(mode, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([mode, "--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    assert all(f"--{key} " in text for key in STAGES[mode].model_fields)
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_hyphens_and_underscores_are_the_same_in_flags_alone():
+    assert cli._underscored("--plan-horizon=a-b") == "--plan_horizon=a-b"
+    assert cli._underscored("--plan-horizon") == "--plan_horizon"
+    assert cli._underscored("a-b") == "a-b"
+    assert cli._underscored("-1") == "-1"

@@ -1,0 +1,176 @@
+"""The whole pipeline for real: Snakemake, Craftax, training, evaluation and report, at the smallest size."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from remdm import cli
+from tests.conftest import REPOSITORY
+
+GAME = "Craftax-Classic-Symbolic-v1"
+SMALLEST = {
+    "layer_size": 16, "ppo_num_envs": 8, "ppo_num_steps": 16, "ppo_num_minibatches": 2,
+    "ppo_update_epochs": 1, "ppo_total_timesteps": 384, "collect_num_envs": 8, "collect_num_steps": 800,
+    "plan_horizon": 4, "d_model": 16, "n_heads": 2, "n_layers": 1, "d_ff": 16, "obs_encoder_width": 16,
+    "num_envs": 8, "num_steps": 16, "num_minibatches": 2, "update_epochs": 1, "lr": 1e-3,
+    "offline_total_timesteps": 384, "online_total_timesteps": 384, "diffusion_steps": 3,
+    "dagger_buffer_cycles": 2.0, "val_interval_frames": 256, "val_diffusion_steps": 3, "val_steps": 8,
+    "val_num_envs": 8, "eval_num_envs": 8, "eval_steps": 600, "diffusion_steps_eval": 3, "replan_every": 2,
+}  # fmt: skip
+
+
+def snakemake(folder, *arguments):
+    return subprocess.run(
+        [
+            sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"),
+            "--workflow-profile", str(REPOSITORY / "profiles" / "default"),
+            "--directory", str(folder), *arguments,
+        ],
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    """A finished run of everything."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    config = yaml.safe_load((REPOSITORY / "workflow_config.yaml").read_text())
+    config["scales"]["demo"]["overrides"] = SMALLEST
+    config["runtime"]["compilation_cache_dir"] = str(REPOSITORY / ".tests-cache")
+    path = folder / "smallest.yaml"
+    path.write_text(yaml.safe_dump(config))
+    done = snakemake(folder, "--configfile", str(path))
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder
+
+
+def test_report_and_results_are_where_the_layout_says(pipeline):
+    results = pipeline / "results"
+    assert (results / "paper" / "report.html").stat().st_size > 50_000
+    training = {"checkpoint", "metrics.parquet", "curves.png", "run.json"}
+    for place, names in {
+        "ppo/ppo_rnn": training,
+        "collect/ppo_rnn": {"trajectories.npz", "metrics.parquet", "curves.png", "run.json"},
+        "offline/demo": training | {"checkpoint_best"},
+        "online/demo": training | {"checkpoint_best"},
+        **{
+            f"inference/{name}": {"episodes.parquet", "summary.json", "achievements.png", "run.json"}
+            for name in ("ppo_rnn", "offline-demo", "online-demo", "random")
+        },
+    }.items():
+        assert {path.name for path in (results / GAME / place / "s0").iterdir()} == names, place
+
+
+def test_a_second_call_has_nothing_to_do(pipeline):
+    done = snakemake(pipeline, "--configfile", str(pipeline / "smallest.yaml"))
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stderr + done.stdout
+
+
+def test_collected_file_holds_contiguous_trajectories(pipeline):
+    with np.load(pipeline / "results" / GAME / "collect/ppo_rnn/s0/trajectories.npz", allow_pickle=False) as data:
+        assert {name: data[name].shape for name in data} == {
+            "obs": (8, 100, 1345), "actions": (8, 100), "rewards": (8, 100), "dones": (8, 100),
+        }  # fmt: skip
+        obs, actions = data["obs"], data["actions"]
+        assert ((actions >= 0) & (actions < 17)).all()
+        assert ((obs >= 0) & (obs <= 1)).all()
+        # The last rows were written too, and time runs along the second axis: steps differ little.
+        assert (obs[:, -1].sum(axis=-1) > 0).all()
+        assert np.abs(np.diff(obs, axis=1)).sum() < 0.5 * np.abs(np.diff(obs, axis=0)).sum() * 7 / 8 * 100
+
+
+def test_metrics_and_records(pipeline):
+    for stage, updates in (("ppo", 3), ("offline", 3), ("online", 3)):
+        name = "ppo_rnn" if stage == "ppo" else "demo"
+        folder = pipeline / "results" / GAME / stage / name / "s0"
+        table = pl.read_parquet(folder / "metrics.parquet")
+        assert table["update"].to_list() == [1, 2, 3][:updates]
+        assert table["frames"].to_list() == [128, 256, 384]
+        run = json.loads((folder / "run.json").read_text())
+        assert run["seed"] == run["config"]["seed"] == 0
+        assert {"digest", "packages", "device", "compile_seconds", "frames_per_second"} <= set(run)
+        if stage != "ppo":
+            # Due after every second update, and at the end.
+            assert table["val/score"].is_null().to_list() == [True, False, False]
+
+
+def test_episodes_and_summary_agree(pipeline):
+    folder = pipeline / "results" / GAME / "inference" / "random" / "s0"
+    episodes = pl.read_parquet(folder / "episodes.parquet")
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["episodes"] == episodes.height > 10
+    assert summary["return"]["mean"] == pytest.approx(episodes["return"].mean(), abs=1e-4)
+    assert summary["achievements"]["collect_sapling"]["mean"] == pytest.approx(episodes["collect_sapling"].mean())
+    assert (episodes["length"] <= 600).all()
+
+
+def test_the_command_evaluates_a_checkpoint_of_the_pipeline(pipeline, tmp_path, monkeypatch):
+    """The same seed and settings by hand: the same episodes."""
+    monkeypatch.chdir(tmp_path)
+    results = pipeline / "results" / GAME
+    keys = tmp_path / "keys.yaml"
+    keys.write_text(yaml.safe_dump({**SMALLEST, "inpaint_history": False}))
+    arguments = ["inference", "--config", str(keys), "--seed", "0", "--progress", "false"]
+    checkpoint = str(results / "offline/demo/s0/checkpoint")
+    cache = str(REPOSITORY / ".tests-cache")
+    paths = ["--checkpoint-path", checkpoint, "--output", "out", "--compilation_cache_dir", cache]
+    assert cli.main([*arguments, *paths]) == 0
+    mine = pl.read_parquet(tmp_path / "out" / "episodes.parquet")
+    assert mine.equals(pl.read_parquet(results / "inference/offline-demo/s0/episodes.parquet"))
+    assert (tmp_path / "out" / "achievements.png").exists()
+
+
+def test_wrong_checkpoints_are_refused(pipeline, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    results = pipeline / "results" / GAME
+    expert, planner = (str(results / place / "s0/checkpoint") for place in ("ppo/ppo_rnn", "offline/demo"))
+    for arguments, message in (
+        (["offline", "--ppo_checkpoint_path", planner], "its kind is planner, but expert is needed"),
+        (["inference", "--checkpoint_path", expert], "its kind is expert, but planner is needed"),
+        (
+            ["inference", "--checkpoint_path", planner, "--env_name", "Craftax-Symbolic-v1"],
+            f"its env_name is {GAME}, but Craftax-Symbolic-v1 is needed",
+        ),
+    ):
+        assert cli.main([*arguments, "--output", "out"]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bad_workflow_configuration_stops_before_the_first_job(tmp_path):
+    done = snakemake(tmp_path, "--config", "scale=dmo")
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "did you mean demo" in errors[0]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_snakemake_finds_nothing_to_lint():
+    lint = snakemake(REPOSITORY, "--lint")
+    assert "Congratulations" in lint.stdout + lint.stderr, lint.stdout + lint.stderr
+
+
+def test_uv_resolves_to_the_lock_of_record(tmp_path):
+    """A fresh resolution exports to exactly `requirements.lock`."""
+    import os
+
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    export = subprocess.run(
+        [
+            os.environ.get("UV", "uv"), "export", "--quiet", "--no-emit-project", "--all-extras", "--all-groups",
+            "--no-header", "--no-annotate",
+        ],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert export.stdout == (REPOSITORY / "requirements.lock").read_text()
