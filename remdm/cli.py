@@ -3,7 +3,6 @@
 import argparse
 import importlib
 import logging
-import secrets
 import sys
 import time
 from collections.abc import Sequence
@@ -82,8 +81,6 @@ def _run(arguments: argparse.Namespace) -> None:
     given = {key: parse_value(text) for key in keys if (text := getattr(arguments, key)) is not None}
     layers = [*base_layers(arguments.config), Layer("command line", given)]
     config, runtime = build(model, layers), build(RuntimeConfig, layers)
-    if config.seed is None:
-        config = config.model_copy(update={"seed": secrets.randbits(31)})
 
     inputs = [content_digest(key, path) for key, path in config.inputs().items()]
     digest = stage_digest(mode, config, inputs)

@@ -42,7 +42,11 @@ def test_the_installed_command_refuses_without_starting_jax(tmp_path):
         "assert 'jax' not in sys.modules; sys.exit(status)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(REPOSITORY)}
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(REPOSITORY)},
     )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 

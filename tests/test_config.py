@@ -177,7 +177,8 @@ def test_a_bad_file_is_one_line_with_its_name(tmp_path, content, message):
 def test_an_empty_file_changes_nothing(tmp_path):
     path = tmp_path / "empty.yaml"
     path.write_text("")
-    assert build(OfflineConfig, base_layers(str(path))) == build(OfflineConfig, base_layers(None))
+    seed = Layer("here", {"seed": 0})
+    assert build(OfflineConfig, [*base_layers(str(path)), seed]) == offline(seed=0)
 
 
 def test_a_misspelt_preset_lists_the_near_ones():
@@ -198,3 +199,8 @@ def test_a_misspelt_preset_lists_the_near_ones():
 def test_workflow_config_is_checked(change, message):
     with pytest.raises(ConfigError, match=message):
         load_workflow_config(configs_folder().parent / "workflow_config.yaml", change)
+
+
+def test_a_null_seed_draws_one():
+    assert offline(seed=3).seed == 3
+    assert len({offline(seed=None).seed for _ in range(5)}) == 5

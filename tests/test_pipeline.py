@@ -75,7 +75,9 @@ def test_a_second_call_has_nothing_to_do(pipeline):
 
 
 def test_collected_file_holds_contiguous_trajectories(pipeline):
-    with np.load(pipeline / "results" / GAME / "collect/ppo_rnn/s0/trajectories.npz", allow_pickle=False) as data:
+    with np.load(
+        pipeline / "results" / GAME / "collect/ppo_rnn/s0/trajectories.npz", allow_pickle=False
+    ) as data:
         assert {name: data[name].shape for name in data} == {
             "obs": (8, 100, 1345), "actions": (8, 100), "rewards": (8, 100), "dones": (8, 100),
         }  # fmt: skip
@@ -108,7 +110,9 @@ def test_episodes_and_summary_agree(pipeline):
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["episodes"] == episodes.height > 10
     assert summary["return"]["mean"] == pytest.approx(episodes["return"].mean(), abs=1e-4)
-    assert summary["achievements"]["collect_sapling"]["mean"] == pytest.approx(episodes["collect_sapling"].mean())
+    assert summary["achievements"]["collect_sapling"]["mean"] == pytest.approx(
+        episodes["collect_sapling"].mean()
+    )
     assert (episodes["length"] <= 600).all()
 
 

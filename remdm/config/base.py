@@ -1,5 +1,6 @@
 """What every configuration model shares: strictness, number types and the seed."""
 
+import secrets
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -23,6 +24,7 @@ Positive = Annotated[Int, Field(gt=0)]
 Count = Annotated[Int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seed = Annotated[Count, BeforeValidator(lambda value: secrets.randbits(31) if value is None else value)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -44,7 +46,7 @@ class Section(BaseModel):
 class StageConfig(Section):
     """What every stage has."""
 
-    seed: Count | None = Field(description="seed of every random draw; null draws one and records it")
+    seed: Seed = Field(description="seed of every random draw; null draws one, and the run records it")
 
     @classmethod
     def input_keys(cls) -> set[str]:

@@ -55,7 +55,7 @@ def run_collect(config: CollectConfig, run: Run) -> None:
         state, data = rollout(key, env, expert, state, CHUNK_STEPS)
         return state, data, episode_metrics(data.step, env.game.achievements)
 
-    start_key, play_key = jax.random.split(jax.random.PRNGKey(config.seed or 0))
+    start_key, play_key = jax.random.split(jax.random.PRNGKey(config.seed))
     state = jax.jit(lambda key: start(key, env, expert.init(env.num_envs)))(start_key)
     metrics = MetricsTable(run.state / "metrics")
     metrics.rewind(0)

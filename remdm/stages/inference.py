@@ -26,7 +26,7 @@ def run_inference(config: InferenceConfig, run: Run) -> None:
     """
     env = make_batch_env(config, config.eval_num_envs)
     policy = load_policy(config, env.game)
-    key = jax.random.PRNGKey(config.seed or 0)
+    key = jax.random.PRNGKey(config.seed)
     frames = config.eval_steps * config.eval_num_envs
     with ProgressReport("inference", frames, run.runtime.progress) as progress:
         episodes = play_episodes(key, env, policy, config.eval_steps, progress.update)

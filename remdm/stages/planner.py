@@ -27,7 +27,7 @@ def run_planner_training(
         "ppo_checkpoint_path", config.ppo_checkpoint_path, config.env_name, env.game, expert_temperature
     )
     algorithm = make_algorithm(env, val_env, expert)
-    trained = train(algorithm, config.seed or 0, run)
+    trained = train(algorithm, config.seed, run)
     network = config.model_dump(include=set(DenoiserConfig.model_fields))
     metadata = describe("planner", config.env_name, network, algorithm)
     checkpoint.save(run.folder / "checkpoint", trained.params, metadata)

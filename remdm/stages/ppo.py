@@ -12,6 +12,6 @@ from remdm.training.run import Run
 def run_ppo(config: PPOConfig, run: Run) -> None:
     """Train, then leave `checkpoint/`, `metrics.parquet` and `run.json`."""
     algorithm = make_ppo(config, make_batch_env(config, config.ppo_num_envs))
-    trained = train(algorithm, config.seed or 0, run)
+    trained = train(algorithm, config.seed, run)
     checkpoint.save(run.folder / "checkpoint", trained.params, describe_expert(config, algorithm))
     run.record(config, **trained.timing())
