@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import time
 import zipfile
 from pathlib import Path
 
@@ -50,27 +51,31 @@ def run_collect(config: CollectConfig, run: Run) -> None:
         "dones": _new_array(scratch / "dones.npy", np.bool_, shape),
     }
 
-    @jax.jit
     def play(key: jax.Array, expert: Policy, state: PlayState) -> tuple[PlayState, Transition, dict]:
         state, data = rollout(key, env, expert, state, CHUNK_STEPS)
         return state, data, episode_metrics(data.step, env.game.achievements)
 
+    compiling = time.perf_counter()
     start_key, play_key = jax.random.split(jax.random.PRNGKey(config.seed))
     state = jax.jit(lambda key: start(key, env, expert.init(env.num_envs)))(start_key)
+    play_chunk = jax.jit(play).lower(play_key, expert, state).compile()
+    compile_seconds = time.perf_counter() - compiling
+
     metrics = MetricsTable(run.state / "metrics")
     metrics.rewind(0)
     with ProgressReport("collect", int(np.prod(shape)), run.runtime.progress) as progress:
         for chunk, first in enumerate(range(0, config.num_iters, CHUNK_STEPS)):
-            state, data, chunk_metrics = play(jax.random.fold_in(play_key, chunk), expert, state)
+            state, data, chunk_metrics = play_chunk(jax.random.fold_in(play_key, chunk), expert, state)
             stop = min(first + CHUNK_STEPS, config.num_iters)
             _store(arrays, jax.device_get(data), first, stop)
             stacked = {name: np.asarray(value)[None] for name, value in chunk_metrics.items()}
             metrics.write(to_rows(stacked, chunk, CHUNK_STEPS * env.num_envs))
             progress.update(stop * env.num_envs)
+        timing = progress.timing(compile_seconds)
 
     metrics.finish(run.folder / "metrics.parquet")
     _zip(scratch, run.folder / "trajectories.npz")
-    run.record(config, frames_per_second=round(progress.rate, 1))
+    run.record(config, **timing)
     shutil.rmtree(scratch)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from remdm.config.base import UserError
 from remdm.config.inference import InferenceConfig
 from remdm.envs.batch import make_batch_env
-from remdm.evaluation.episodes import Episodes, play_episodes
+from remdm.evaluation.episodes import Episodes, compile_player, play_episodes
 from remdm.evaluation.statistics import summarise
 from remdm.stages.policy import load_policy
 from remdm.training.progress import ProgressReport
@@ -26,11 +26,15 @@ def run_inference(config: InferenceConfig, run: Run) -> None:
     """
     env = make_batch_env(config, config.eval_num_envs)
     policy = load_policy(config, env.game)
-    key = jax.random.PRNGKey(config.seed)
+    compiling = time.perf_counter()
+    player = compile_player(jax.random.PRNGKey(config.seed), env, policy)
+    compile_seconds = time.perf_counter() - compiling
     frames = config.eval_steps * config.eval_num_envs
     with ProgressReport("inference", frames, run.runtime.progress) as progress:
-        episodes = play_episodes(key, env, policy, config.eval_steps, progress.update)
-    seconds = time.perf_counter() - progress.started
+        episodes = play_episodes(
+            player, config.eval_steps, lambda steps: progress.update(steps * config.eval_num_envs)
+        )
+        timing = progress.timing(compile_seconds)
     if not len(episodes.length):
         raise UserError(f"eval_steps = {config.eval_steps}: too few to complete a single episode")
 
@@ -38,7 +42,7 @@ def run_inference(config: InferenceConfig, run: Run) -> None:
     run.folder.mkdir(parents=True, exist_ok=True)
     _write_episodes(episodes, env.game.achievements, run)
     write_json(run.folder / "summary.json", summary)
-    run.record(config, frames_per_second=round(progress.rate, 1), run_seconds=round(seconds, 2))
+    run.record(config, **timing)
     _report(summary, progress.rate)
 
 

@@ -32,4 +32,4 @@ def run_planner_training(
     metadata = describe("planner", config.env_name, network, algorithm)
     checkpoint.save(run.folder / "checkpoint", trained.params, metadata)
     checkpoint.save(run.folder / "checkpoint_best", trained.best_params, metadata)
-    run.record(config, **trained.timing())
+    run.record(config, **trained.timing)

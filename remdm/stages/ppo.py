@@ -14,4 +14,4 @@ def run_ppo(config: PPOConfig, run: Run) -> None:
     algorithm = make_ppo(config, make_batch_env(config, config.ppo_num_envs))
     trained = train(algorithm, config.seed, run)
     checkpoint.save(run.folder / "checkpoint", trained.params, describe_expert(config, algorithm))
-    run.record(config, **trained.timing())
+    run.record(config, **trained.timing)

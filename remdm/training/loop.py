@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,23 +32,22 @@ class TrainState:
     best_params: Any
 
 
+class Chunk(NamedTuple):
+    """What the device measures in one call: metrics [limit] of which `length` count, and a validation's."""
+
+    first: int  # updates done before it
+    length: int
+    metrics: Metrics
+    val_metrics: Metrics
+
+
 @dataclass(frozen=True)
 class Trained:
     """What a finished run leaves in memory."""
 
     params: Any
     best_params: Any
-    compile_seconds: float
-    run_seconds: float
-    frames_per_second: float
-
-    def timing(self) -> dict[str, float]:
-        """For the record of a run; compilation stands apart from running."""
-        return {
-            "compile_seconds": self.compile_seconds,
-            "run_seconds": self.run_seconds,
-            "frames_per_second": self.frames_per_second,
-        }
+    timing: dict[str, float]
 
 
 def train(algorithm: Algorithm, seed: int, run: Run) -> Trained:
@@ -59,37 +58,36 @@ def train(algorithm: Algorithm, seed: int, run: Run) -> Trained:
     """
     compiling = time.perf_counter()
     state = _restore(algorithm, seed, run)
-    metrics = MetricsTable(run.state / "metrics")
-    metrics.rewind(int(state.update))
     run_chunk = _compile_chunk(algorithm, state, run.runtime.chunk_updates)
     validate = _compile_validate(algorithm, state)
     compile_seconds = time.perf_counter() - compiling
     logger.info("%s: compiled in %.1f s", run.stage, compile_seconds)
 
-    total = algorithm.num_updates * algorithm.frames_per_update
-    first = done = int(state.update)
-    started = last_save = time.perf_counter()
-    pending: tuple[int, int, Metrics, Metrics] | None = None
-    with ProgressReport(
-        run.stage, total, run.runtime.progress, done * algorithm.frames_per_update
-    ) as progress:
+    done, per_update = int(state.update), algorithm.frames_per_update
+    metrics = MetricsTable(run.state / "metrics")
+    metrics.rewind(done)
+    last_save = time.perf_counter()
+    pending: Chunk | None = None
+    frames = algorithm.num_updates * per_update
+    with ProgressReport(run.stage, frames, run.runtime.progress, done * per_update) as progress:
 
-        def write(chunk: tuple[int, int, Metrics, Metrics]) -> None:
-            rows = _rows(algorithm, *chunk)
+        def write(chunk: Chunk) -> None:
+            rows = _rows(chunk, per_update)
             metrics.write(rows)
             progress.update(int(rows[-1]["frames"]), _note(rows))
 
         while done < algorithm.num_updates:
             length = _chunk_length(algorithm, done, run.runtime.chunk_updates)
             state, chunk_metrics = run_chunk(state, length)
+            chunk = Chunk(done, length, chunk_metrics, {})
             done += length
-            val_metrics: Metrics = {}
             if validate is not None and (done % algorithm.val_every == 0 or done == algorithm.num_updates):
                 state, val_metrics = validate(state)
-            # Chunk n runs while the host writes what chunk n - 1 measured.
+                chunk = chunk._replace(val_metrics=val_metrics)
+            # While this chunk runs, the host writes what the one before measured.
             if pending is not None:
                 write(pending)
-            pending = (done - length, length, chunk_metrics, val_metrics)
+            pending = chunk
             if time.perf_counter() - last_save > 60 * run.runtime.checkpoint_every_minutes:
                 write(pending)
                 pending = None
@@ -97,15 +95,13 @@ def train(algorithm: Algorithm, seed: int, run: Run) -> Trained:
                 last_save = time.perf_counter()
         if pending is not None:
             write(pending)
+        timing = progress.timing(compile_seconds)
 
-    run_seconds = time.perf_counter() - started
     metrics.finish(run.folder / "metrics.parquet")
     return Trained(
         params=jax.device_get(algorithm.params(state.algorithm)),
         best_params=jax.device_get(state.best_params),
-        compile_seconds=round(compile_seconds, 2),
-        run_seconds=round(run_seconds, 2),
-        frames_per_second=round((done - first) * algorithm.frames_per_update / run_seconds, 1),
+        timing=timing,
     )
 
 
@@ -183,19 +179,21 @@ def _compile_validate(
     return jax.jit(validate, donate_argnums=0).lower(state).compile()
 
 
-def _rows(algorithm: Algorithm, first: int, length: int, metrics: Metrics, val_metrics: Metrics) -> list[Row]:
+def _rows(chunk: Chunk, frames_per_update: int) -> list[Row]:
     """Rows of one chunk; a validation belongs to its last update. Waits for the device.
 
     Raises:
         UserError: a loss is not finite.
     """
-    on_host = {name: np.asarray(values)[:length] for name, values in metrics.items()}
+    on_host = {name: np.asarray(values)[: chunk.length] for name, values in chunk.metrics.items()}
     for name, values in on_host.items():
         bad = np.flatnonzero(~np.isfinite(values))
         if name.endswith("loss") and bad.size:
-            raise UserError(f"update {first + bad[0] + 1}: {name} = {values[bad[0]]}: training has diverged")
-    rows = to_rows(on_host, first, algorithm.frames_per_update)
-    rows[-1] |= {name: float(value) for name, value in val_metrics.items() if not np.isnan(value)}
+            raise UserError(
+                f"update {chunk.first + bad[0] + 1}: {name} = {values[bad[0]]}: training has diverged"
+            )
+    rows = to_rows(on_host, chunk.first, frames_per_update)
+    rows[-1] |= {name: float(value) for name, value in chunk.val_metrics.items() if not np.isnan(value)}
     return rows
 
 

@@ -52,6 +52,14 @@ class ProgressReport:
         """Frames per second since this process began to run them."""
         return (self.done - self.first) / max(time.perf_counter() - self.started, 1e-9)
 
+    def timing(self, compile_seconds: float) -> dict[str, float]:
+        """For the record of a run; compilation stands apart from running."""
+        return {
+            "compile_seconds": round(compile_seconds, 2),
+            "run_seconds": round(time.perf_counter() - self.started, 2),
+            "frames_per_second": round(self.rate, 1),
+        }
+
     def update(self, done: int, note: str = "") -> None:
         """Say that `done` frames have been run in all."""
         self.done = done
