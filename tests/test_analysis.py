@@ -34,6 +34,7 @@ def results(tmp_path):
         "wall_seconds": 90.0, "frames_per_second": 1234.5, "peak_memory_mb": 900, "compile_seconds": 20.0,
         "git_commit": "0123456789abcdef", "digest": "feed", "packages": {"jax": "0.10", "craftax": "1.6"},
         "device": {"count": 1, "kind": "cpu"}, "cpus": 2,
+        "config": {"ppo_model_type": "ppo_rnn", "layer_size": 48},
     }  # fmt: skip
     trainings, evaluations = [], []
     frames = np.arange(1, 41) * 1000
@@ -135,6 +136,7 @@ def test_figures_and_report_are_made_of_files_alone(results, tmp_path):
         "DAgger (demo)",
         "Random",
         "about 19 of 22",
+        "48 wide",
         "0123456789",
     ):
         assert text in page

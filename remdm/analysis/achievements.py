@@ -22,7 +22,7 @@ def draw_achievements(evaluations: list[str], output: Path) -> None:
     order = [i for i in np.argsort(-best, kind="stable") if best[i] > 0]
 
     height = 0.8 / len(policies)
-    figure, (ax,) = new_figure(8, 1.2 + (0.12 + 0.14 * len(policies)) * max(len(order), 1))
+    figure, (ax,) = new_figure(8, 1.2 + (0.08 + 0.1 * len(policies)) * max(len(order), 1))
     for k, policy in enumerate(policies):
         mean, low, high = rates[policy][order].T
         y = np.arange(len(order)) + (k - (len(policies) - 1) / 2) * height
@@ -32,7 +32,7 @@ def draw_achievements(evaluations: list[str], output: Path) -> None:
             error_kw={"elinewidth": 0.8, "ecolor": "#444444"},
         )  # fmt: skip
     ax.set_yticks(range(len(order)), [names[i].replace("_", " ") for i in order])
-    ax.invert_yaxis()
+    ax.set_ylim(len(order) - 0.5, -0.5)
     ax.set_xlim(0, 100)
     ax.set_xlabel("episodes that unlock it, %")
     ax.grid(axis="y", visible=False)

@@ -18,12 +18,14 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd; padding-bottom: .3rem; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: right; padding: .35rem .6rem; border-bottom: 1px solid #eee; }
-th { border-bottom: 2px solid #bbb; } th:first-child, td:first-child, td.text { text-align: left; }
+th { border-bottom: 2px solid #bbb; } th:first-child, td:first-child { text-align: left; }
 img { max-width: 100%; } figure { margin: 1.5rem 0; } figcaption, .note { color: #555; font-size: .9rem; }
 .wide { overflow-x: auto; }
 </style></head><body>
 <h1>Discrete-diffusion planners in Craftax</h1>
-<p>$headline</p>
+<p><strong>$headline</strong></p>
+<h2>The expert</h2>
+<p>$expert</p>
 <h2>Who plays how well</h2>
 <div class="wide">$policies</div>
 <p class="note">$interval The published figures were reached with 1e9 frames (expert) and 1e8 frames
@@ -57,6 +59,7 @@ def write_report(
     several = any(result.seed != evaluated[0].seed for result in evaluated)
     page = PAGE.substitute(
         headline=_headline(evaluations),
+        expert=" ".join(_expert(result) for result in trained if result.stage == "ppo"),
         policies=_policies(evaluations),
         interval="In brackets the smallest and largest mean of a seed."
         if several
@@ -90,6 +93,19 @@ def _headline(evaluations: list[str]) -> str:
         ]
         sentences.append(f"In {env}, the mean return of an episode is: {', '.join(parts)}.")
     return html.escape(" ".join(sentences)).replace(" (100 % of the expert)", "")
+
+
+def _expert(result: Result) -> str:
+    """Who the expert is, in a sentence."""
+    keys = result.run["config"]
+    _, returns = result.curve("env/episode_return")
+    frames = int(result.metrics["frames"].max() or 0)  # type: ignore[arg-type]
+    return html.escape(
+        f"{keys['ppo_model_type']}, {keys['layer_size']} wide, trained by PPO on {frames:,} frames of "
+        f"{result.env} (seed {result.seed}): its mean return in training rose from {returns[0]:.1f} to "
+        f"{returns[-10:].mean():.1f}. It plays, and teaches offline BC, by drawing from its policy; DAgger's "
+        f"labels are its most probable actions unless dagger_expert_deterministic is false."
+    )
 
 
 def _policies(evaluations: list[str]) -> str:
