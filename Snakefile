@@ -16,9 +16,7 @@ config["runtime"] = plan.runtime.model_dump()
 
 
 wildcard_constraints:
-    env="|".join(plan.scale.envs),
-    name="[A-Za-z0-9_-]+",
-    seed="[0-9]+",
+    **plan.wildcards,
 
 
 # Used with `--software-deployment-method apptainer` alone; remdm.def says how it is built.

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import json
 import logging
 import sys
 import time
@@ -85,6 +86,7 @@ def _run(arguments: argparse.Namespace) -> None:
     inputs = [content_digest(key, path) for key, path in config.inputs().items()]
     digest = stage_digest(mode, config, inputs)
     folder = arguments.output or _default_folder(mode, config, arguments.config)
+    _refuse_another_run(folder, digest)
 
     # Only now what imports JAX: a mistake is reported at once.
     from remdm.stages.session import configure_logging, prepare_jax
@@ -92,6 +94,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
     configure_logging()
     prepare_jax(runtime)
+    logger.info("%s: seed %d", mode, config.seed)
     run_stage = getattr(importlib.import_module(f"remdm.stages.{mode}"), f"run_{mode}")
     run_stage(config, Run(mode, folder, Path("state") / digest, digest, runtime, started))
     _draw(mode, folder)
@@ -99,11 +102,18 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _default_folder(mode: str, config: StageConfig, preset: str | None) -> Path:
-    """The pipeline's layout, `results/<env>/<stage>/<name>/s<seed>`."""
+    """The pipeline's layout in a folder of its own, `runs/<env>/<stage>/<name>/s<seed>`."""
     keys = config.model_dump()
     name = Path(preset).stem if preset else "defaults"
     name = {"ppo": keys.get("ppo_model_type"), "inference": keys.get("policy")}.get(mode) or name
-    return Path("results") / keys["env_name"] / mode / name / f"s{config.seed}"
+    return Path("runs") / keys["env_name"] / mode / name / f"s{config.seed}"
+
+
+def _refuse_another_run(folder: Path, digest: str) -> None:
+    """Let the same command repeat itself, but never overwrite another's results."""
+    record = folder / "run.json"
+    if record.exists() and json.loads(record.read_text()).get("digest") != digest:
+        raise UserError(f"{folder}: holds the results of another run; name another folder with --output")
 
 
 def _draw(mode: str, folder: Path) -> None:

@@ -10,6 +10,7 @@ EVALUATIONS = [f"{job.folder}/summary.json" for job in EVALUATED]
 rule curves:
     input:
         metrics=ancient("results/{env}/{stage}/{name}/s{seed}/metrics.parquet"),
+        run=ancient("results/{env}/{stage}/{name}/s{seed}/run.json"),
     output:
         report(
             "results/{env}/{stage}/{name}/s{seed}/curves.png",

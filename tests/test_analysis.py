@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import polars as pl
@@ -34,14 +35,14 @@ def results(tmp_path):
         "wall_seconds": 90.0, "frames_per_second": 1234.5, "peak_memory_mb": 900, "compile_seconds": 20.0,
         "git_commit": "0123456789abcdef", "digest": "feed", "packages": {"jax": "0.10", "craftax": "1.6"},
         "device": {"count": 1, "kind": "cpu"}, "cpus": 2,
-        "config": {"ppo_model_type": "ppo_rnn", "layer_size": 48},
+        "config": {"ppo_model_type": "ppo_rnn", "layer_size": 48, "env_name": GAME}, "seed": 0,
     }  # fmt: skip
     trainings, evaluations = [], []
     frames = np.arange(1, 41) * 1000
     for stage, name in (("ppo", "ppo_rnn"), ("offline", "demo"), ("online", "demo")):
         folder = tmp_path / GAME / stage / name / "s0"
         folder.mkdir(parents=True)
-        (folder / "run.json").write_text(json.dumps(run))
+        (folder / "run.json").write_text(json.dumps(run | {"stage": stage}))
         metrics = {"update": range(1, 41), "frames": frames, "env/episode_return": np.linspace(1, 8, 40)}
         if stage != "ppo":
             metrics["diffusion/accuracy"] = np.linspace(0.1, 0.5, 40)
@@ -51,7 +52,7 @@ def results(tmp_path):
     for name, mean in (("ppo_rnn", 8.0), ("offline-demo", 5.0), ("online-demo", 6.0), ("random", 1.5)):
         folder = tmp_path / GAME / "inference" / name / "s0"
         folder.mkdir(parents=True)
-        (folder / "run.json").write_text(json.dumps({k: v for k, v in run.items() if k != "compile_seconds"}))
+        (folder / "run.json").write_text(json.dumps(run | {"stage": "inference"}))
         summary = summarise(episodes(mean), ("collect_wood", "collect_diamond"))
         (folder / "summary.json").write_text(json.dumps(summary))
         evaluations.append(str(folder / "summary.json"))
@@ -103,6 +104,7 @@ def test_table_compares_with_the_expert(results, tmp_path):
 def test_several_seeds_are_averaged(results, tmp_path):
     folder = tmp_path / GAME / "inference" / "random" / "s1"
     folder.mkdir()
+    shutil.copy(folder.parent / "s0" / "run.json", folder)
     summary = summarise(episodes(3.5, seed=1), ("collect_wood", "collect_diamond"))
     (folder / "summary.json").write_text(json.dumps(summary))
     row = policy_table([*results[1], str(folder / "summary.json")]).row(3, named=True)

@@ -110,6 +110,8 @@ BAD_VALUES = [
     ({"num_minibatches": 7}, "here: num_minibatches = 7: must divide the 33792 windows"),
     ({"n_heads": 3}, "here: n_heads = 3: must divide d_model = 256"),
     ({"t_off": 0.8}, "here: t_off = 0.8: must be below t_on = 0.7"),
+    ({"val_replan_every": 33}, "here: val_replan_every = 33: at most plan_horizon = 32"),
+    ({"d_model": 6}, "here: n_heads = 4: must divide d_model = 6"),
     ({"val_diffusion_steps": 2}, "here: val_diffusion_steps = 2: the loop has three phases"),
     ({"lr_warmup_frames": 10**8}, "here: lr_warmup_frames = 100000000: 48800 gradient steps"),
     ({"offline_total_timesteps": None}, "here: offline_total_timesteps = null"),
@@ -154,7 +156,7 @@ def test_a_message_names_the_file_that_the_value_came_from(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"lrr: 3", "unknown key lrr (did you mean lr"),
+        (b"lrr: 3", "lrr: unknown key (did you mean lr"),
         (b"- lr", "holds a list"),
         (b"lr: [1", "not valid YAML"),
         (b"lr: 1\nlr: 2", "lr stands twice"),

@@ -128,3 +128,18 @@ def test_craftax_classic_is_reset_exactly():
             assert abs(achievements[end, e].sum() - returns[end, e]) < 1.5
     worlds = np.asarray(state.env.world.map).reshape(16, -1)
     assert len(np.unique(worlds, axis=0)) == 16
+
+
+def test_full_craftax_has_its_published_shapes():
+    """Traced, not compiled: that takes half a minute more."""
+    config = EnvConfig(env_name="Craftax-Symbolic-v1", use_optimistic_resets=True, optimistic_reset_ratio=2)
+    env = make_batch_env(config, 4)
+    key = jax.ShapeDtypeStruct((2,), jnp.uint32)
+    obs, state = jax.eval_shape(env.reset, key)
+    next_obs, next_state, step = jax.eval_shape(env.step, key, state, jax.ShapeDtypeStruct((4,), jnp.int32))
+    assert (env.game.num_actions, env.game.obs_dim) == (43, 8268)
+    assert obs.shape == next_obs.shape == (4, 8268)
+    assert step.achievements.shape == (4, len(env.game.achievements)) == (4, 67)
+    # A step's state is a reset's, weak types included: a scan over it compiles once.
+    kinds = [[(x.shape, x.dtype, x.weak_type) for x in jax.tree.leaves(s)] for s in (state, next_state)]
+    assert kinds[0] == kinds[1]

@@ -12,10 +12,10 @@ from remdm.diffusion.sampling import Sampler
 from remdm.envs.rollout import advance, rollout, start
 from remdm.models.denoiser import Denoiser
 from remdm.planners.denoising import init_params, make_denoiser
-from remdm.planners.offline import make_offline
+from remdm.planners.offline import ExpertWindows, make_offline
 from remdm.planners.online import make_online
 from remdm.planners.policy import plan_actions, planner_policy
-from tests.toy import GAME, NUM_ACTIONS, toy_env, toy_expert
+from tests.toy import GAME, LONGEST, NUM_ACTIONS, toy_env, toy_expert
 
 TOY_KEYS = {
     "seed": 0, "plan_horizon": 4, "d_model": 32, "n_heads": 2, "n_layers": 1, "d_ff": 32,
@@ -102,6 +102,22 @@ def test_dagger_labels_visited_states_with_the_expert():
     assert broken.any()
     assert not (broken & valid).any()
     assert metrics["dagger/reward_mean"] < 0.6
+
+
+def test_expert_windows_pair_observations_with_what_the_expert_did_next():
+    """Every window that breaks the expert's pattern crosses an episode's end, and only those are invalid."""
+    env, expert = toy_env(8), toy_expert()
+    state = start(jax.random.PRNGKey(0), env, ())
+    _, data = jax.jit(lambda key, s: rollout(key, env, expert, s, 40))(jax.random.PRNGKey(1), state)
+    batch = ExpertWindows.of(data, 4, 5.0).gather(jnp.arange(37 * 8))
+    expected = (batch.obs[:, :NUM_ACTIONS].argmax(-1)[:, None] + jnp.arange(4)) % NUM_ACTIONS
+    broken = (batch.plan != expected).any(axis=1)
+    assert broken.any()
+    assert not (broken & batch.valid).any()
+    # An observation tells how many steps are left: a window is whole iff there are at least H.
+    steps_left = jnp.round(batch.obs[:, -1] * LONGEST)
+    assert ((steps_left >= 4) == batch.valid).all()
+    assert (batch.weights == 1.0).all()
 
 
 def test_offline_windows_are_the_experts_actions(offline):

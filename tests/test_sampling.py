@@ -17,6 +17,12 @@ V, H = 3, 2
 MASK = V
 
 
+def settings_of(steps, **keys):
+    """A sampler with the specification's settings, but for some."""
+    usual = Sampler(steps, "cosine", "rescale", 0.5, True, 0.7, 0.3, 0.5, 0.95)
+    return usual._replace(**keys)
+
+
 def denoise(tokens, t):
     """A model whose logits depend on position, time and the other token."""
     other = tokens[:, ::-1, None].astype(jnp.float32)
@@ -159,7 +165,7 @@ def test_remasking_matters_to_the_distribution():
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_no_mask_is_left(schedule, strategy, use_loop):
-    sampler = Sampler(7, schedule, strategy, 1.0, use_loop)
+    sampler = settings_of(7, schedule=schedule, strategy=strategy, eta=1.0, use_loop=use_loop)
     plans, trace = run(sampler, 500)
     assert (plans != MASK).all()
     assert (trace[-1] == plans).all()
@@ -171,18 +177,18 @@ def test_no_mask_is_left(schedule, strategy, use_loop):
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_locked_tokens_are_never_touched(strategy):
     locked = jnp.arange(H) < jnp.array([0, 1, 2] * 100)[:, None]
-    _, trace = run(Sampler(6, "cosine", strategy, 1.0, False), 300, locked=locked)
+    _, trace = run(settings_of(6, strategy=strategy, eta=1.0, use_loop=False), 300, locked=locked)
     assert (jnp.where(locked, trace, 1) == 1).all()
 
 
 def test_without_remasking_committed_tokens_stay():
-    _, trace = run(Sampler(6, eta=0.0, use_loop=False), 500)
+    _, trace = run(settings_of(6, eta=0.0, use_loop=False), 500)
     assert not ((trace[:-1] != MASK) & (trace[1:] != trace[:-1])).any()
 
 
 def test_share_of_unmasked_tokens_follows_alpha_in_every_phase():
     """E[share unmasked after a step] = alpha_s, exactly, for row-wide sigma; held in the loop."""
-    sampler = Sampler(12, "cosine", "rescale", 0.5)
+    sampler = settings_of(12)
     grid = make_grid(sampler)
     _, trace = run(sampler, 20_000)
     share = np.asarray((trace != MASK).mean(axis=(1, 2)))
@@ -215,7 +221,7 @@ def test_sigma_by_hand():
 
 
 def test_grid_of_the_loop():
-    grid = make_grid(Sampler(10, "cosine", t_on=0.7, t_off=0.3))
+    grid = make_grid(settings_of(10))
     # Shares 0.3 : 0.4 : 0.3 of ten steps; alpha runs on where it was held, and ends at 1.
     assert np.asarray(grid.remask).tolist() == [False] * 3 + [True] * 4 + [False] * 3
     assert np.asarray(grid.t[:3]) == pytest.approx([1.0, 0.9, 0.8])

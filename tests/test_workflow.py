@@ -154,8 +154,14 @@ def test_dependencies_and_configs_of_jobs():
 def test_every_configuration_is_checked_before_the_first_job():
     with pytest.raises(UserError, match=r"scales\.demo\.overrides: plan_horizon = 1000"):
         with_overrides(plan_horizon=1000)
-    with pytest.raises(UserError, match="unknown key plan_horizn"):
+    with pytest.raises(UserError, match="plan_horizn: unknown key"):
         with_overrides(plan_horizn=1)
+    # Keys that the matrix or the runtime decides would be ignored there, so they are refused.
+    for key in ("seed", "env_name", "policy", "progress", "ppo_checkpoint_path"):
+        with pytest.raises(UserError, match=f"{key}: has no effect here"):
+            with_overrides(**{key: 1})
+    with pytest.raises(UserError, match="runtime: lr: has no effect here"):
+        Plan.load(WORKFLOW, {"runtime": {"lr": 1e-3}})
 
 
 def test_content_digest_sees_names_and_bytes_alone(tmp_path):

@@ -53,7 +53,6 @@ GAME = Game(
     num_actions=NUM_ACTIONS,
     obs_dim=NUM_ACTIONS + 1,
     achievements=("ended", "perfect"),
-    action_names=tuple("abcd"),
 )
 
 

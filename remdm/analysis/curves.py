@@ -48,5 +48,5 @@ def draw_curves(folder: Path, output: Path) -> None:
         in_millions(ax)
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
-    figure.suptitle(f"{result.stage} · {result.name} · {result.env} · seed {result.seed}")
+    figure.suptitle(f"{result.stage} · {result.env} · seed {result.seed}")
     save(figure, output)

@@ -5,6 +5,7 @@ import html
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from remdm.analysis.results import Result, read_results
 from remdm.analysis.table import policy_table
@@ -84,27 +85,33 @@ def write_report(
 
 def _headline(evaluations: list[str]) -> str:
     """The result in a sentence for each game."""
+
+    def compared(row: dict[str, Any]) -> bool:
+        return row["share_of_expert"] is not None and not row["policy"].startswith("Expert")
+
     sentences = []
     for (env,), rows in policy_table(evaluations).group_by("env", maintain_order=True):
         parts = [
             f"{row['policy']} {row['return']:.2f}"
-            + (f" ({100 * row['share_of_expert']:.0f} % of the expert)" if row["share_of_expert"] else "")
+            + (f" ({100 * row['share_of_expert']:.0f} % of the expert)" if compared(row) else "")
             for row in rows.iter_rows(named=True)
         ]
         sentences.append(f"In {env}, the mean return of an episode is: {', '.join(parts)}.")
-    return html.escape(" ".join(sentences)).replace(" (100 % of the expert)", "")
+    return html.escape(" ".join(sentences))
 
 
 def _expert(result: Result) -> str:
     """Who the expert is, in a sentence."""
     keys = result.run["config"]
     _, returns = result.curve("env/episode_return")
-    frames = int(result.metrics["frames"].max() or 0)  # type: ignore[arg-type]
+    frames = int(result.metrics["frames"][-1])
+    rose = ""
+    if returns.size:  # a very short run may complete no episode
+        rose = f": its mean return in training rose from {returns[0]:.1f} to {returns[-10:].mean():.1f}"
     return html.escape(
         f"{keys['ppo_model_type']}, {keys['layer_size']} wide, trained by PPO on {frames:,} frames of "
-        f"{result.env} (seed {result.seed}): its mean return in training rose from {returns[0]:.1f} to "
-        f"{returns[-10:].mean():.1f}. It plays, and teaches offline BC, by drawing from its policy; DAgger's "
-        f"labels are its most probable actions unless dagger_expert_deterministic is false."
+        f"{result.env} (seed {result.seed}){rose}. It plays, and teaches offline BC, by drawing from its "
+        f"policy; DAgger's labels are its most probable actions unless dagger_expert_deterministic is false."
     )
 
 
@@ -142,12 +149,11 @@ def _costs(results: Iterable[Result]) -> str:
     rows = []
     for result in results:
         run = result.run
-        compiling = run.get("compile_seconds")
         rows.append(
             [
                 f"{result.stage} {result.name} s{result.seed}",
                 f"{run['wall_seconds'] / 60:.1f}",
-                "" if compiling is None else f"{compiling:.0f}",
+                f"{run['compile_seconds']:.0f}",
                 f"{run['frames_per_second']:,.0f}",
                 f"{run['peak_memory_mb']:,}",
             ]

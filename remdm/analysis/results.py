@@ -12,14 +12,14 @@ import polars as pl
 
 @dataclass(frozen=True)
 class Result:
-    """A folder `results/<env>/<stage>/<name>/s<seed>`."""
+    """A results folder, `.../<name>/s<seed>`; the rest of what it is stands in its `run.json`."""
 
     folder: Path
 
     @property
     def seed(self) -> int:
-        """The seed, from the folder's name."""
-        return int(self.folder.name.removeprefix("s"))
+        """The seed."""
+        return int(self.run["seed"])
 
     @property
     def name(self) -> str:
@@ -29,12 +29,12 @@ class Result:
     @property
     def stage(self) -> str:
         """The stage."""
-        return self.folder.parent.parent.name
+        return str(self.run["stage"])
 
     @property
     def env(self) -> str:
         """The game."""
-        return self.folder.parent.parent.parent.name
+        return str(self.run["config"]["env_name"])
 
     @cached_property
     def run(self) -> dict[str, Any]:
@@ -63,6 +63,14 @@ def read_results(paths: list[str]) -> list[Result]:
     """The results that files or folders belong to, each once and in order."""
     folders = dict.fromkeys(path if path.is_dir() else path.parent for path in map(Path, paths))
     return [Result(folder) for folder in folders]
+
+
+def by_env(results: list[Result]) -> dict[str, list[Result]]:
+    """Results of each game, in the order they come."""
+    games: dict[str, list[Result]] = {}
+    for result in results:
+        games.setdefault(result.env, []).append(result)
+    return games
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:

@@ -3,20 +3,29 @@
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 
-from remdm.analysis.results import read_results
+from remdm.analysis.results import Result, by_env, read_results
 from remdm.analysis.style import colour, label, new_figure, save
 
 
 def draw_returns(evaluations: list[str], output: Path) -> None:
-    """A bar for each policy, and for each of its seeds the mean with its 95 % interval.
+    """For each game, a bar for each policy, and for each of its seeds the mean with its 95 % interval.
 
     Args:
-        evaluations: files of evaluations, grouped by policy in the order they come.
+        evaluations: files of evaluations; policies are drawn in the order they come.
     """
-    results = read_results(evaluations)
+    games = by_env(read_results(evaluations))
+    policies = max(len({result.name for result in results}) for results in games.values())
+    figure, axes = new_figure((1.6 + 1.7 * policies) * len(games), 4.2, 1, len(games))
+    for ax, (env, results) in zip(axes, games.items(), strict=True):
+        _draw_bars(ax, results)
+        ax.set_title(f"{env}: return of a completed episode, 95 % intervals")
+    save(figure, output)
+
+
+def _draw_bars(ax: Axes, results: list[Result]) -> None:
     policies = list(dict.fromkeys(result.name for result in results))
-    figure, (ax,) = new_figure(1.6 + 1.7 * len(policies), 4.2)
     for x, policy in enumerate(policies):
         returns = [result.summary["return"] for result in results if result.name == policy]
         mean = float(np.mean([r["mean"] for r in returns]))
@@ -29,9 +38,7 @@ def draw_returns(evaluations: list[str], output: Path) -> None:
         ax.annotate(
             f"{mean:.2f}", (x, top), xytext=(0, 4), textcoords="offset points", ha="center", weight="bold"
         )
-    ax.set_xticks(range(len(policies)), [label(p).replace(" (", "\n(") for p in policies])
+    ax.set_xticks(range(len(policies)), [label(policy).replace(" (", "\n(") for policy in policies])
     ax.set_ylabel("mean episode return")
-    ax.set_title("Return of a completed episode, 95 % bootstrap intervals")
     ax.grid(axis="x", visible=False)
     ax.margins(y=0.12)
-    save(figure, output)

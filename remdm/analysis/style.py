@@ -7,22 +7,34 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-COLOURS = {"expert": "#3b3b98", "offline": "#e17055", "online": "#00897b", "random": "#8d99ae"}
-LABELS = {"offline": "Offline BC", "online": "DAgger", "random": "Random"}
+COLOURS = {
+    "expert": "#3b3b98",
+    "offline": "#e17055",
+    "online": "#00897b",
+    "random": "#8d99ae",
+    "planner": "#b8860b",
+}
+LABELS = {
+    "expert": "Expert",
+    "offline": "Offline BC",
+    "online": "DAgger",
+    "random": "Random",
+    "planner": "Planner",
+}
 
 
 def role(policy: str) -> str:
-    """What a policy is: `random`, a planner's method, or `expert`."""
+    """What a policy is, by its name: `ppo...` is an expert, `<method>-<preset>` a planner of that method."""
     method = policy.split("-")[0]
-    return method if method in COLOURS else "expert"
+    if method in LABELS:
+        return method
+    return "expert" if policy.startswith("ppo") else "planner"
 
 
 def label(policy: str) -> str:
     """A policy's name in figures: `offline-demo` is `Offline BC (demo)`."""
-    method, _, preset = policy.partition("-")
-    if role(policy) == "expert":
-        return f"Expert ({policy})"
-    return f"{LABELS[method]} ({preset})" if preset else LABELS[method]
+    named = policy.removeprefix(role(policy)).removeprefix("-")
+    return f"{LABELS[role(policy)]} ({named})" if named else LABELS[role(policy)]
 
 
 def colour(policy: str) -> str:

@@ -1,6 +1,7 @@
 """From files and flags to a validated configuration: defaults, one preset, overrides."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,15 +38,17 @@ class Layer:
     origin: str
     values: Mapping[str, Any]
 
-    def checked(self) -> "Layer":
-        """The layer itself, all of whose keys are known.
+    def checked(self, allowed: Iterable[str]) -> "Layer":
+        """The layer itself, all of whose keys have an effect where it stands.
 
         Raises:
-            ConfigError: a key that no stage has; the message lists similar ones.
+            ConfigError: another key; the message lists similar ones that are allowed.
         """
+        allowed = frozenset(allowed)
         for key in self.values:
-            if key not in ALL_KEYS:
-                raise ConfigError(f"{self.origin}: unknown key {key}{near(key, ALL_KEYS)}")
+            if key not in allowed:
+                problem = "has no effect here" if key in ALL_KEYS else "unknown key"
+                raise ConfigError(f"{self.origin}: {key}: {problem}{near(key, allowed)}")
         return self
 
 
@@ -89,7 +92,7 @@ def file_layer(path: Path) -> Layer:
     Raises:
         ConfigError: the file cannot be read, or holds a key that no stage has.
     """
-    return Layer(str(path), read_mapping(path)).checked()
+    return Layer(str(path), read_mapping(path)).checked(ALL_KEYS)
 
 
 def base_layers(preset: str | None) -> list[Layer]:
@@ -107,11 +110,12 @@ def build(model: type[M], layers: Iterable[Layer]) -> M:
         ConfigError: a value is missing, of the wrong type, out of range or contradicts another.
     """
     merged: dict[str, Any] = {}
-    origins: dict[str, str] = {}
+    origins: dict[str, str] = {}  # in the order of the layers that set the keys last
     for layer in layers:
         for key, value in layer.values.items():
             if key in model.model_fields:
                 merged[key] = value
+                origins.pop(key, None)
                 origins[key] = layer.origin
     try:
         return model(**merged)
@@ -125,8 +129,10 @@ def _one_line(error: ValidationError, model: type[Section], origins: Mapping[str
     key = str(first["loc"][0]) if first["loc"] else ""
     if not key:  # a contradiction between keys, which names them itself
         message = str(first["ctx"]["error"]) if "error" in first.get("ctx", {}) else first["msg"]
-        origin = origins.get(message.split(" ")[0], "")
-        return f"{origin}: {message}" if origin else message
+        named = set(re.findall(r"\w+", message))
+        # Of the keys that contradict each other, the one set last is the one to look at.
+        last = [origin for key, origin in origins.items() if key in named][-1:]
+        return ": ".join([*last, message])
     if first["type"] == "missing":
         return f"{key}: has no value; it belongs in configs/defaults.yaml"
     if first["type"] == "extra_forbidden":

@@ -57,6 +57,10 @@ class PlannerTrainingConfig(StageConfig, EnvConfig, DenoiserConfig, SamplerConfi
                 f"num_minibatches = {self.num_minibatches}: must divide the {self.windows_per_update} "
                 f"windows of an update, num_envs * (num_steps - plan_horizon + 1)"
             )
+        if self.val_replan_every > self.plan_horizon:
+            raise ValueError(
+                f"val_replan_every = {self.val_replan_every}: at most plan_horizon = {self.plan_horizon}"
+            )
         self.check_steps("val_diffusion_steps", self.val_diffusion_steps)
         return self
 

@@ -55,6 +55,7 @@ def load_workflow_config(path: Path, overrides: dict[str, Any]) -> WorkflowConfi
         ConfigError: an unknown key, a wrong type, or a scale that is not defined.
     """
     data = {**read_mapping(path), **overrides}
+    origin = "--config" if "scale" in overrides else str(path)
     try:
         config = WorkflowConfig(**data)
     except ValidationError as error:
@@ -68,7 +69,7 @@ def load_workflow_config(path: Path, overrides: dict[str, Any]) -> WorkflowConfi
         raise ConfigError(f"{path}: {where} = {first['input']!r}: {wanted}") from None
     if config.scale not in config.scales:
         raise ConfigError(
-            f"{path}: scale = {config.scale!r}: not among {', '.join(config.scales)}"
+            f"{origin}: scale = {config.scale!r}: not among {', '.join(config.scales)}"
             f"{near(config.scale, config.scales)}"
         )
     return config

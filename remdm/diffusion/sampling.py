@@ -17,14 +17,14 @@ class Sampler(NamedTuple):
     """Settings of the reverse process; hashable, so that it can be a static argument."""
 
     steps: int
-    schedule: str = "cosine"
-    strategy: str = "rescale"
-    eta: float = 0.5
-    use_loop: bool = True
-    t_on: float = 0.7
-    t_off: float = 0.3
-    temperature: float = 0.5
-    top_p: float = 0.95
+    schedule: str
+    strategy: str
+    eta: float
+    use_loop: bool
+    t_on: float
+    t_off: float
+    temperature: float
+    top_p: float
 
 
 class Grid(NamedTuple):

@@ -13,7 +13,6 @@ class Game:
     num_actions: int
     obs_dim: int
     achievements: tuple[str, ...]
-    action_names: tuple[str, ...]
 
 
 def load_game(env_name: str) -> Game:
@@ -25,9 +24,9 @@ def load_game(env_name: str) -> Game:
 
     env = make_craftax_env_from_name(env_name, auto_reset=False)
     if "Classic" in env_name:
-        from craftax.craftax_classic.constants import Achievement, Action
+        from craftax.craftax_classic.constants import Achievement
     else:
-        from craftax.craftax.constants import Achievement, Action
+        from craftax.craftax.constants import Achievement
     params = env.default_params
     return Game(
         env=env,
@@ -35,5 +34,4 @@ def load_game(env_name: str) -> Game:
         num_actions=env.num_actions,
         obs_dim=env.observation_space(params).shape[0],
         achievements=tuple(a.name.lower() for a in sorted(Achievement, key=lambda a: a.value)),
-        action_names=tuple(a.name.lower() for a in sorted(Action, key=lambda a: a.value)),
     )

@@ -1,5 +1,7 @@
 """Offline behaviour cloning: a planner learns the windows of live expert rollouts."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -7,7 +9,7 @@ from flax import struct
 from remdm.config.offline import OfflineConfig
 from remdm.envs.batch import BatchEnv
 from remdm.envs.policy import Policy
-from remdm.envs.rollout import PlayState, episode_metrics, rollout, start
+from remdm.envs.rollout import PlayState, Transition, episode_metrics, rollout, start
 from remdm.planners.denoising import init_params, make_denoiser
 from remdm.planners.learner import (
     Learner,
@@ -31,6 +33,34 @@ class OfflineState:
     play: PlayState
 
 
+class ExpertWindows(NamedTuple):
+    """All windows of a rollout, W for each of E environments, gathered when they are needed."""
+
+    obs: jax.Array  # [T, E, D]
+    action: jax.Array  # [T, E]
+    valid: jax.Array  # [W, E]
+    returns: jax.Array  # [W, E]
+    weights: jax.Array  # [W, E]
+
+    @classmethod
+    def of(cls, data: Transition, horizon: int, weight_cap: float) -> "ExpertWindows":
+        """The windows of transitions [T, E, ...], weighted by what each earns."""
+        returns = window_returns(data.step.reward, horizon)
+        valid = window_validity(data.step.done, horizon)
+        return cls(data.obs, data.action, valid, returns, return_weights(returns, weight_cap))
+
+    def gather(self, numbers: jax.Array) -> Minibatch:
+        """The windows of some numbers [B]."""
+        horizon = self.obs.shape[0] - self.valid.shape[0] + 1
+        first, env, times = window_places(numbers, self.obs.shape[1], horizon)
+        return Minibatch(
+            obs=self.obs[first, env],
+            plan=self.action[times, env[:, None]],
+            valid=self.valid[first, env],
+            weights=self.weights[first, env],
+        )
+
+
 def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert: Policy) -> Algorithm:
     """Behaviour cloning of `expert`, weighted by each window's return.
 
@@ -50,19 +80,7 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
         key, rollout_key, shuffle_key, train_key = jax.random.split(state.key, 4)
         play, data = rollout(rollout_key, env, state.expert, state.play, config.num_steps)
 
-        valid = window_validity(data.step.done, horizon)
-        returns = window_returns(data.step.reward, horizon)
-        weights = return_weights(returns, config.return_weight_cap)
-
-        def gather(numbers: jax.Array) -> Minibatch:
-            first, envs, times = window_places(numbers, env.num_envs, horizon)
-            return Minibatch(
-                obs=data.obs[first, envs],
-                plan=data.action[times, envs[:, None]],
-                valid=valid[first, envs],
-                weights=weights[first, envs],
-            )
-
+        windows = ExpertWindows.of(data, horizon, config.return_weight_cap)
         shuffled = jax.vmap(lambda k: jax.random.permutation(k, config.windows_per_update))(
             jax.random.split(shuffle_key, config.update_epochs)
         )
@@ -70,14 +88,14 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
             train_key,
             state.learner,
             shuffled.reshape(-1, config.minibatch_size),
-            gather,
+            windows.gather,
             lambda k, learner, batch: train_on(k, learner, batch, denoiser, optimizer, config),
         )
         metrics |= episode_metrics(data.step, env.game.achievements)
         metrics |= {
-            "train/valid_fraction": jnp.mean(valid),
-            "train/window_return": jnp.mean(returns),
-            "train/weight_mean": jnp.mean(weights),
+            "train/valid_fraction": jnp.mean(windows.valid),
+            "train/window_return": jnp.mean(windows.returns),
+            "train/weight_mean": jnp.mean(windows.weights),
         }
         return OfflineState(key, learner, state.expert, play), metrics
 

@@ -1,22 +1,47 @@
 """What the stages write beside weights, and how they take a checkpoint that a user names."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from remdm.config.base import UserError
+from pydantic import ValidationError
+
+from remdm.config.base import Section, UserError
 from remdm.training import checkpoint
-from remdm.training.algorithm import Algorithm
+
+S = TypeVar("S", bound=Section)
 
 
-def describe(kind: str, env_name: str, network: dict[str, Any], algorithm: Algorithm) -> dict[str, Any]:
+def describe(
+    kind: str, env_name: str, network: Section, update: int, frames_per_update: int
+) -> dict[str, Any]:
     """Metadata from which the network can be rebuilt; `kind` is `expert` or `planner`."""
     return {
         "kind": kind,
         "env_name": env_name,
-        "network": network,
-        "update_step": algorithm.num_updates,
-        "frames": algorithm.num_updates * algorithm.frames_per_update,
+        "network": network.model_dump(),
+        "update_step": update,
+        "frames": update * frames_per_update,
     }
+
+
+def section(config: Section, model: type[S]) -> S:
+    """The part of a configuration that a section holds."""
+    return model(**config.model_dump(include=set(model.model_fields)))
+
+
+def rebuild(model: type[S], folder: Path, metadata: dict[str, Any]) -> S:
+    """The network section of a checkpoint's metadata.
+
+    Raises:
+        UserError: it is not what this version of the project writes.
+    """
+    try:
+        return model(**metadata["network"])
+    except (KeyError, TypeError, ValidationError) as error:
+        reason = str(error).splitlines()
+        raise UserError(
+            f"checkpoint {folder}: its network is not one of ours ({' '.join(reason[:2])})"
+        ) from None
 
 
 def open_checkpoint(key: str, path: str | None, kind: str, env_name: str) -> tuple[Path, dict[str, Any]]:

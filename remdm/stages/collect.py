@@ -37,6 +37,7 @@ def run_collect(config: CollectConfig, run: Run) -> None:
         env.game,
         config.collect_temperature,
     )
+    run.open()
     shape = (env.num_envs, config.num_iters)
     size = np.prod(shape) * (env.game.obs_dim * 4 + 4 + 4 + 1)
     logger.info("collect: %s frames, %.2f GB before compression", f"{np.prod(shape):,}", size / 1e9)
@@ -51,12 +52,12 @@ def run_collect(config: CollectConfig, run: Run) -> None:
         "dones": _new_array(scratch / "dones.npy", np.bool_, shape),
     }
 
-    def play(key: jax.Array, expert: Policy, state: PlayState) -> tuple[PlayState, Transition, dict]:
+    def play(key: jax.Array, expert: Policy, state: PlayState) -> tuple[PlayState, Transition]:
         state, data = rollout(key, env, expert, state, CHUNK_STEPS)
-        return state, data, episode_metrics(data.step, env.game.achievements)
+        return state, data
 
     compiling = time.perf_counter()
-    start_key, play_key = jax.random.split(jax.random.PRNGKey(config.seed))
+    start_key, play_key = jax.random.split(run.key(config.seed))
     state = jax.jit(lambda key: start(key, env, expert.init(env.num_envs)))(start_key)
     play_chunk = jax.jit(play).lower(play_key, expert, state).compile()
     compile_seconds = time.perf_counter() - compiling
@@ -65,18 +66,19 @@ def run_collect(config: CollectConfig, run: Run) -> None:
     metrics.rewind(0)
     with ProgressReport("collect", int(np.prod(shape)), run.runtime.progress) as progress:
         for chunk, first in enumerate(range(0, config.num_iters, CHUNK_STEPS)):
-            state, data, chunk_metrics = play_chunk(jax.random.fold_in(play_key, chunk), expert, state)
+            state, data = play_chunk(jax.random.fold_in(play_key, chunk), expert, state)
             stop = min(first + CHUNK_STEPS, config.num_iters)
-            _store(arrays, jax.device_get(data), first, stop)
-            stacked = {name: np.asarray(value)[None] for name, value in chunk_metrics.items()}
-            metrics.write(to_rows(stacked, chunk, CHUNK_STEPS * env.num_envs))
+            data = jax.tree.map(lambda x: np.asarray(x)[: stop - first], data)  # noqa: B023
+            _store(arrays, data, first, stop)
+            measured = episode_metrics(data.step, env.game.achievements)
+            stacked = {name: np.asarray(value)[None] for name, value in measured.items()}
+            metrics.write([row | {"frames": stop * env.num_envs} for row in to_rows(stacked, chunk, 0)])
             progress.update(stop * env.num_envs)
         timing = progress.timing(compile_seconds)
 
     metrics.finish(run.folder / "metrics.parquet")
     _zip(scratch, run.folder / "trajectories.npz")
-    run.record(config, **timing)
-    shutil.rmtree(scratch)
+    run.finish(config, **timing)
 
 
 def _new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
@@ -87,7 +89,7 @@ def _store(arrays: dict[str, np.memmap], data: Transition, first: int, stop: int
     """Write a chunk [T, E, ...] to its place in arrays [E, N, ...]."""
     chunk = {"obs": data.obs, "actions": data.action, "rewards": data.step.reward, "dones": data.step.done}
     for name, values in chunk.items():
-        arrays[name][:, first:stop] = np.swapaxes(values[: stop - first], 0, 1)
+        arrays[name][:, first:stop] = np.swapaxes(values, 0, 1)
         arrays[name].flush()
 
 

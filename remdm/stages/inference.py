@@ -3,7 +3,6 @@
 import logging
 import time
 
-import jax
 import numpy as np
 
 from remdm.config.base import UserError
@@ -26,8 +25,9 @@ def run_inference(config: InferenceConfig, run: Run) -> None:
     """
     env = make_batch_env(config, config.eval_num_envs)
     policy = load_policy(config, env.game)
+    run.open()
     compiling = time.perf_counter()
-    player = compile_player(jax.random.PRNGKey(config.seed), env, policy)
+    player = compile_player(run.key(config.seed), env, policy)
     compile_seconds = time.perf_counter() - compiling
     frames = config.eval_steps * config.eval_num_envs
     with ProgressReport("inference", frames, run.runtime.progress) as progress:
@@ -39,11 +39,10 @@ def run_inference(config: InferenceConfig, run: Run) -> None:
         raise UserError(f"eval_steps = {config.eval_steps}: too few to complete a single episode")
 
     summary = {"policy": config.policy, "frames": frames} | summarise(episodes, env.game.achievements)
-    run.folder.mkdir(parents=True, exist_ok=True)
     _write_episodes(episodes, env.game.achievements, run)
     write_json(run.folder / "summary.json", summary)
-    run.record(config, **timing)
-    _report(summary, progress.rate)
+    run.finish(config, **timing)
+    _report(summary, timing["frames_per_second"])
 
 
 def _write_episodes(episodes: Episodes, achievements: tuple[str, ...], run: Run) -> None:

@@ -6,7 +6,7 @@ from remdm.config.denoiser import DenoiserConfig
 from remdm.config.planner import PlannerTrainingConfig
 from remdm.envs.batch import BatchEnv, make_batch_env
 from remdm.envs.policy import Policy
-from remdm.stages.checkpoint import describe
+from remdm.stages.checkpoint import describe, section
 from remdm.stages.expert import load_expert
 from remdm.training import checkpoint
 from remdm.training.algorithm import Algorithm
@@ -28,8 +28,11 @@ def run_planner_training(
     )
     algorithm = make_algorithm(env, val_env, expert)
     trained = train(algorithm, config.seed, run)
-    network = config.model_dump(include=set(DenoiserConfig.model_fields))
-    metadata = describe("planner", config.env_name, network, algorithm)
-    checkpoint.save(run.folder / "checkpoint", trained.params, metadata)
-    checkpoint.save(run.folder / "checkpoint_best", trained.best_params, metadata)
-    run.record(config, **trained.timing)
+    network = section(config, DenoiserConfig)
+    for name, params, update in (
+        ("checkpoint", trained.params, config.num_updates),
+        ("checkpoint_best", trained.best_params, trained.best_update),
+    ):
+        metadata = describe("planner", config.env_name, network, update, config.frames_per_update)
+        checkpoint.save(run.folder / name, params, metadata)
+    run.finish(config, **trained.timing)

@@ -35,9 +35,13 @@ def prepare_jax(runtime: RuntimeConfig) -> None:
     """Set what must be set before JAX starts: its compiler's flags and persistent cache."""
     if importlib.util.find_spec("jax_cuda13_plugin") is None:
         # On CPUs, level 1 of 3 compiles faster and Craftax's many small kernels even run faster.
-        flags = os.environ.get("XLA_FLAGS", "")
-        if "xla_backend_optimization_level" not in flags:
-            os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=1".strip()
+        flag, value = "--xla_backend_optimization_level", "1"
+    else:
+        # Without it, sums by atomic additions differ from run to run, and no resumed run equals another.
+        flag, value = "--xla_gpu_deterministic_ops", "true"
+    flags = os.environ.get("XLA_FLAGS", "")
+    if flag not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {flag}={value}".strip()
     import jax
 
     if runtime.compilation_cache_dir is not None:

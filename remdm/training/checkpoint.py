@@ -29,14 +29,25 @@ def save(path: Path, arrays: Any, metadata: dict[str, Any]) -> None:
     with ocp.PyTreeCheckpointer() as checkpointer:
         checkpointer.save(partial / ARRAYS, jax.tree.map(np.asarray, arrays))
     (partial / METADATA).write_text(json.dumps(metadata, indent=2) + "\n")
+    replaced = _replaced(path)
     if path.exists():
-        replaced = path.with_name(f".{path.name}.replaced")
         shutil.rmtree(replaced, ignore_errors=True)
         os.replace(path, replaced)
         os.replace(partial, path)
         shutil.rmtree(replaced)
     else:
         os.replace(partial, path)
+
+
+def recover(path: Path) -> None:
+    """Take the old checkpoint back if a process died between moving it away and the new one in."""
+    replaced = _replaced(path.absolute())
+    if not path.exists() and replaced.exists():
+        os.replace(replaced, path)
+
+
+def _replaced(path: Path) -> Path:
+    return path.with_name(f".{path.name}.replaced")
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class TrainState:
     update: jax.Array  # updates done
     val_key: jax.Array
     best_score: jax.Array
+    best_update: jax.Array  # updates done when it was reached
     best_params: Any
 
 
@@ -47,6 +48,7 @@ class Trained:
 
     params: Any
     best_params: Any
+    best_update: int
     timing: dict[str, float]
 
 
@@ -56,6 +58,7 @@ def train(algorithm: Algorithm, seed: int, run: Run) -> Trained:
     Raises:
         UserError: a loss is not finite; the message names the update and the metric.
     """
+    run.open()
     compiling = time.perf_counter()
     state = _restore(algorithm, seed, run)
     run_chunk = _compile_chunk(algorithm, state, run.runtime.chunk_updates)
@@ -101,19 +104,21 @@ def train(algorithm: Algorithm, seed: int, run: Run) -> Trained:
     return Trained(
         params=jax.device_get(algorithm.params(state.algorithm)),
         best_params=jax.device_get(state.best_params),
+        best_update=int(state.best_update),
         timing=timing,
     )
 
 
-def init_state(algorithm: Algorithm, seed: int) -> TrainState:
+def init_state(algorithm: Algorithm, key: jax.Array) -> TrainState:
     """The state before the first update."""
-    init_key, val_key = jax.random.split(jax.random.PRNGKey(seed))
+    init_key, val_key = jax.random.split(key)
     state = algorithm.init(init_key)
     return TrainState(
         algorithm=state,
         update=jnp.zeros((), jnp.int32),
         val_key=val_key,
         best_score=jnp.full((), -jnp.inf),
+        best_update=jnp.zeros((), jnp.int32),
         # A copy: two leaves of one buffer could not both be donated.
         best_params=jax.tree.map(jnp.copy, algorithm.params(state)),
     )
@@ -121,10 +126,12 @@ def init_state(algorithm: Algorithm, seed: int) -> TrainState:
 
 def _restore(algorithm: Algorithm, seed: int, run: Run) -> TrainState:
     saved = run.state / "checkpoint"
-    init = jax.jit(lambda: init_state(algorithm, seed))
+    key = run.key(seed)
+    init = jax.jit(lambda key: init_state(algorithm, key))
+    checkpoint.recover(saved)
     if not saved.exists():
-        return init()
-    state = checkpoint.restore(saved, jax.eval_shape(init))
+        return init(key)
+    state = checkpoint.restore(saved, jax.eval_shape(init, key))
     logger.info("%s: goes on from update %d of %d", run.stage, int(state.update), algorithm.num_updates)
     return jax.tree.map(jnp.asarray, state)
 
@@ -171,10 +178,13 @@ def _compile_validate(
         best_params = jax.tree.map(
             lambda new, old: jnp.where(better, new, old), algorithm.params(state.algorithm), state.best_params
         )
-        return (
-            replace(state, best_score=jnp.maximum(score, state.best_score), best_params=best_params),
-            metrics,
+        best = replace(
+            state,
+            best_score=jnp.where(better, score, state.best_score),
+            best_update=jnp.where(better, state.update, state.best_update),
+            best_params=best_params,
         )
+        return best, metrics
 
     return jax.jit(validate, donate_argnums=0).lower(state).compile()
 

@@ -3,15 +3,19 @@
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
+import zlib
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from remdm.config.base import StageConfig
+import jax
+
+from remdm.config.base import StageConfig, UserError
 from remdm.config.runtime import RuntimeConfig
 
 PACKAGES = ("remdm", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "craftax", "numpy")
@@ -35,10 +39,23 @@ class Run:
     runtime: RuntimeConfig
     started: float = field(default_factory=time.perf_counter)
 
-    def record(self, config: StageConfig, **measured: Any) -> None:
-        """Write `run.json`: enough to repeat the run, and what it took."""
-        import jax
+    def key(self, seed: int) -> jax.Array:
+        """The key all of the stage's draws come from; stages of one seed draw apart."""
+        return jax.random.fold_in(jax.random.PRNGKey(seed), zlib.crc32(self.stage.encode()))
 
+    def open(self) -> None:
+        """Make the folder, before hours are spent on what goes into it.
+
+        Raises:
+            UserError: it cannot be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.folder}: cannot be made ({error.strerror})") from None
+
+    def finish(self, config: StageConfig, **measured: Any) -> None:
+        """Write `run.json`, enough to repeat the run and what it took, and drop the state."""
         device = jax.devices()[0]
         record = {
             "stage": self.stage,
@@ -55,6 +72,8 @@ class Run:
             **measured,
         }
         write_json(self.folder / "run.json", record)
+        # The results are whole: whoever asks for them again means a new run.
+        shutil.rmtree(self.state, ignore_errors=True)
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -37,9 +37,13 @@ def content_digest(key: str, path: str | None) -> str:
     if not folder.is_dir():
         raise UserError(f"{key} = {path}: no such folder")
     digest = hashlib.sha256()
-    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
-        digest.update(f"{file.relative_to(folder)}\0".encode())
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    try:
+        for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+            digest.update(f"{file.relative_to(folder)}\0".encode())
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    except OSError as error:
+        raise UserError(f"{key} = {path}: {error.filename} cannot be read ({error.strerror})") from None
     return digest.hexdigest()
 
 

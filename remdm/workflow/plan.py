@@ -7,13 +7,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from remdm.config.base import StageConfig
+from remdm.config.base import ConfigError, StageConfig
 from remdm.config.layers import STAGES, Layer, base_layers, build
 from remdm.config.runtime import RuntimeConfig
 from remdm.config.workflow import PlannerEntry, WorkflowConfig, load_workflow_config
 from remdm.workflow.digest import figure_digest, stage_digest
 
 RESULTS = "results"
+# What the jobs themselves fix: their place in the matrix, and the paths of their inputs.
+FIXED = {"env_name", "seed", "policy"}.union(*(model.input_keys() for model in STAGES.values()))
+OVERRIDABLE = frozenset(key for model in STAGES.values() for key in model.model_fields) - FIXED
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,8 @@ class Plan:
         self.config = config
         self.scale = config.chosen
         self.origin = origin
-        self.runtime = build(
-            RuntimeConfig, [*base_layers(None), Layer(f"{origin}: runtime", config.runtime).checked()]
-        )
+        watching = Layer(f"{origin}: runtime", config.runtime).checked(RuntimeConfig.model_fields)
+        self.runtime = build(RuntimeConfig, [*base_layers(None), watching])
         self._configs = {job: self._build_config(job) for job in self.jobs}
         self._digests: dict[Job, str] = {}
         for job in self.jobs:  # each after those it depends on
@@ -91,6 +93,15 @@ class Plan:
         figures = [f"{job.folder}/{own.get(job.stage, 'curves.png')}" for job in self.jobs]
         return [f"{RESULTS}/paper/report.html", f"{RESULTS}/paper/tables/policies.csv", *figures]
 
+    @property
+    def wildcards(self) -> dict[str, str]:
+        """What a wildcard may be: only what some job is."""
+        return {
+            "env": "|".join(dict.fromkeys(job.env for job in self.jobs)),
+            "name": "|".join(dict.fromkeys(job.name for job in self.jobs)),
+            "seed": "|".join(dict.fromkeys(str(job.seed) for job in self.jobs)),
+        }
+
     def find(self, stage: str, wildcards: Mapping[str, str]) -> Job:
         """The job that a rule's wildcards name."""
         return Job(wildcards["env"], stage, wildcards["name"], int(wildcards["seed"]))
@@ -98,7 +109,7 @@ class Plan:
     def dependencies(self, job: Job) -> list[Job]:
         """The jobs whose checkpoints it reads."""
         expert = Job(job.env, "ppo", self.scale.expert, job.seed)
-        if job.stage == "ppo" or job.name == "random":
+        if job.stage == "ppo" or (job.stage == "inference" and job.name == "random"):
             return []
         if job.stage == "inference" and job.name in self.planners:
             entry = self.planners[job.name]
@@ -114,16 +125,32 @@ class Plan:
         return self._configs[job]
 
     def _build_config(self, job: Job) -> StageConfig:
-        preset = job.name if job.stage in ("offline", "online") else self.scale.preset
         fixed: dict[str, Any] = {"env_name": job.env, "seed": job.seed}
         if job.stage == "inference":
             fixed["policy"] = {self.scale.expert: "expert", "random": "random"}.get(job.name, "planner")
-        layers = [
-            *base_layers(preset),
-            Layer(f"{self.origin}: scales.{self.config.scale}.overrides", self.scale.overrides).checked(),
-            Layer(self.origin, fixed),
-        ]
-        return build(STAGES[job.stage], layers)
+        overrides = Layer(f"{self.origin}: scales.{self.config.scale}.overrides", self.scale.overrides)
+        return build(
+            STAGES[job.stage],
+            [*self._presets(job), overrides.checked(OVERRIDABLE), Layer(self.origin, fixed)],
+        )
+
+    def _presets(self, job: Job) -> list[Layer]:
+        """Defaults, the scale's preset, and for a planner and its evaluation the planner's own.
+
+        Raises:
+            ConfigError: a planner's preset is for another game.
+        """
+        if job.stage in ("offline", "online"):
+            layers = base_layers(job.name)
+        else:
+            layers = base_layers(self.scale.preset)
+            if job.stage == "inference" and job.name in self.planners:
+                layers.append(base_layers(self.planners[job.name].preset)[-1])
+        for layer in layers[1:]:
+            game = layer.values.get("env_name", job.env)
+            if game != job.env:
+                raise ConfigError(f"{layer.origin}: env_name = {game}: but the job plays {job.env}")
+        return layers
 
     def digest(self, job: Job) -> str:
         """Digest of all that decides the job's result: its keys, its code, and what it depends on."""

@@ -1,7 +1,8 @@
 """What source code a stage can reach, and a digest of it.
 
-The digest is taken of syntax trees without docstrings, so comments, formatting and documentation
-make nothing stale; it follows imports, so a change makes stale only what can reach it.
+The digest is taken of syntax trees without docstrings and descriptions of keys, so comments,
+formatting and documentation make nothing stale; it follows imports, so a change makes stale only
+what can reach it. What only shows how far a run is stays out.
 """
 
 import ast
@@ -11,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "remdm"
+SHOWING = ("remdm/training/progress.py", "remdm/config/runtime.py")
 
 
 def source_digest(entry: Path) -> str:
@@ -27,7 +29,7 @@ def reachable(entry: Path) -> frozenset[Path]:
     waiting = [entry.resolve()]
     while waiting:
         path = waiting.pop()
-        if path not in found:
+        if path not in found and path.relative_to(ROOT).as_posix() not in SHOWING:
             found.add(path)
             waiting.extend(_imports(path))
     return frozenset(found)
@@ -40,13 +42,15 @@ def _parsed(path: Path) -> ast.Module:
 
 @cache
 def _tree(path: Path) -> str:
-    """The syntax tree without docstrings and positions."""
+    """The syntax tree without docstrings, descriptions of keys, and positions."""
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     for node in ast.walk(tree):
         match node:
             case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
                 if ast.get_docstring(node, clean=False) is not None:
                     del node.body[0]
+            case ast.Call(func=ast.Name("Field")):
+                node.keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
     return ast.dump(tree)
 
 
