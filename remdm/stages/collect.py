@@ -10,9 +10,9 @@ import jax
 import numpy as np
 
 from remdm.config.collect import CollectConfig
-from remdm.envs.batch import make_batch_env
+from remdm.envs.batch import BatchEnv, make_batch_env
 from remdm.envs.policy import Policy
-from remdm.envs.rollout import PlayState, Transition, episode_metrics, rollout, start
+from remdm.envs.rollout import Transition, episode_metrics, rollout, start
 from remdm.stages.expert import load_expert
 from remdm.training.metrics import MetricsTable, to_rows
 from remdm.training.progress import ProgressReport
@@ -30,59 +30,67 @@ def run_collect(config: CollectConfig, run: Run) -> None:
     chunk goes to disk as it is played, so memory does not grow with the number of steps.
     """
     env = make_batch_env(config, config.collect_num_envs)
-    expert = load_expert(
-        "ppo_checkpoint_path",
-        config.ppo_checkpoint_path,
-        config.env_name,
-        env.game,
-        config.collect_temperature,
-    )
+    path, temperature = config.ppo_checkpoint_path, config.collect_temperature
+    expert = load_expert("ppo_checkpoint_path", path, config.env_name, env.game, temperature)
     run.open()
-    shape = (env.num_envs, config.num_iters)
-    size = np.prod(shape) * (env.game.obs_dim * 4 + 4 + 4 + 1)
-    logger.info("collect: %s frames, %.2f GB before compression", f"{np.prod(shape):,}", size / 1e9)
-
     scratch = run.state / "arrays"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    arrays = {
-        "obs": _new_array(scratch / "obs.npy", np.float32, (*shape, env.game.obs_dim)),
-        "actions": _new_array(scratch / "actions.npy", np.int32, shape),
-        "rewards": _new_array(scratch / "rewards.npy", np.float32, shape),
-        "dones": _new_array(scratch / "dones.npy", np.bool_, shape),
-    }
-
-    def play(key: jax.Array, expert: Policy, state: PlayState) -> tuple[PlayState, Transition]:
-        state, data = rollout(key, env, expert, state, CHUNK_STEPS)
-        return state, data
-
-    compiling = time.perf_counter()
-    start_key, play_key = jax.random.split(run.key(config.seed))
-    state = jax.jit(lambda key: start(key, env, expert.init(env.num_envs)))(start_key)
-    play_chunk = jax.jit(play).lower(play_key, expert, state).compile()
-    compile_seconds = time.perf_counter() - compiling
-
+    arrays = _new_arrays(scratch, (env.num_envs, config.num_iters), env.game.obs_dim)
     metrics = MetricsTable(run.state / "metrics")
     metrics.rewind(0)
-    with ProgressReport("collect", int(np.prod(shape)), run.runtime.progress) as progress:
-        for chunk, first in enumerate(range(0, config.num_iters, CHUNK_STEPS)):
-            state, data = play_chunk(jax.random.fold_in(play_key, chunk), expert, state)
-            stop = min(first + CHUNK_STEPS, config.num_iters)
-            data = jax.tree.map(lambda x: np.asarray(x)[: stop - first], data)  # noqa: B023
-            _store(arrays, data, first, stop)
-            measured = episode_metrics(data.step, env.game.achievements)
-            stacked = {name: np.asarray(value)[None] for name, value in measured.items()}
-            metrics.write([row | {"frames": stop * env.num_envs} for row in to_rows(stacked, chunk, 0)])
-            progress.update(stop * env.num_envs)
-        timing = progress.timing(compile_seconds)
 
+    timing = _play_into(arrays, metrics, config, run, env, expert)
     metrics.finish(run.folder / "metrics.parquet")
     _zip(scratch, run.folder / "trajectories.npz")
     run.finish(config, **timing)
 
 
-def _new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
-    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+def _play_into(
+    arrays: dict[str, np.memmap],
+    metrics: MetricsTable,
+    config: CollectConfig,
+    run: Run,
+    env: BatchEnv,
+    expert: Policy,
+) -> dict[str, float]:
+    """Play all steps, each chunk to its place in the arrays; returns what it took."""
+    compiling = time.perf_counter()
+    start_key, play_key = jax.random.split(run.key(config.seed))
+    state = jax.jit(lambda key: start(key, env, expert.init(env.num_envs)))(start_key)
+    play = jax.jit(lambda key, expert, state: rollout(key, env, expert, state, CHUNK_STEPS))
+    play_chunk = play.lower(play_key, expert, state).compile()
+    compile_seconds = time.perf_counter() - compiling
+
+    frames = config.num_iters * env.num_envs
+    with ProgressReport("collect", frames, run.runtime.progress) as progress:
+        for chunk, first in enumerate(range(0, config.num_iters, CHUNK_STEPS)):
+            state, data = play_chunk(jax.random.fold_in(play_key, chunk), expert, state)
+            stop = min(first + CHUNK_STEPS, config.num_iters)
+            kept = slice(0, stop - first)  # the last chunk may be longer than what is left
+            data = jax.tree.map(lambda x, kept=kept: np.asarray(x)[kept], data)
+            _store(arrays, data, first, stop)
+            measured = episode_metrics(data.step, env.game.achievements)
+            stacked = {name: np.asarray(value)[None] for name, value in measured.items()}
+            metrics.write([row | {"frames": stop * env.num_envs} for row in to_rows(stacked, chunk, 0)])
+            progress.update(stop * env.num_envs)
+        return progress.timing(compile_seconds)
+
+
+def _new_arrays(folder: Path, shape: tuple[int, int], obs_dim: int) -> dict[str, np.memmap]:
+    """Arrays on disk, `.npy` files in a folder of their own; says first how large they get."""
+    shapes = {
+        "obs": ((*shape, obs_dim), np.float32),
+        "actions": (shape, np.int32),
+        "rewards": (shape, np.float32),
+        "dones": (shape, np.bool_),
+    }
+    size = sum(np.prod(dims) * np.dtype(dtype).itemsize for dims, dtype in shapes.values())
+    logger.info(f"collect: {np.prod(shape):,} frames, {size / 1e9:.2f} GB before compression")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return {
+        name: np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=dims)
+        for name, (dims, dtype) in shapes.items()
+    }
 
 
 def _store(arrays: dict[str, np.memmap], data: Transition, first: int, stop: int) -> None:
