@@ -1,8 +1,10 @@
 """Shared shapes and one compilation cache, so that the suite compiles little."""
 
 import logging
+import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from remdm.config.layers import Layer, base_layers, build
@@ -11,6 +13,11 @@ from remdm.stages.session import prepare_jax
 from remdm.training.run import Run
 
 REPOSITORY = Path(__file__).parents[1]
+
+
+# The first example of a test compiles, so none has a deadline; CI tries the same examples every time.
+hypothesis.settings.register_profile("here", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("here")
 
 
 def pytest_configure(config):

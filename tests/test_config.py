@@ -51,7 +51,7 @@ def test_published_recipe_resolves_to_the_published_numbers():
     assert config.beta_decay == pytest.approx(0.9993005, abs=1e-7)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(log_envs=st.integers(3, 9))
 def test_budgets_in_frames_mean_the_same_at_any_number_of_environments(log_envs):
     keys = {
@@ -206,3 +206,16 @@ def test_workflow_config_is_checked(change, message):
 def test_a_null_seed_draws_one():
     assert offline(seed=3).seed == 3
     assert len({offline(seed=None).seed for _ in range(5)}) == 5
+
+
+@pytest.mark.parametrize("game", ["classic", "craftax"])
+def test_second_seeds_differ_in_environments_and_seed_alone(game):
+    ucl, qmul = (read_mapping(preset_path(f"final_{game}_{site}")) for site in ("ucl", "qmul"))
+    assert {key for key in ucl | qmul if ucl.get(key) != qmul.get(key)} == {"num_envs", "seed"}
+
+
+def test_the_smaller_machine_resolves_to_the_published_numbers():
+    config = build(OnlineConfig, base_layers("final_classic_qmul"))
+    resolved = (config.num_updates, config.warmup_grad_steps, config.buffer_size)
+    assert resolved == (8138, 8512, 23438)
+    assert config.beta_decay == pytest.approx(0.9998689, abs=1e-7)

@@ -22,7 +22,7 @@ def test_schedule_runs_from_clean_to_masked_and_falls(name):
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(t=st.floats(0.01, 0.99))
 def test_schedule_derivative_is_that_of_alpha(name, t):
     schedule = SCHEDULES[name]

@@ -249,7 +249,7 @@ def test_split_steps_refuses_fewer_than_three():
         split_steps(2, (1, 1, 1))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     values=st.lists(st.floats(0.01, 1.0), min_size=2, max_size=9),
     top_p=st.floats(0.05, 1.0),

@@ -23,7 +23,7 @@ def test_windows_of_one_action_are_always_valid():
     assert window_validity(jnp.ones((4, 2), bool), 1).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(done=hnp.arrays(bool, (9, 2)), horizon=st.integers(1, 9))
 def test_validity_and_returns_equal_the_definition(done, horizon):
     reward = np.random.default_rng(0).integers(-2, 3, done.shape).astype(np.float32)

@@ -133,7 +133,8 @@ def _restore(algorithm: Algorithm, seed: int, run: Run) -> TrainState:
         return init(key)
     state = checkpoint.restore(saved, jax.eval_shape(init, key))
     logger.info("%s: goes on from update %d of %d", run.stage, int(state.update), algorithm.num_updates)
-    return jax.tree.map(jnp.asarray, state)
+    # A copy: a buffer that numpy still owns cannot be donated.
+    return jax.tree.map(jnp.array, state)
 
 
 def _chunk_length(algorithm: Algorithm, done: int, limit: int) -> int:
