@@ -75,12 +75,12 @@ def copy(tmp_path, monkeypatch):
     monkeypatch.setattr("remdm.workflow.digest.ROOT", tmp_path)
 
     def take():
-        for function in (source._parsed, source._tree, source._imports, source._module_file):
+        for function in (source._tree, source._imports, source._module_file):
             function.cache_clear()
         return digests(Plan.load(WORKFLOW, {}))
 
     yield tmp_path / "remdm", take
-    for function in (source._parsed, source._tree, source._imports, source._module_file):
+    for function in (source._tree, source._imports, source._module_file):
         function.cache_clear()
 
 

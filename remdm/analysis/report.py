@@ -9,6 +9,7 @@ from typing import Any
 
 from remdm.analysis.results import Result, read_results
 from remdm.analysis.table import policy_table
+from remdm.config.files import whole_file
 
 PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>ReMDM planners in Craftax</title>
@@ -77,10 +78,8 @@ def write_report(
         costs=_costs([*trained, *evaluated]),
         provenance=_provenance([*trained, *evaluated]),
     )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_suffix(".partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(output)
+    with whole_file(output) as partial:
+        partial.write_text(page, encoding="utf-8")
 
 
 def _headline(evaluations: list[str]) -> str:

@@ -7,6 +7,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from remdm.config.files import whole_file
+
 COLOURS = {
     "expert": "#3b3b98",
     "offline": "#e17055",
@@ -64,10 +66,8 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> 
 
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG, all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    figure.savefig(partial, format="png", dpi=130)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=130)
 
 
 def in_millions(axes: Axes) -> None:

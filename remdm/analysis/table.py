@@ -7,6 +7,7 @@ import polars as pl
 
 from remdm.analysis.results import Result, read_results
 from remdm.analysis.style import label, role
+from remdm.config.files import whole_file
 
 MAX_RETURN = {"Craftax-Classic-Symbolic-v1": 22, "Craftax-Symbolic-v1": 226}
 
@@ -38,10 +39,8 @@ def policy_table(evaluations: list[str]) -> pl.DataFrame:
 
 def write_table(evaluations: list[str], output: Path) -> None:
     """Write the table as CSV."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_suffix(".partial")
-    policy_table(evaluations).write_csv(partial, float_precision=3)
-    partial.replace(output)
+    with whole_file(output) as partial:
+        policy_table(evaluations).write_csv(partial, float_precision=3)
 
 
 def _mean(runs: list[Result]) -> float:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from remdm.config.collect import CollectConfig
+from remdm.config.files import whole_file
 from remdm.envs.batch import BatchEnv, make_batch_env
 from remdm.envs.policy import Policy
 from remdm.envs.rollout import Transition, episode_metrics, rollout, start
@@ -103,8 +104,9 @@ def _store(arrays: dict[str, np.memmap], data: Transition, first: int, stop: int
 
 def _zip(folder: Path, path: Path) -> None:
     """Join `.npy` files into an `.npz`; observations are nearly all zeros and shrink some thirty times."""
-    partial = path.with_suffix(".partial")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1, allowZip64=True) as archive:
+    with (
+        whole_file(path) as partial,
+        zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1, allowZip64=True) as archive,
+    ):
         for array in sorted(folder.glob("*.npy")):
             archive.write(array, array.name)
-    partial.replace(path)

@@ -6,6 +6,7 @@ import time
 import numpy as np
 
 from remdm.config.base import UserError
+from remdm.config.files import whole_file
 from remdm.config.inference import InferenceConfig
 from remdm.envs.batch import make_batch_env
 from remdm.evaluation.episodes import Episodes, compile_player, play_episodes
@@ -50,11 +51,9 @@ def _write_episodes(episodes: Episodes, achievements: tuple[str, ...], run: Run)
 
     columns = {"env": episodes.env, "return": episodes.episode_return, "length": episodes.length}
     columns |= {name: episodes.achievements[:, i] for i, name in enumerate(achievements)}
-    partial = run.folder / "episodes.partial"
-    pl.DataFrame({name: np.ascontiguousarray(column) for name, column in columns.items()}).write_parquet(
-        partial
-    )
-    partial.replace(run.folder / "episodes.parquet")
+    table = pl.DataFrame({name: np.ascontiguousarray(column) for name, column in columns.items()})
+    with whole_file(run.folder / "episodes.parquet") as partial:
+        table.write_parquet(partial)
 
 
 def _report(summary: dict, frames_per_second: float) -> None:

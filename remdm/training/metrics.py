@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from remdm.config.files import whole_file
+
 Row = dict[str, float]
 
 
@@ -29,10 +31,8 @@ class MetricsTable:
         """Write consecutive rows; each has the key `update`."""
         import polars as pl
 
-        path = self.folder / f"{int(rows[-1]['update']):012d}.parquet"
-        partial = path.with_suffix(".partial")
-        pl.DataFrame(rows, infer_schema_length=None).write_parquet(partial)
-        partial.replace(path)
+        with whole_file(self.folder / f"{int(rows[-1]['update']):012d}.parquet") as partial:
+            pl.DataFrame(rows, infer_schema_length=None).write_parquet(partial)
 
     def finish(self, path: Path) -> None:
         """Join the parts into the file `path`; what a part has no value for is null."""
@@ -40,10 +40,8 @@ class MetricsTable:
 
         frames = [pl.read_parquet(part) for part in self._parts()]
         table = pl.concat(frames, how="diagonal").with_columns(pl.col("update").cast(pl.Int64)).sort("update")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        table.write_parquet(partial)
-        partial.replace(path)
+        with whole_file(path) as partial:
+            table.write_parquet(partial)
 
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("*.parquet"))

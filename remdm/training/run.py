@@ -16,6 +16,7 @@ from typing import Any
 import jax
 
 from remdm.config.base import StageConfig, UserError
+from remdm.config.files import whole_file
 from remdm.config.runtime import RuntimeConfig
 
 PACKAGES = ("remdm", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "craftax", "numpy")
@@ -78,10 +79,8 @@ class Run:
 
 def write_json(path: Path, data: Any) -> None:
     """Write JSON, all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(data, indent=2) + "\n")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(data, indent=2) + "\n")
 
 
 def _versions() -> dict[str, str]:

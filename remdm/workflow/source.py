@@ -35,7 +35,6 @@ def reachable(entry: Path) -> frozenset[Path]:
     return frozenset(found)
 
 
-@cache
 def _parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
@@ -43,7 +42,7 @@ def _parsed(path: Path) -> ast.Module:
 @cache
 def _tree(path: Path) -> str:
     """The syntax tree without docstrings, descriptions of keys, and positions."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    tree = _parsed(path)
     for node in ast.walk(tree):
         match node:
             case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
