@@ -12,6 +12,10 @@ except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
 
+if workflow.is_main_process:
+    for note in plan.notes:
+        print(f"note: {note}", file=sys.stderr)
+
 config["runtime"] = plan.runtime.model_dump()
 
 

@@ -6,13 +6,15 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from remdm.config.base import ConfigError, StageConfig, UserError
-from remdm.config.layers import ALL_KEYS, STAGES, Layer, base_layers, build, near
+from remdm.config.files import disk_problem
+from remdm.config.layers import ALL_KEYS, STAGES, Layer, base_layers, build, near, overridden, runtime_model
 from remdm.config.reader import parse_value
+from remdm.config.reference import Key, all_keys, help_text, json_schema, reference_page
 from remdm.config.runtime import RuntimeConfig
 from remdm.workflow.digest import content_digest, stage_digest
 
@@ -24,21 +26,37 @@ SUMMARIES = {
     "offline": "train a planner by behaviour cloning of an expert",
     "online": "train a planner by DAgger with an expert",
     "inference": "evaluate a planner, an expert or random play",
+    "smoke": "run all of DAgger at its smallest, with an expert that plays at random",
 }
+REFERENCE = "wandb:"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status, 2 for what the user can put right."""
     arguments = [_underscored(argument) for argument in (sys.argv[1:] if argv is None else argv)]
     try:
-        _run(_parser().parse_args(arguments))
+        parsed = _parser().parse_args(arguments)
+        parsed.run(parsed)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _complain(str(error))
+    except OSError as error:
+        if (problem := disk_problem(error)) is None:
+            raise
+        return _complain(problem)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        # Of remdm.training, which imports JAX, so it is known by what it carries.
+        if (status := getattr(error, "status", None)) is None:
+            raise
+        return status
     return 0
+
+
+def _complain(problem: str) -> int:
+    print(f"error: {problem}", file=sys.stderr)
+    return 2
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,35 +73,52 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="remdm", description="Discrete-diffusion planners in Craftax.", allow_abbrev=False)
     modes = parser.add_subparsers(dest="mode", metavar="MODE", required=True)
-    for mode, model in STAGES.items():
-        sub = modes.add_parser(
-            mode,
-            help=SUMMARIES[mode],
-            description=f"{SUMMARIES[mode].capitalize()}. Defaults are those of configs/defaults.yaml.",
-            allow_abbrev=False,
-        )
+
+    def add(mode: str, summary: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        description = f"{summary[0].upper()}{summary[1:]}."
+        sub = modes.add_parser(mode, help=summary, description=description, allow_abbrev=False)
+        sub.set_defaults(run=run)
+        return sub
+
+    keys = all_keys().values()
+    for mode in STAGES:
+        sub = add(mode, SUMMARIES[mode], _run_stage)
+        sub.usage = f"remdm {mode} [--config PRESET] [--output DIR] [--KEY VALUE ...]"
         sub.add_argument("--config", metavar="PRESET", help="a preset of configs/, or a path to a YAML file")
         sub.add_argument("--output", metavar="DIR", type=Path, help="where the results go")
-        for title, section in ((f"keys of {mode}", model), ("how the run is watched", RuntimeConfig)):
-            group = sub.add_argument_group(title)
-            for key, field in section.model_fields.items():
-                # A bare flag is `true`; values are read as the files' values are.
-                group.add_argument(
-                    f"--{key}", metavar="X", nargs="?", const="true", default=None,
-                    help=(field.description or "").replace("%", "%%"),
-                )  # fmt: skip
+        groups: dict[str, Any] = {}
+        for key in keys:
+            if mode in key.modes:
+                if key.title not in groups:
+                    groups[key.title] = sub.add_argument_group(key.title)
+                _add_flag(groups[key.title], key)
+    add("ablations", "study why fine-tuning by reward collapses", _ablations)
+    show = add("show", "say what a checkpoint is", _show)
+    show.add_argument("path", metavar="PATH", help="folder of a checkpoint, or a wandb: reference")
+    show.add_argument(
+        "--wandb_download_dir", metavar="DIR", help="where artifacts go, ./artifacts by default"
+    )
+    reference = add("keys", "print the reference of all keys, in Markdown", _keys)
+    reference.add_argument("--schema", action="store_true", help="as a JSON schema instead")
     return parser
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _add_flag(group: Any, key: Key) -> None:
+    """A flag whose value is read as the files' values are; of a switch, `--KEY` and `--no-KEY` too."""
+    text = help_text(key).replace("%", "%%")
+    if key.kind == "boolean":
+        group.add_argument(f"--{key.name}", metavar="X", nargs="?", const="true", help=text)
+        off = {"action": "store_const", "const": "false", "help": argparse.SUPPRESS}
+        group.add_argument(f"--no_{key.name}", dest=key.name, **off)
+    else:
+        group.add_argument(f"--{key.name}", metavar="X", help=text)
+
+
+def _run_stage(arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
     mode, model = arguments.mode, STAGES[arguments.mode]
-    keys = [*model.model_fields, *RuntimeConfig.model_fields]
-    given = {key: parse_value(text) for key in keys if (text := getattr(arguments, key)) is not None}
-    layers = [*base_layers(arguments.config), Layer("command line", given)]
-    config, runtime = build(model, layers), build(RuntimeConfig, layers)
-
-    inputs = [content_digest(key, path) for key, path in config.inputs().items()]
+    config, runtime, notes = _configured(arguments)
+    inputs = [f"{key}={content_digest(key, path)}" for key, path in config.inputs().items()]
     digest = stage_digest(mode, config, inputs)
     folder = arguments.output or _default_folder(mode, config, arguments.config)
     _refuse_another_run(folder, digest)
@@ -94,18 +129,71 @@ def _run(arguments: argparse.Namespace) -> None:
 
     configure_logging()
     prepare_jax(runtime)
+    for note in notes:
+        logger.warning(note)
     logger.info("%s: seed %d", mode, config.seed)
     run_stage = getattr(importlib.import_module(f"remdm.stages.{mode}"), f"run_{mode}")
-    run_stage(config, Run(mode, folder, Path("state") / digest, digest, runtime, started))
-    _draw(mode, folder)
+    with Run(mode, folder, Path("state") / digest, digest, runtime, started) as run:
+        run_stage(config, run)
+    _draw(model, folder)
     logger.info("results in %s", folder)
+
+
+def _configured(arguments: argparse.Namespace) -> tuple[StageConfig, RuntimeConfig, list[str]]:
+    """The configuration of a stage, its inputs on this machine, and what there is to say about it."""
+    mode, model = arguments.mode, STAGES[arguments.mode]
+    keys = [*model.model_fields, *runtime_model(model).model_fields]
+    given = {key: parse_value(text) for key in keys if (text := getattr(arguments, key)) is not None}
+    preset = arguments.config or ("smoke" if mode == "smoke" else None)
+    layers = [*base_layers(preset), Layer("command line", given)]
+    config, runtime = build(model, layers), build(runtime_model(model), layers)
+    fetched = {
+        key: _fetched(path, runtime.wandb_download_dir)
+        for key, path in config.inputs().items()
+        if path is not None and path.startswith(REFERENCE)
+    }
+    layers.append(Layer("W&B", fetched))
+    notes = overridden(model, layers)
+    if mode == "inference":
+        path = fetched.get("checkpoint_path") or config.inputs().get("checkpoint_path")
+        notes += _take_from_checkpoint(layers, path)
+    return build(model, layers), runtime, notes
+
+
+def _take_from_checkpoint(layers: list[Layer], path: str | None) -> list[str]:
+    """Lay what a checkpoint says of itself over the defaults; returns what the other layers contradict."""
+    record = Path(path or "") / "metadata.json"
+    try:
+        metadata = json.loads(record.read_text(encoding="utf-8"))
+        policy = {"planner": "planner", "expert": "expert"}[metadata["kind"]]
+        network = dict(metadata["network"])
+        own = {"env_name": metadata["env_name"], "policy": policy}
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # whoever opens the checkpoint will say what is wrong with it
+    notes = [
+        f"{layer.origin}: {key} = {value}, but the checkpoint's is {network[key]}, which counts"
+        for layer in layers[1:]
+        for key, value in layer.values.items()
+        if key in network and network[key] != value
+    ]
+    layers.insert(1, Layer(str(record), own))
+    return notes
+
+
+def _fetched(reference: str, folder: str | None) -> str:
+    from remdm.stages.session import configure_logging
+    from remdm.training.tracking import fetch
+
+    configure_logging()
+    return str(fetch(reference, Path(folder or "artifacts")))
 
 
 def _default_folder(mode: str, config: StageConfig, preset: str | None) -> Path:
     """The pipeline's layout in a folder of its own, `runs/<env>/<stage>/<name>/s<seed>`."""
     keys = config.model_dump()
     name = Path(preset).stem if preset else "defaults"
-    name = {"ppo": keys.get("ppo_model_type"), "inference": keys.get("policy")}.get(mode) or name
+    fixed = {"ppo": keys.get("ppo_model_type"), "inference": keys.get("policy"), "smoke": "random"}
+    name = fixed.get(mode) or name
     return Path("runs") / keys["env_name"] / mode / name / f"s{config.seed}"
 
 
@@ -116,16 +204,37 @@ def _refuse_another_run(folder: Path, digest: str) -> None:
         raise UserError(f"{folder}: holds the results of another run; name another folder with --output")
 
 
-def _draw(mode: str, folder: Path) -> None:
+def _draw(model: type[StageConfig], folder: Path) -> None:
     """The figure that the pipeline's rules draw of a run."""
-    if mode == "inference":
+    if model is STAGES["inference"]:
         from remdm.analysis.achievements import draw_achievements
 
         draw_achievements([str(folder / "summary.json")], folder / "achievements.png")
     else:
         from remdm.analysis.curves import draw_curves
 
-        draw_curves(folder, folder / "curves.png")
+        for metrics in sorted(folder.rglob("metrics.parquet")):
+            draw_curves(metrics.parent, metrics.parent / "curves.png")
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from remdm.stages.checkpoint import summary
+
+    path = arguments.path
+    if path.startswith(REFERENCE):
+        path = _fetched(path, arguments.wandb_download_dir)
+    for name, text in summary(Path(path)).items():
+        print(f"{name:<16} {text}")
+
+
+def _keys(arguments: argparse.Namespace) -> None:
+    print(json.dumps(json_schema(), indent=2) if arguments.schema else reference_page(), end="")
+    if arguments.schema:
+        print()
+
+
+def _ablations(arguments: argparse.Namespace) -> None:
+    raise UserError("ablations: the fine-tuning suite is not part of this version yet")
 
 
 def _underscored(argument: str) -> str:

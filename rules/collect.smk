@@ -1,6 +1,8 @@
 rule collect:
     input:
-        ppo_checkpoint_path=lambda wildcards: ancient(plan.checkpoints("collect", wildcards)),
+        ppo_checkpoint_path=lambda wildcards: ancient(
+            plan.checkpoint("collect", "ppo_checkpoint_path", wildcards)
+        ),
     output:
         trajectories="results/{env}/collect/{name}/s{seed}/trajectories.npz",
         metrics="results/{env}/collect/{name}/s{seed}/metrics.parquet",

@@ -1,6 +1,6 @@
 rule inference:
     input:
-        checkpoint_path=lambda wildcards: ancient(plan.checkpoints("inference", wildcards)),
+        checkpoint_path=lambda wildcards: ancient(plan.checkpoint("inference", "checkpoint_path", wildcards)),
     output:
         episodes="results/{env}/inference/{name}/s{seed}/episodes.parquet",
         summary="results/{env}/inference/{name}/s{seed}/summary.json",

@@ -1,6 +1,8 @@
 rule offline:
     input:
-        ppo_checkpoint_path=lambda wildcards: ancient(plan.checkpoints("offline", wildcards)),
+        ppo_checkpoint_path=lambda wildcards: ancient(
+            plan.checkpoint("offline", "ppo_checkpoint_path", wildcards)
+        ),
     output:
         checkpoint=directory("results/{env}/offline/{name}/s{seed}/checkpoint"),
         checkpoint_best=directory("results/{env}/offline/{name}/s{seed}/checkpoint_best"),
@@ -20,7 +22,12 @@ rule offline:
 
 rule online:
     input:
-        ppo_checkpoint_path=lambda wildcards: ancient(plan.checkpoints("online", wildcards)),
+        ppo_checkpoint_path=lambda wildcards: ancient(
+            plan.checkpoint("online", "ppo_checkpoint_path", wildcards)
+        ),
+        offline_checkpoint_path=lambda wildcards: ancient(
+            plan.checkpoint("online", "offline_checkpoint_path", wildcards)
+        ),
     output:
         checkpoint=directory("results/{env}/online/{name}/s{seed}/checkpoint"),
         checkpoint_best=directory("results/{env}/online/{name}/s{seed}/checkpoint_best"),

@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 
 from remdm.config.layers import Layer, base_layers, build
-from remdm.config.runtime import RuntimeConfig
+from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.stages.session import prepare_jax
 from remdm.training.run import Run
 
@@ -21,7 +21,7 @@ hypothesis.settings.load_profile("here")
 
 
 def pytest_configure(config):
-    runtime = build(RuntimeConfig, base_layers(None))
+    runtime = build(TrainingRuntimeConfig, base_layers(None))
     prepare_jax(runtime.model_copy(update={"compilation_cache_dir": str(REPOSITORY / ".tests-cache")}))
 
 
@@ -30,7 +30,10 @@ def make_run(tmp_path):
     """A job of its own folder; keys of the runtime can be given."""
 
     def make(stage="test", name="run", **keys):
-        runtime = build(RuntimeConfig, [*base_layers(None), Layer("test", {"progress": False, **keys})])
+        runtime = build(
+            TrainingRuntimeConfig,
+            [*base_layers(None), Layer("test", {"progress": False, "use_wandb": False, **keys})],
+        )
         return Run(stage, tmp_path / name, tmp_path / f"{name}-state", "digest", runtime)
 
     return make

@@ -5,11 +5,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remdm.config.base import ConfigError
-from remdm.config.layers import ALL_KEYS, STAGES, Layer, base_layers, build, configs_folder, preset_path
+from remdm.config.layers import (
+    ALL_KEYS,
+    STAGES,
+    Layer,
+    base_layers,
+    build,
+    configs_folder,
+    overridden,
+    preset_path,
+)
 from remdm.config.offline import OfflineConfig
 from remdm.config.online import OnlineConfig
 from remdm.config.ppo import PPOConfig
 from remdm.config.reader import parse_value, read_mapping
+from remdm.config.scaling import resolve_scaled_hyperparams
 from remdm.config.workflow import load_workflow_config
 
 PRESETS = sorted(path.stem for path in configs_folder().glob("*.yaml") if path.stem != "defaults")
@@ -70,6 +80,62 @@ def test_budgets_in_frames_mean_the_same_at_any_number_of_environments(log_envs)
     assert config.dagger_beta_init * config.beta_decay**config.num_updates == pytest.approx(0.3)
     assert config.buffer_size == 3.5 * per_update
     assert config.val_every * per_update == 2**17
+
+
+@settings(max_examples=60)
+@given(
+    envs=st.tuples(st.integers(1, 600), st.integers(1, 600)),
+    frames=st.integers(10**5, 10**9),
+    share=st.floats(0.0, 0.9),
+    final=st.floats(0.01, 1.0),
+    cycles=st.floats(1.0, 50.0),
+)
+def test_the_same_experiment_at_any_number_of_environments(envs, frames, share, final, cycles):
+    """Up to rounding to whole updates: frames, warm-up, validation, final beta, history in cycles."""
+    keys = {
+        "num_steps": 32, "num_minibatches": 1, "online_total_timesteps": frames,
+        "lr_warmup_frames": int(share * frames), "dagger_beta_final": final,
+        "dagger_buffer_cycles": cycles, "val_interval_frames": max(1, frames // 7),
+    }  # fmt: skip
+    for num_envs in envs:
+        per_update = num_envs * 32
+        if int(share * frames) // per_update >= max(1, frames // per_update):
+            continue  # rounding leaves nothing after the warm-up, which is refused
+        config = online(num_envs=num_envs, **keys)
+        # Every legacy key holds what counts.
+        assert 0 <= frames - config.online_num_updates * per_update < per_update or config.num_updates == 1
+        warmup = config.lr_warmup_steps / config.grad_steps_per_update * per_update
+        assert 0 <= keys["lr_warmup_frames"] - warmup < per_update
+        reached = config.dagger_beta_init * config.dagger_beta_decay**config.online_num_updates
+        assert reached == pytest.approx(final, rel=1e-6)
+        assert abs(config.dagger_buffer_max - cycles * per_update) <= 0.5
+        assert config.val_interval == max(1, keys["val_interval_frames"] // per_update)
+        assert resolve_scaled_hyperparams(config) == config
+
+
+def test_resolving_is_pure_and_changes_no_primary_key():
+    raw = OfflineConfig(**{**offline(seed=0).model_dump(), "offline_num_updates": 7, "val_interval": 3})
+    resolved = resolve_scaled_hyperparams(raw)
+    assert raw.offline_num_updates == 7
+    assert resolved.offline_num_updates == 1525
+    assert resolved.val_interval == 3
+    assert resolved.offline_total_timesteps == raw.offline_total_timesteps
+
+
+def test_an_overridden_legacy_key_makes_nothing_stale_and_is_pointed_out():
+    one, two = (offline(seed=0, offline_num_updates=n) for n in (7, 8))
+    assert one == two
+    layers = [*base_layers(None), Layer("mine.yaml", {"offline_num_updates": 7, "val_interval": 3})]
+    assert overridden(OfflineConfig, layers) == [
+        "mine.yaml: offline_num_updates = 7 has no effect: offline_total_timesteps = 100000000.0 "
+        f"({layers[0].origin}) counts"
+    ]
+    given = Layer("command line", {"offline_total_timesteps": None, "val_interval_frames": 10**6})
+    assert overridden(OfflineConfig, [*layers, given]) == [
+        "mine.yaml: val_interval = 3 has no effect: val_interval_frames = 1000000 (command line) counts"
+    ]
+    assert overridden(PPOConfig, [*layers, given]) == []
+    assert overridden(OfflineConfig, base_layers("final_classic_ucl")) == []
 
 
 def test_primary_keys_win_and_legacy_keys_serve_without_them():
@@ -201,6 +267,30 @@ def test_a_misspelt_preset_lists_the_near_ones():
 def test_workflow_config_is_checked(change, message):
     with pytest.raises(ConfigError, match=message):
         load_workflow_config(configs_folder().parent / "workflow_config.yaml", change)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"resume_step": 3}, "resume_step = 3: needs resume_checkpoint_path"),
+        (
+            {"resume_checkpoint_path": "x", "resume_step": 1525},
+            "resume_step = 1525: the budget is 1525 updates; raise offline_total_timesteps",
+        ),
+        (
+            {"resume_checkpoint_path": "x", "num_repeats": 2},
+            "num_repeats = 2: resume_checkpoint_path goes on",
+        ),
+    ],
+)
+def test_going_on_is_checked(keys, message):
+    with pytest.raises(ConfigError, match=f"here: {message}"):
+        offline(**keys)
+
+
+def test_dagger_has_one_start():
+    with pytest.raises(ConfigError, match="offline_checkpoint_path = a: resume_checkpoint_path already"):
+        online(offline_checkpoint_path="a", resume_checkpoint_path="b")
 
 
 def test_a_null_seed_draws_one():

@@ -124,7 +124,7 @@ def test_the_command_evaluates_a_checkpoint_of_the_pipeline(pipeline, tmp_path, 
     results = pipeline / "results" / GAME
     keys = tmp_path / "keys.yaml"
     keys.write_text(yaml.safe_dump({**SMALLEST, "inpaint_history": False}))
-    arguments = ["inference", "--config", str(keys), "--seed", "0", "--progress", "false"]
+    arguments = ["inference", "--config", str(keys), "--seed", "0", "--progress", "false", "--no-use-wandb"]
     checkpoint = str(results / "offline/demo/s0/checkpoint")
     cache = str(REPOSITORY / ".tests-cache")
     paths = ["--checkpoint-path", checkpoint, "--output", "out", "--compilation_cache_dir", cache]
@@ -140,13 +140,16 @@ def test_wrong_checkpoints_are_refused(pipeline, tmp_path, monkeypatch, capsys):
     expert, planner = (str(results / place / "s0/checkpoint") for place in ("ppo/ppo_rnn", "offline/demo"))
     for arguments, message in (
         (["offline", "--ppo_checkpoint_path", planner], "its kind is planner, but expert is needed"),
-        (["inference", "--checkpoint_path", expert], "its kind is expert, but planner is needed"),
+        (
+            ["inference", "--checkpoint_path", expert, "--policy", "planner"],
+            "its kind is expert, but planner is needed",
+        ),
         (
             ["inference", "--checkpoint_path", planner, "--env_name", "Craftax-Symbolic-v1"],
             f"its env_name is {GAME}, but Craftax-Symbolic-v1 is needed",
         ),
     ):
-        assert cli.main([*arguments, "--output", "out"]) == 2
+        assert cli.main([*arguments, "--output", "out", "--use-wandb", "false"]) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

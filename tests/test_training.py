@@ -1,50 +1,81 @@
 """The loop, its resume, checkpoints and metrics, on an algorithm whose every state is known."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import polars as pl
 import pytest
+from flax import struct
 
 from remdm.config.base import UserError
 from remdm.planners.online import make_online
-from remdm.training import checkpoint, loop
-from remdm.training.algorithm import Algorithm
+from remdm.training import checkpoint
+from remdm.training.algorithm import Algorithm, repeated
+from remdm.training.interruption import TRY_AGAIN, Interrupted, Interruption, deadline
+from remdm.training.lock import locked
 from remdm.training.loop import train
-from remdm.training.metrics import MetricsTable, to_rows
+from remdm.training.metrics import MetricsTable
 from remdm.training.optimizer import adamw, cosine_schedule
+from remdm.training.snapshots import Snapshots
+from remdm.training.state import Start, first_state
 from tests.test_planners import OnlineConfig, config_of
 from tests.toy import toy_env, toy_expert
 
 
-def counting(num_updates=7, val_every=3, diverge_at=None, score=lambda n: -jnp.abs(n - 4.0)):
+@struct.dataclass
+class Count:
+    n: jax.Array
+    held: jax.Array  # stands for a replay buffer: the last count
+    shift: jax.Array  # stands for an expert
+    draw: jax.Array  # a random number of the first state
+
+
+def counting(num_updates=7, val_every=3, diverge_at=None, shift=0.0, on_update=lambda n: None):
     """Counts its updates; validation prefers a count of 4."""
 
-    def update(n):
-        n = n + 1
+    def update(state):
+        n = state.n + 1
+        jax.debug.callback(on_update, n)
         loss = jnp.where(n == (diverge_at or -1), jnp.nan, n.astype(jnp.float32))
-        return n, {"loss": loss, "gap": jnp.where(n % 2 == 0, jnp.nan, 1.0)}
+        metrics = {
+            "loss": loss,
+            "gap": jnp.where(n % 2 == 0, jnp.nan, 1.0),
+            "held": state.held,
+            "draw": state.draw,
+        }
+        return state.replace(n=n, held=n.astype(jnp.float32) + state.shift), metrics
 
     return Algorithm(
-        init=lambda key: jnp.zeros((), jnp.int32),
+        init=lambda key: Count(
+            jnp.zeros((), jnp.int32), jnp.zeros(()), jnp.asarray(shift), jax.random.uniform(key)
+        ),
         update=update,
-        params=lambda n: {"n": n},
+        params=lambda state: {"n": state.n},
+        adopt=lambda state, params, update: state.replace(n=params["n"] + 0 * update),
         num_updates=num_updates,
         frames_per_update=10,
-        validate=lambda key, n: {"val/score": score(n)},
+        validate=lambda key, state: {"val/score": -jnp.abs(state.n - 4.0)},
         val_every=val_every,
+        given=("shift",),
+        refillable=("held",),
     )
 
 
 @pytest.mark.parametrize("chunk_updates", [1, 2, 100])
 def test_rows_validation_and_best_do_not_depend_on_chunks(make_run, chunk_updates):
     run = make_run(chunk_updates=chunk_updates)
-    trained = train(counting(), 0, run)
+    [trained], timing = train(counting(), 0, run)
     assert trained.params["n"] == 7
     # Validated after 3, 6 and at the end; of those, 3 is nearest 4.
-    assert trained.best_params["n"] == 3
+    assert trained.best_params["n"] == trained.best_update == 3
     table = pl.read_parquet(run.folder / "metrics.parquet")
     assert table["update"].to_list() == [1, 2, 3, 4, 5, 6, 7]
     assert table["frames"].to_list() == [10, 20, 30, 40, 50, 60, 70]
@@ -52,16 +83,30 @@ def test_rows_validation_and_best_do_not_depend_on_chunks(make_run, chunk_update
     assert table["val/score"].to_list() == [None, None, -1, None, None, -2, -3]
     # A mean over no episode is a gap, never a zero.
     assert table["gap"].to_list() == [1, None, 1, None, 1, None, 1]
+    assert timing["frames_per_second"] > 0
 
 
-def test_one_compilation_whatever_the_chunks_length(make_run, monkeypatch):
+def test_one_compilation_whatever_the_chunks_length(make_run):
     traces = []
     algorithm = counting(val_every=4)
     original = algorithm.update
     object.__setattr__(algorithm, "update", lambda n: (traces.append(1), original(n))[1])
     train(algorithm, 0, make_run(chunk_updates=3))
-    # Once for the shapes of the metrics and once to compile, for chunks of 3, 1 and 3 updates.
+    # Once for the shapes of the metrics and once to compile, for chunks of 1 to 3 updates.
     assert len(traces) == 2
+
+
+def test_without_compilation_the_same_comes_out(make_run):
+    compiled = make_run(name="compiled")
+    train(counting(), 0, compiled)
+    run = make_run(name="interpreted")
+    jax.config.update("jax_disable_jit", True)  # as `--no-jit` does; the context manager is of one thread
+    try:
+        train(counting(), 0, run)
+    finally:
+        jax.config.update("jax_disable_jit", False)
+    tables = [pl.read_parquet(r.folder / "metrics.parquet") for r in (compiled, run)]
+    assert tables[0].equals(tables[1])
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(make_run):
@@ -69,36 +114,62 @@ def test_a_loss_that_is_not_finite_stops_the_run(make_run):
         train(counting(diverge_at=5), 0, make_run(chunk_updates=2))
 
 
+def test_repetitions_are_independent_and_each_is_a_run_of_its_own(make_run):
+    run = make_run()
+    results, _ = train(counting(shift=0.5), 0, run, repeats=3)
+    tables = [pl.read_parquet(run.folder / f"r{k}" / "metrics.parquet") for k in range(3)]
+    assert len({table["draw"][0] for table in tables}) == 3
+    for result, table in zip(results, tables, strict=True):
+        assert table["loss"].to_list() == [1, 2, 3, 4, 5, 6, 7]
+        # What the algorithm is given has no leading axis, and reached every one of them.
+        assert table["held"].to_list() == [0, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5]
+        assert table["val/score"].to_list() == [None, None, -1, None, None, -2, -3]
+        assert result.params["n"].shape == ()
+        assert result.best_params["n"] == 3
+    alone = make_run(name="alone")
+    key = jax.random.split(jax.random.split(alone.key(0))[0], 3)[1]
+    assert tables[1]["draw"][0] == float(jax.random.uniform(key))
+
+
 class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("kill_after", [1, 2])
-def test_resumed_dagger_equals_an_uninterrupted_run(make_run, monkeypatch, kill_after):
+@pytest.fixture
+def snapshot_every_chunk(monkeypatch):
+    """Snapshots after every chunk, each on disk before training goes on."""
+    save = Snapshots.save
+
+    def save_and_wait(snapshots, *arguments):
+        save(snapshots, *arguments)
+        snapshots.wait()
+
+    monkeypatch.setattr(Snapshots, "save", save_and_wait)
+    return {"chunk_updates": 1, "checkpoint_every_minutes": 1e-9}
+
+
+@pytest.mark.parametrize("kill_after", [2, 4])
+def test_resumed_dagger_equals_an_uninterrupted_run(make_run, monkeypatch, kill_after, snapshot_every_chunk):
     """Parameters, best parameters and metrics, bit for bit; buffer, games and optimiser among the state."""
     config = config_of(OnlineConfig, online_total_timesteps=8 * 16 * 6, val_interval=2)
     algorithm = make_online(config, toy_env(8), toy_env(8), toy_expert())
-    whole_run = make_run(name="whole", chunk_updates=2)
-    whole = train(algorithm, 0, whole_run)
+    whole_run = make_run(name="whole", chunk_updates=6)
+    [whole], _ = train(algorithm, 0, whole_run)
 
-    save, saved = checkpoint.save, []
+    write = MetricsTable.write
 
-    def save_then_die(path, arrays, metadata):
-        save(path, arrays, metadata)
-        saved.append(metadata["update"])
-        if len(saved) == kill_after:
+    def write_then_die(table, rows):
+        write(table, rows)
+        if rows[-1]["update"] > kill_after:
             raise Killed
 
-    run = make_run(name="killed", chunk_updates=2, checkpoint_every_minutes=1e-9)
-    monkeypatch.setattr(loop.checkpoint, "save", save_then_die)
+    run = make_run(name="killed", **snapshot_every_chunk)
+    monkeypatch.setattr(MetricsTable, "write", write_then_die)
     with pytest.raises(Killed):
         train(algorithm, 0, run)
-    assert saved[-1] == 2 * kill_after
-    # Rows written after the last save are written again, not twice.
-    MetricsTable(run.state / "metrics").write(to_rows({"loss": np.zeros(3)}, 5, 1))
-
-    monkeypatch.setattr(loop.checkpoint, "save", save)
-    resumed = train(algorithm, 0, run)
+    monkeypatch.setattr(MetricsTable, "write", write)
+    assert int(Snapshots(run.state / "snapshots").newest().name) == kill_after
+    [resumed], _ = train(algorithm, 0, run)
     for name in ("params", "best_params"):
         jax.tree.map(np.testing.assert_array_equal, getattr(whole, name), getattr(resumed, name))
     expected = pl.read_parquet(whole_run.folder / "metrics.parquet")
@@ -106,14 +177,155 @@ def test_resumed_dagger_equals_an_uninterrupted_run(make_run, monkeypatch, kill_
     assert pl.read_parquet(run.folder / "metrics.parquet").equals(expected)
 
 
+# --- stopping early ---
+
+
+def test_a_signal_saves_and_the_next_run_goes_on(make_run):
+    """SIGTERM arrives during update 4; the chunk is finished, saved, and nothing is lost or done twice."""
+
+    def terminate(n):
+        if n == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run = make_run(chunk_updates=2)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted, match="SIGTERM") as stopped:
+        train(counting(num_updates=200, on_update=terminate), 0, run)
+    assert stopped.value.status == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
+    done = int(Snapshots(run.state / "snapshots").newest().name)
+    assert 4 <= done < 200
+    [trained], _ = train(counting(num_updates=200), 0, run)
+    assert trained.params["n"] == 200
+    table = pl.read_parquet(run.folder / "metrics.parquet")
+    assert table["loss"].to_list() == list(range(1, 201))
+
+
+def test_a_time_limit_saves_before_it_is_over(make_run):
+    run = make_run(chunk_updates=1, time_limit_minutes=1e-6)
+    with pytest.raises(Interrupted, match="time limit") as stopped:
+        train(counting(), 0, run)
+    assert stopped.value.status == TRY_AGAIN
+    assert int(Snapshots(run.state / "snapshots").newest().name) == 1
+
+
+def test_slurms_time_limit_is_known(make_run, monkeypatch):
+    runtime = make_run().runtime
+    assert deadline(runtime, 5.0) is None
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + 100))
+    assert deadline(runtime, 5.0) - time.perf_counter() == pytest.approx(100, abs=2)
+    assert deadline(runtime.model_copy(update={"time_limit_minutes": 2.0}), 5.0) == 125.0
+
+
+def test_a_second_signal_acts_as_ever():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job has not
+    with Interruption(None) as interruption:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interruption.reason(0.0).status == 130
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+# --- what is on disk ---
+
+
+def test_the_last_two_snapshots_are_kept_and_a_damaged_one_is_passed_over(tmp_path, caplog):
+    snapshots = Snapshots(tmp_path)
+    assert snapshots.newest() is None
+    state = {"a": jnp.arange(1000.0)}
+    for update in (5, 10, 15):
+        snapshots.save(update, {"training": state}, {"update_step": update})
+        state = {"a": state["a"] + 1}
+    snapshots.close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["000000000010", "000000000015"]
+    newest = snapshots.newest()
+    restored = checkpoint.restore(newest, "training", {"a": jax.ShapeDtypeStruct((1000,), jnp.float32)})
+    assert (restored["a"] == np.arange(1000.0) + 2).all()
+    largest = max((p for p in newest.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    assert Snapshots(tmp_path).newest().name == "000000000010"
+    assert "damaged" in caplog.text
+    largest.write_bytes(content[:-1])
+    assert Snapshots(tmp_path).newest().name == "000000000010"
+    (tmp_path / "000000000010" / "checksums.json").write_text("{")
+    assert Snapshots(tmp_path).newest() is None
+
+
+def test_a_snapshot_that_cannot_be_written_costs_only_itself(
+    make_run, monkeypatch, caplog, snapshot_every_chunk
+):
+    save = checkpoint.save
+
+    def full_disk(path, items, metadata):
+        if metadata["update_step"] == 2:
+            raise UserError(f"checkpoint {path}: cannot be written (No space left on device)")
+        save(path, items, metadata)
+
+    monkeypatch.setattr(checkpoint, "save", full_disk)
+    [trained], _ = train(counting(), 0, make_run(**snapshot_every_chunk))
+    assert trained.params["n"] == 7
+    assert "No space left" in caplog.text
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint"
+    checkpoint.save(path, {"params": {"a": jnp.arange(3)}}, {"n": 1})
+
+    def fails(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "_checksums", fails)
+    with pytest.raises(UserError, match=r"checkpoint: cannot be written \(.*No space left"):
+        checkpoint.save(path, {"params": {"a": jnp.arange(4)}}, {"n": 2})
+    assert checkpoint.read_metadata(path) == {"n": 1}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint"]
+
+
+def test_a_run_without_its_buffer_says_so_and_refills_it(make_run, caplog):
+    run = make_run(chunk_updates=1, checkpoint_buffer=False, time_limit_minutes=1e-6)
+    with pytest.raises(Interrupted):
+        train(counting(shift=0.5), 0, run)
+    on = make_run(chunk_updates=1)
+    train(counting(shift=0.5), 0, on)
+    table = pl.read_parquet(on.folder / "metrics.parquet")
+    # The first update after going on finds the buffer as at the start.
+    assert table["held"].to_list() == [0, 0, 2.5, 3.5, 4.5, 5.5, 6.5]
+    assert "refills" in caplog.text
+
+
+def test_two_processes_in_one_folder(tmp_path):
+    code = f"""
+import sys, time; from pathlib import Path; from remdm.training.lock import locked
+with locked(Path({str(tmp_path)!r})):
+    print("held", flush=True); time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=f"process {other.pid} on .* is at work here"), locked(tmp_path):
+            pass
+        other.kill()
+    with locked(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_checkpoint_round_trip_and_replacement(tmp_path):
     path = tmp_path / "checkpoint"
-    checkpoint.save(path, {"a": jnp.arange(3), "b": [jnp.ones((2, 2))]}, {"kind": "test"})
-    checkpoint.save(path, {"a": jnp.arange(3) + 1, "b": [jnp.zeros((2, 2))]}, {"kind": "test again"})
-    like = {"a": jax.ShapeDtypeStruct((3,), jnp.int32), "b": [jax.ShapeDtypeStruct((2, 2), jnp.float32)]}
-    arrays = checkpoint.restore(path, like)
-    assert arrays["a"].tolist() == [1, 2, 3]
+    arrays = {"a": jnp.arange(3), "b": [jnp.ones((2, 2)), None, ()]}
+    checkpoint.save(path, {"params": arrays}, {"kind": "test"})
+    arrays = {"a": jnp.arange(3) + 1, "b": [jnp.zeros((2, 2)), None, ()]}
+    checkpoint.save(path, {"params": arrays, "more": {"x": jnp.ones(())}}, {"kind": "test again"})
+    like = {
+        "a": jax.ShapeDtypeStruct((3,), jnp.int32),
+        "b": [jax.ShapeDtypeStruct((2, 2), jnp.float32), None, ()],
+    }
+    restored = checkpoint.restore(path, "params", like)
+    assert restored["a"].tolist() == [1, 2, 3]
+    assert restored["b"][1:] == [None, ()]
     assert checkpoint.read_metadata(path) == {"kind": "test again"}
+    assert [checkpoint.has(path, item) for item in ("params", "more", "less")] == [True, True, False]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint"]
 
 
@@ -124,20 +336,88 @@ def test_checkpoint_refusals_name_what_is_wrong(tmp_path):
     path.mkdir()
     with pytest.raises(UserError, match=r"metadata\.json"):
         checkpoint.read_metadata(path)
-    checkpoint.save(path, {"a": jnp.arange(3)}, {})
-    with pytest.raises(UserError, match=r"array \['a'\] is int32\[3\], but int32\[4\] is needed"):
-        checkpoint.restore(path, {"a": jax.ShapeDtypeStruct((4,), jnp.int32)})
+    checkpoint.save(path, {"params": {"a": jnp.arange(3), "c": jnp.ones(2)}}, {})
+    like = {"a": jax.ShapeDtypeStruct((4,), jnp.int32), "b": jax.ShapeDtypeStruct((), jnp.bool_)}
+    message = (
+        r"array a is int32\[3\], but int32\[4\] is needed; b is absent, but bool\[\] is needed; "
+        r"c is float32\[2\], but absent is needed"
+    )
+    with pytest.raises(UserError, match=message):
+        checkpoint.restore(path, "params", like)
+    with pytest.raises(UserError, match="holds no training"):
+        checkpoint.restore(path, "training", like)
+    for file in (path / "params").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"junk")
+    with pytest.raises(UserError, match="damaged"):
+        checkpoint.restore(path, "params", like)
+    (path / "checksums.json").unlink()
+    with pytest.raises(UserError, match="params cannot be restored"):
+        checkpoint.restore(path, "params", like)
     (path / "metadata.json").write_text(json.dumps([1]))
     with pytest.raises(UserError, match="object"):
         checkpoint.read_metadata(path)
 
 
-def test_a_failed_save_leaves_the_old_checkpoint(tmp_path, monkeypatch):
-    path = tmp_path / "checkpoint"
-    checkpoint.save(path, {"a": jnp.arange(3)}, {"n": 1})
-    with pytest.raises(TypeError):
-        checkpoint.save(path, {"a": jnp.arange(4)}, {"n": object()})
-    assert checkpoint.read_metadata(path) == {"n": 1}
+# --- going on from a finished run ---
+
+
+def finished(make_run, num_updates=7, **keys):
+    run = make_run(name="finished")
+    [trained], _ = train(counting(num_updates, **keys), 0, run)
+    path = run.folder / "checkpoint"
+    checkpoint.save(path, {"params": trained.params, **trained.items}, {"update_step": num_updates})
+    return path
+
+
+def test_a_finished_run_is_extended_as_if_it_had_never_ended(make_run):
+    path = finished(make_run, shift=0.5)
+    run = make_run(name="more")
+    [trained], _ = train(counting(10, shift=0.5), 0, run, start=Start(path, 7, whole=True))
+    whole = make_run(name="whole")
+    [expected], _ = train(counting(10, shift=0.5), 0, whole)
+    assert trained.params == expected.params
+    tables = [pl.read_parquet(r.folder / "metrics.parquet") for r in (run, whole)]
+    assert tables[0].drop("val/score").equals(tables[1].filter(pl.col("update") > 7).drop("val/score"))
+    # What the new run is given counts, not what the old one was.
+    [other], _ = train(counting(10, shift=2.0), 0, make_run(name="other"), start=Start(path, 7, whole=True))
+    assert other.items["training"].algorithm.shift is None
+    assert pl.read_parquet(run.folder / "metrics.parquet")["held"].to_list() == [7.5, 8.5, 9.5]
+
+
+def test_another_step_or_weights_alone_move_the_counters(make_run):
+    """DAgger: beta and both of the optimiser's counters are those of the step that is asked for."""
+    config = config_of(OnlineConfig, online_total_timesteps=8 * 16 * 6, val_interval=100)
+    algorithm = make_online(config, toy_env(8), toy_env(8), toy_expert())
+    [trained], _ = train(algorithm, 0, make_run(name="finished"))
+    path = make_run(name="finished").folder / "checkpoint"
+    checkpoint.save(path, {"params": trained.params, **trained.items}, {})
+    steps = config.grad_steps_per_update
+    for name, whole in (("whole", True), ("weights", False)):
+        run = make_run(name=name)
+        [more], _ = train(algorithm, 0, run, start=Start(path, 5, whole))
+        table = pl.read_parquet(run.folder / "metrics.parquet")
+        assert table["update"].to_list() == [6]
+        assert table["dagger/beta"][0] == pytest.approx(config.beta_decay**5)
+        counts = optax.tree.get_all_with_path(more.items["training"].algorithm.learner.opt_state, "count")
+        assert [int(count) for _, count in counts] == [6 * steps] * 2
+    # A warm start has its weights, and nothing behind it.
+    state = first_state(algorithm, jax.random.PRNGKey(3), Start(path, 0, whole=False))
+    jax.tree.map(np.testing.assert_array_equal, algorithm.params(state.algorithm), trained.params)
+    assert state.update == state.algorithm.update == 0
+    repeats = repeated(algorithm, 2)
+    state = first_state(repeats, jax.random.PRNGKey(3), Start(path, 0, whole=False))
+    for k in range(2):
+        own = jax.tree.map(lambda x, k=k: x[k], repeats.params(state.algorithm))
+        jax.tree.map(np.testing.assert_array_equal, own, trained.params)
+
+
+def test_another_optimiser_or_width_is_refused_by_name(make_run):
+    path = finished(make_run)
+    other = config_of(OnlineConfig, online_total_timesteps=8 * 16 * 8)
+    algorithm = make_online(other, toy_env(8), toy_env(8), toy_expert())
+    with pytest.raises(UserError, match=r"buffer|array .* is absent, but .* is needed"):
+        train(algorithm, 0, make_run(name="more"), start=Start(path, 7, whole=True))
 
 
 def test_cosine_schedule_by_hand():

@@ -1,6 +1,5 @@
-"""Windows, their validity and weights, and the replay buffer, on arrays small enough to read."""
+"""Windows, their validity and weights, on arrays small enough to read."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from remdm.planners.buffer import draw_places, empty_buffer, insert
 from remdm.planners.window import return_weights, window_places, window_returns, window_validity
 
 
@@ -49,32 +47,3 @@ def test_return_weights_by_hand():
     weights = return_weights(jnp.array([-1.0, 0.0, 1.0, 5.0]), cap=3.0)
     assert np.asarray(weights) == pytest.approx([0.1, 0.1, 2 / 3, 3.0])
     assert np.asarray(return_weights(jnp.zeros(3), cap=3.0)) == pytest.approx([0.1] * 3)
-
-
-def _numbered(buffer, first, count):
-    numbers = jnp.arange(first, first + count)
-    return insert(
-        buffer, numbers[:, None] * jnp.ones(2), numbers[:, None] * jnp.ones(3, int), numbers % 2 == 0
-    )
-
-
-def test_buffer_overwrites_the_oldest():
-    buffer = empty_buffer(7, 2, 3)
-    buffer = _numbered(buffer, 0, 4)
-    assert buffer.size == 4
-    buffer = _numbered(buffer, 4, 4)
-    # The eighth window took the place of the first.
-    assert buffer.size == 7
-    assert buffer.obs[:, 0].tolist() == [7, 1, 2, 3, 4, 5, 6]
-    assert buffer.plan[:, 2].tolist() == [7, 1, 2, 3, 4, 5, 6]
-    assert buffer.valid.tolist() == [False, False, True, False, True, False, True]
-    buffer = _numbered(buffer, 8, 7)
-    assert sorted(buffer.obs[:, 1].tolist()) == list(range(8, 15))
-
-
-def test_buffer_draws_uniformly_from_what_is_filled():
-    buffer = _numbered(empty_buffer(100, 2, 3), 0, 5)
-    drawn = np.bincount(np.asarray(draw_places(jax.random.PRNGKey(0), buffer, (50_000,))), minlength=100)
-    assert drawn[5:].sum() == 0
-    # Standard error 0.0018; four of them.
-    assert drawn[:5] / 50_000 == pytest.approx([0.2] * 5, abs=0.0072)

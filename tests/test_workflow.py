@@ -141,14 +141,63 @@ def test_dependencies_and_configs_of_jobs():
     plan = Plan.load(WORKFLOW, {})
     expert = Job(GAME, "ppo", "ppo_rnn", 0)
     offline = Job(GAME, "offline", "demo", 0)
-    assert plan.dependencies(expert) == []
-    assert plan.dependencies(offline) == [expert]
-    assert plan.dependencies(Job(GAME, "inference", "offline-demo", 0)) == [offline]
-    assert plan.dependencies(Job(GAME, "inference", "ppo_rnn", 0)) == [expert]
-    assert plan.dependencies(Job(GAME, "inference", "random", 0)) == []
+    assert plan.dependencies(expert) == {}
+    assert plan.dependencies(offline) == {"ppo_checkpoint_path": expert}
+    assert plan.dependencies(Job(GAME, "inference", "offline-demo", 0)) == {"checkpoint_path": offline}
+    assert plan.dependencies(Job(GAME, "inference", "ppo_rnn", 0)) == {"checkpoint_path": expert}
+    assert plan.dependencies(Job(GAME, "inference", "random", 0)) == {}
     assert isinstance(plan.job_config(offline), OfflineConfig)
     wildcards = {"env": GAME, "name": "random", "seed": "0"}
     assert '"policy": "random"' in plan.params("inference", wildcards)[0]
+
+
+def with_planners(*planners):
+    from remdm.config.reader import read_mapping
+
+    scales = read_mapping(WORKFLOW)["scales"]
+    scales["demo"]["planners"] = list(planners)
+    return Plan.load(WORKFLOW, {"scales": scales})
+
+
+OFFLINE = {"method": "offline", "preset": "demo"}
+
+
+def test_a_warm_start_is_an_edge_of_the_graph():
+    warm = {"method": "online", "preset": "demo", "warm_start": "demo"}
+    plan = with_planners(OFFLINE, {"method": "online", "preset": "demo"}, warm)
+    job = Job(GAME, "online", "demo_from_demo", 0)
+    offline = Job(GAME, "offline", "demo", 0)
+    assert plan.dependencies(job)["offline_checkpoint_path"] == offline
+    wildcards = {"env": GAME, "name": "demo_from_demo", "seed": "0"}
+    path = f"{offline.folder}/checkpoint"
+    assert plan.checkpoint("online", "offline_checkpoint_path", wildcards) == [path]
+    assert plan.checkpoint("online", "offline_checkpoint_path", {**wildcards, "name": "demo"}) == []
+    # Another start is another result, and an evaluation of its own follows it.
+    assert plan.digest(job) != plan.digest(Job(GAME, "online", "demo", 0))
+    assert Job(GAME, "inference", "online-demo_from_demo", 0) in plan.jobs
+    with pytest.raises(UserError, match="warm_start = demo: not among the offline planners"):
+        with_planners(warm)
+    with pytest.raises(UserError, match=r"planners\.0: warm_start = demo: is for method: online alone"):
+        with_planners({**OFFLINE, "warm_start": "demo"})
+
+
+@pytest.mark.parametrize("preset", ["classic_exp_d_100K", "final_classic_qmul", "classic_exp_c_full_recipe"])
+def test_any_preset_is_a_planner(preset):
+    plan = with_planners({"method": "offline", "preset": preset}, {"method": "online", "preset": preset})
+    assert plan.job_config(Job(GAME, "online", preset, 0)).num_updates > 1
+    with pytest.raises(UserError, match=f"did you mean .*{preset}"):
+        with_planners({"method": "offline", "preset": preset[:-1]})
+
+
+def test_which_of_two_keys_counts_is_noted():
+    plan = with_planners(OFFLINE)
+    assert plan.notes == []
+    from remdm.config.reader import read_mapping
+
+    scales = read_mapping(WORKFLOW)["scales"]
+    scales["demo"]["overrides"] = {"val_interval": 3}
+    [note] = Plan.load(WORKFLOW, {"scales": scales}).notes
+    assert "val_interval = 3 has no effect: val_interval_frames = 100000.0" in note
 
 
 def test_every_configuration_is_checked_before_the_first_job():
@@ -157,11 +206,14 @@ def test_every_configuration_is_checked_before_the_first_job():
     with pytest.raises(UserError, match="plan_horizn: unknown key"):
         with_overrides(plan_horizn=1)
     # Keys that the matrix or the runtime decides would be ignored there, so they are refused.
-    for key in ("seed", "env_name", "policy", "progress", "ppo_checkpoint_path"):
+    for key in ("seed", "env_name", "policy", "progress", "ppo_checkpoint_path", "num_repeats"):
         with pytest.raises(UserError, match=f"{key}: has no effect here"):
             with_overrides(**{key: 1})
     with pytest.raises(UserError, match="runtime: lr: has no effect here"):
         Plan.load(WORKFLOW, {"runtime": {"lr": 1e-3}})
+    # The pipeline's rules declare checkpoints as outputs.
+    with pytest.raises(UserError, match="runtime: save_policy: has no effect here"):
+        Plan.load(WORKFLOW, {"runtime": {"save_policy": False}})
 
 
 def test_content_digest_sees_names_and_bytes_alone(tmp_path):

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from remdm.envs.batch import BatchEnv, on_demand_reset, optimistic_reset
+from remdm.envs.batch import BatchEnv
 from remdm.envs.craftax import Game
 from remdm.envs.policy import Policy
+from remdm.envs.wrappers import LogWrapper, OnDemandResetVecEnvWrapper, OptimisticResetVecEnvWrapper
 
 NUM_ACTIONS = 4
 SHORTEST, LONGEST = 5, 12
@@ -26,7 +27,7 @@ class ToyState:
 
 
 class ToyEnv:
-    def reset_env(self, key, params):
+    def reset(self, key, params):
         target_key, length_key, world_key = jax.random.split(key, 3)
         state = ToyState(
             target=jax.random.randint(target_key, (), 0, NUM_ACTIONS),
@@ -36,7 +37,7 @@ class ToyEnv:
         )
         return self._obs(state), state
 
-    def step_env(self, key, state, action, params):
+    def step(self, key, state, action, params):
         hit = action == state.target
         state = ToyState((state.target + 1) % NUM_ACTIONS, state.left - 1, state.missed | ~hit, state.world)
         done = state.left == 0
@@ -56,9 +57,11 @@ GAME = Game(
 )
 
 
-def toy_env(num_envs, block=1, optimistic=0):
-    replace = optimistic_reset(GAME, optimistic) if optimistic else on_demand_reset(GAME, block)
-    return BatchEnv(GAME, num_envs, replace)
+def toy_env(num_envs, block=1, reset_ratio=None):
+    env = LogWrapper(GAME.env)
+    if reset_ratio is not None:
+        return BatchEnv(GAME, OptimisticResetVecEnvWrapper(env, num_envs, reset_ratio))
+    return BatchEnv(GAME, OnDemandResetVecEnvWrapper(env, num_envs, block))
 
 
 def toy_expert():

@@ -1,9 +1,10 @@
 """What every configuration model shares: strictness, number types and the seed."""
 
 import secrets
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 
 class UserError(Exception):
@@ -19,22 +20,44 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Int = Annotated[int, BeforeValidator(_whole)]
-Positive = Annotated[Int, Field(gt=0)]
-Count = Annotated[Int, Field(ge=0)]
+@dataclass(frozen=True)
+class Unit:
+    """What a key's number counts; stands in the annotation of its type, and from there in every reference."""
+
+    name: str
+
+
+Positive = Annotated[int, Field(gt=0), BeforeValidator(_whole)]
+Count = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Seed = Annotated[Count, BeforeValidator(lambda value: secrets.randbits(31) if value is None else value)]
+Seed = Annotated[
+    Count,
+    BeforeValidator(lambda value: secrets.randbits(31) if value is None else value),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]}),
+]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
+Frames = Annotated[Positive, Unit("frames")]
+Updates = Annotated[Positive, Unit("updates")]
+EnvSteps = Annotated[Positive, Unit("steps of each environment")]
+DenoisingSteps = Annotated[Positive, Unit("denoising steps")]
+Windows = Annotated[Positive, Unit("windows")]
+Minutes = Annotated[PositiveFloat, Unit("minutes")]
 
-def path_key(description: str) -> Any:
-    """A key that says where an input lies.
+
+def path_key(description: str, *, needed: bool = True, output: bool = False) -> Any:
+    """A key that says where an input lies, or where an output goes.
 
     What lies there decides whether a stage is stale, not where, so such keys stay out of the
     stage's digest.
+
+    Args:
+        needed: whether the stage cannot run without it.
+        output: whether the stage writes there.
     """
-    return Field(description=description, json_schema_extra={"input": True})
+    kind = "output" if output else "needed input" if needed else "optional input"
+    return Field(description=description, json_schema_extra={"path": kind})
 
 
 class Section(BaseModel):
@@ -44,23 +67,27 @@ class Section(BaseModel):
 
 
 class StageConfig(Section):
-    """What every stage has."""
+    """Every stage."""
 
     seed: Seed = Field(description="seed of every random draw; null draws one, and the run records it")
 
     @classmethod
-    def input_keys(cls) -> set[str]:
-        """The keys that say where an input lies."""
+    def path_keys(cls, *kinds: str) -> set[str]:
+        """The keys that hold paths, of some kinds or of all."""
         return {
             name
             for name, field in cls.model_fields.items()
-            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("input")
+            if isinstance(field.json_schema_extra, dict)
+            and (kind := field.json_schema_extra.get("path"))
+            and (not kinds or kind in kinds)
         }
 
     def inputs(self) -> dict[str, str | None]:
-        """The paths of the inputs that this configuration needs, by key."""
-        return {key: getattr(self, key) for key in self.input_keys()}
+        """The paths of the inputs that this configuration needs or names, by key."""
+        needed = {key: getattr(self, key) for key in sorted(self.path_keys("needed input"))}
+        optional = {key: getattr(self, key) for key in sorted(self.path_keys("optional input"))}
+        return needed | {key: path for key, path in optional.items() if path is not None}
 
     def recorded(self) -> dict[str, Any]:
-        """The keys that decide the result: all but the paths of inputs."""
-        return self.model_dump(exclude=self.input_keys())
+        """The keys that decide the result: all but paths."""
+        return self.model_dump(exclude=self.path_keys())

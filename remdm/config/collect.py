@@ -2,15 +2,18 @@
 
 from pydantic import Field, model_validator
 
-from remdm.config.base import Positive, PositiveFloat, StageConfig, path_key
+from remdm.config.base import Frames, Positive, PositiveFloat, StageConfig, path_key
 from remdm.config.env import EnvConfig
+from remdm.config.ppo import ExpertInput
 
 
-class CollectConfig(StageConfig, EnvConfig):
-    """The stage `collect`."""
+class CollectConfig(StageConfig, EnvConfig, ExpertInput):
+    """Collecting trajectories, the stage `collect`."""
 
-    ppo_checkpoint_path: str | None = path_key("the expert's checkpoint")
-    collect_num_steps: Positive = Field(description="frames to collect, summed over environments")
+    offline_data_path: str | None = path_key(
+        "where the trajectories go; null is trajectories.npz among the results", output=True
+    )
+    collect_num_steps: Frames = Field(description="frames to collect, summed over environments")
     collect_num_envs: Positive = Field(description="parallel environments")
     collect_temperature: PositiveFloat = Field(description="temperature of the expert's actions")
 

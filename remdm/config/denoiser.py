@@ -10,7 +10,7 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DenoiserConfig(Section):
-    """The network: what a checkpoint needs to be rebuilt."""
+    """Denoiser: what its checkpoint needs to be rebuilt."""
 
     plan_horizon: Positive = Field(description="actions in a plan, H")
     diffusion_schedule: Literal["cosine", "linear"] = Field(description="noise schedule alpha(t)")

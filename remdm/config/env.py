@@ -10,7 +10,7 @@ EnvName = Literal["Craftax-Classic-Symbolic-v1", "Craftax-Symbolic-v1"]
 
 
 class EnvConfig(Section):
-    """Which game is played, and how finished episodes are replaced."""
+    """Environment."""
 
     env_name: EnvName = Field(description="the game: Classic (22 achievements) or full Craftax")
     use_optimistic_resets: bool = Field(

@@ -1,5 +1,6 @@
 """Files that are whole or absent. It lives here because every room may import `config`."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,8 +8,25 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A place to write a file, which is renamed to `path` once the block has succeeded."""
+    """A place to write a file, which is renamed to `path` once the block has succeeded.
+
+    Raises:
+        OSError: from the block or the renaming; it names the file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    yield partial
-    partial.replace(path)
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+# What a disk, and not the program, is to blame for.
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+
+
+def disk_problem(error: OSError) -> str | None:
+    """One line on an error that the disk is to blame for; None for any other."""
+    return f"{error.filename or 'disk'}: {error.strerror}" if error.errno in DISK_ERRORS else None

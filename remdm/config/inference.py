@@ -4,20 +4,20 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from remdm.config.base import Positive, StageConfig, path_key
+from remdm.config.base import DenoisingSteps, EnvSteps, Positive, StageConfig, path_key
 from remdm.config.env import EnvConfig
 from remdm.config.sampler import SamplerConfig
 
 
 class InferenceConfig(StageConfig, EnvConfig, SamplerConfig):
-    """The stage `inference`."""
+    """Evaluation, the stage `inference`."""
 
     policy: Literal["planner", "expert", "random"] = Field(description="who plays")
     checkpoint_path: str | None = path_key("the planner's or the expert's checkpoint")
-    eval_steps: Positive = Field(description="environment steps, of each environment")
+    eval_steps: EnvSteps = Field(description="environment steps, of each environment")
     eval_num_envs: Positive = Field(description="parallel environments")
-    diffusion_steps_eval: Positive = Field(description="denoising steps of a plan")
-    replan_every: Positive = Field(description="environment steps between plans")
+    diffusion_steps_eval: DenoisingSteps = Field(description="denoising steps of a plan")
+    replan_every: EnvSteps = Field(description="environment steps between plans")
     inpaint_history: bool = Field(
         description="lock the actions executed since the plan began; false starts afresh at each plan"
     )

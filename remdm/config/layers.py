@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,10 +13,13 @@ from remdm.config.base import ConfigError, Section, StageConfig
 from remdm.config.collect import CollectConfig
 from remdm.config.inference import InferenceConfig
 from remdm.config.offline import OfflineConfig
-from remdm.config.online import OnlineConfig
+from remdm.config.online import OnlineConfig, SmokeConfig
+from remdm.config.planner import PlannerTrainingConfig
 from remdm.config.ppo import PPOConfig
 from remdm.config.reader import read_mapping
-from remdm.config.runtime import RuntimeConfig
+from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
+from remdm.config.scaling import SCALED, resolve_scaled_hyperparams
+from remdm.config.training import TrainingConfig
 
 STAGES: dict[str, type[StageConfig]] = {
     "ppo": PPOConfig,
@@ -24,8 +27,9 @@ STAGES: dict[str, type[StageConfig]] = {
     "offline": OfflineConfig,
     "online": OnlineConfig,
     "inference": InferenceConfig,
+    "smoke": SmokeConfig,
 }
-MODELS: tuple[type[Section], ...] = (*STAGES.values(), RuntimeConfig)
+MODELS: tuple[type[Section], ...] = (*STAGES.values(), TrainingRuntimeConfig)
 ALL_KEYS = frozenset(key for model in MODELS for key in model.model_fields)
 
 M = TypeVar("M", bound=Section)
@@ -50,6 +54,11 @@ class Layer:
                 problem = "has no effect here" if key in ALL_KEYS else "unknown key"
                 raise ConfigError(f"{self.origin}: {key}: {problem}{near(key, allowed)}")
         return self
+
+
+def runtime_model(stage: type[StageConfig]) -> type[RuntimeConfig]:
+    """The keys beside those of a stage."""
+    return TrainingRuntimeConfig if issubclass(stage, TrainingConfig) else RuntimeConfig
 
 
 def configs_folder() -> Path:
@@ -106,6 +115,8 @@ def base_layers(preset: str | None) -> list[Layer]:
 def build(model: type[M], layers: Iterable[Layer]) -> M:
     """Merge layers, later ones winning, into a validated model; keys of other stages are left out.
 
+    Hyperparameters that can be given in two ways are resolved to what counts.
+
     Raises:
         ConfigError: a value is missing, of the wrong type, out of range or contradicts another.
     """
@@ -118,9 +129,37 @@ def build(model: type[M], layers: Iterable[Layer]) -> M:
                 origins.pop(key, None)
                 origins[key] = layer.origin
     try:
-        return model(**merged)
+        config = model(**merged)
     except ValidationError as error:
         raise ConfigError(_one_line(error, model, origins)) from None
+    if isinstance(config, PlannerTrainingConfig):
+        return resolve_scaled_hyperparams(config)
+    return config
+
+
+def overridden(model: type[Section], layers: Sequence[Layer]) -> list[str]:
+    """A line for every legacy key that a preset or a flag sets although its primary key is set too.
+
+    Args:
+        layers: defaults first; what they set is nobody's intention.
+    """
+
+    def counts(key: str) -> Layer:
+        """The layer whose value of a key counts."""
+        return next(layer for layer in reversed(layers) if key in layer.values)
+
+    lines = []
+    for pair in SCALED:
+        if pair.primary not in model.model_fields:
+            continue
+        primary, legacy = counts(pair.primary), counts(pair.legacy)
+        value, ignored = primary.values[pair.primary], legacy.values[pair.legacy]
+        if value is not None and ignored is not None and legacy is not layers[0]:
+            lines.append(
+                f"{legacy.origin}: {pair.legacy} = {ignored} has no effect: "
+                f"{pair.primary} = {value} ({primary.origin}) counts"
+            )
+    return lines
 
 
 def _one_line(error: ValidationError, model: type[Section], origins: Mapping[str, str]) -> str:

@@ -4,17 +4,19 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from remdm.config.base import Positive, PositiveFloat
+from remdm.config.base import Frames, PositiveFloat, Updates
 from remdm.config.planner import PlannerTrainingConfig
+from remdm.config.ppo import ExpertInput
+from remdm.config.training import ResumableConfig
 
 
-class OfflineConfig(PlannerTrainingConfig):
-    """The stage `offline`."""
+class OfflineConfig(PlannerTrainingConfig, ExpertInput, ResumableConfig):
+    """Offline behaviour cloning, the stage `offline`."""
 
-    offline_total_timesteps: Positive | None = Field(
+    offline_total_timesteps: Frames | None = Field(
         description="budget in frames; null leaves it to offline_num_updates"
     )
-    offline_num_updates: Positive | None = Field(
+    offline_num_updates: Updates | None = Field(
         description="budget in updates, if offline_total_timesteps is null"
     )
     collect_temperature: PositiveFloat = Field(description="temperature of the expert's actions")
@@ -24,17 +26,19 @@ class OfflineConfig(PlannerTrainingConfig):
 
     @model_validator(mode="after")
     def _budget(self) -> "OfflineConfig":
-        if self.offline_total_timesteps is None and self.offline_num_updates is None:
-            raise ValueError("offline_total_timesteps = null: set it, or offline_num_updates")
-        self.check_warmup(
-            "offline_num_updates" if self.offline_total_timesteps is None else "offline_total_timesteps"
-        )
+        self.check_warmup()
         return self
+
+    @property
+    def budget_key(self) -> str:
+        """The key that decides the number of updates."""
+        return "offline_num_updates" if self.offline_total_timesteps is None else "offline_total_timesteps"
 
     @property
     def num_updates(self) -> int:
         """Updates of the whole run."""
-        if self.offline_total_timesteps is None:
-            assert self.offline_num_updates is not None
-            return self.offline_num_updates
-        return self.updates_for(self.offline_total_timesteps)
+        if self.offline_total_timesteps is not None:
+            return self.updates_for(self.offline_total_timesteps)
+        if self.offline_num_updates is None:
+            raise ValueError("offline_total_timesteps = null: set it, or offline_num_updates")
+        return self.offline_num_updates

@@ -4,39 +4,52 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from remdm.config.base import Fraction, Positive, PositiveFloat
+from remdm.config.base import (
+    DenoisingSteps,
+    EnvSteps,
+    Fraction,
+    Frames,
+    Positive,
+    PositiveFloat,
+    Unit,
+    Updates,
+    Windows,
+    path_key,
+)
 from remdm.config.planner import PlannerTrainingConfig
+from remdm.config.ppo import ExpertInput
+from remdm.config.training import ResumableConfig
 
 Decay = Annotated[float, Field(gt=0, le=1)]
+Cycles = Annotated[PositiveFloat, Unit("frames of an update")]
 
 
-class OnlineConfig(PlannerTrainingConfig):
-    """The stage `online`."""
+class DaggerConfig(PlannerTrainingConfig):
+    """DAgger."""
 
-    online_total_timesteps: Positive | None = Field(
+    online_total_timesteps: Frames | None = Field(
         description="budget in frames; null leaves it to online_num_updates"
     )
-    online_num_updates: Positive = Field(description="budget in updates, if online_total_timesteps is null")
-    diffusion_steps: Positive = Field(description="denoising steps of the learner's plans in training")
+    online_num_updates: Updates = Field(description="budget in updates, if online_total_timesteps is null")
+    diffusion_steps: DenoisingSteps = Field(description="denoising steps of the learner's plans in training")
     dagger_beta_init: Fraction = Field(description="probability of the expert's action at the first update")
     dagger_beta_final: Decay | None = Field(
         description="that probability at the end; null leaves it to dagger_beta_decay"
     )
     dagger_beta_decay: Decay = Field(description="its factor per update, if dagger_beta_final is null")
-    dagger_buffer_cycles: PositiveFloat | None = Field(
+    dagger_buffer_cycles: Cycles | None = Field(
         description="windows kept, in frames of an update; null leaves it to dagger_buffer_max"
     )
-    dagger_buffer_max: Positive = Field(description="windows kept, if dagger_buffer_cycles is null")
+    dagger_buffer_max: Windows = Field(description="windows kept, if dagger_buffer_cycles is null")
     dagger_train_passes: Positive | None = Field(
         description="passes over update_epochs per update; null is 1, the gradient steps of offline BC"
     )
-    dagger_expert_deterministic: bool = Field(description="label with the expert's argmax, else with a draw")
-    dagger_replan_every: Positive | None = Field(
+    dagger_replan_every: EnvSteps | None = Field(
         description="environment steps per plan of the learner; null is plan_horizon"
     )
 
     @model_validator(mode="after")
-    def _dagger(self) -> "OnlineConfig":
+    def _dagger(self) -> "DaggerConfig":
         self.check_steps("diffusion_steps", self.diffusion_steps)
         if self.dagger_beta_final is not None and self.dagger_beta_final > self.dagger_beta_init:
             raise ValueError(
@@ -56,10 +69,13 @@ class OnlineConfig(PlannerTrainingConfig):
         if self.num_steps % self.replan_every:
             key = "plan_horizon" if self.dagger_replan_every is None else "dagger_replan_every"
             raise ValueError(f"{key} = {self.replan_every}: must divide num_steps = {self.num_steps}")
-        self.check_warmup(
-            "online_num_updates" if self.online_total_timesteps is None else "online_total_timesteps"
-        )
+        self.check_warmup()
         return self
+
+    @property
+    def budget_key(self) -> str:
+        """The key that decides the number of updates."""
+        return "online_num_updates" if self.online_total_timesteps is None else "online_total_timesteps"
 
     @property
     def num_updates(self) -> int:
@@ -91,3 +107,25 @@ class OnlineConfig(PlannerTrainingConfig):
         if self.dagger_buffer_cycles is None:
             return self.dagger_buffer_max
         return round(self.dagger_buffer_cycles * self.frames_per_update)
+
+
+class OnlineConfig(DaggerConfig, ExpertInput, ResumableConfig):
+    """DAgger with a trained expert, the stage `online`."""
+
+    dagger_expert_deterministic: bool = Field(description="label with the expert's argmax, else with a draw")
+    offline_checkpoint_path: str | None = path_key(
+        "a planner whose weights training starts from", needed=False
+    )
+
+    @model_validator(mode="after")
+    def _one_start(self) -> "OnlineConfig":
+        if self.offline_checkpoint_path is not None and self.resume_checkpoint_path is not None:
+            raise ValueError(
+                f"offline_checkpoint_path = {self.offline_checkpoint_path}: resume_checkpoint_path already "
+                f"says where to start; drop one"
+            )
+        return self
+
+
+class SmokeConfig(DaggerConfig):
+    """DAgger whose expert plays at random, the stage `smoke`."""

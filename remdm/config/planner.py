@@ -4,40 +4,53 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from remdm.config.base import Count, NonNegativeFloat, Positive, PositiveFloat, Section, StageConfig, path_key
+from remdm.config.base import (
+    Count,
+    DenoisingSteps,
+    EnvSteps,
+    Frames,
+    NonNegativeFloat,
+    Positive,
+    PositiveFloat,
+    Section,
+    Unit,
+    Updates,
+)
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.env import EnvConfig
 from remdm.config.sampler import SamplerConfig
+from remdm.config.training import TrainingConfig
 
 Below1 = Annotated[float, Field(ge=0, lt=1)]
+WarmupFrames = Annotated[Count, Unit("frames")]
+GradSteps = Annotated[Count, Unit("gradient steps")]
 
 
 class ValidationConfig(Section):
-    """Rollouts of the planner in training, which choose the best checkpoint."""
+    """Validation: rollouts in training, which choose the best checkpoint."""
 
-    val_interval_frames: Positive | None = Field(
+    val_interval_frames: Frames | None = Field(
         description="frames between validations; null leaves it to val_interval"
     )
-    val_interval: Positive = Field(description="updates between validations, if val_interval_frames is null")
-    val_diffusion_steps: Positive = Field(description="denoising steps of a plan in validation")
-    val_replan_every: Positive = Field(description="environment steps per plan in validation")
-    val_steps: Positive = Field(description="environment steps of a validation")
+    val_interval: Updates = Field(description="updates between validations, if val_interval_frames is null")
+    val_diffusion_steps: DenoisingSteps = Field(description="denoising steps of a plan in validation")
+    val_replan_every: EnvSteps = Field(description="environment steps per plan in validation")
+    val_steps: EnvSteps = Field(description="environment steps of a validation")
     val_num_envs: Positive = Field(description="parallel environments of a validation")
 
 
-class PlannerTrainingConfig(StageConfig, EnvConfig, DenoiserConfig, SamplerConfig, ValidationConfig):
-    """What the two ways to train a planner have in common."""
+class PlannerTrainingConfig(TrainingConfig, EnvConfig, DenoiserConfig, SamplerConfig, ValidationConfig):
+    """Training a planner, offline or online."""
 
-    ppo_checkpoint_path: str | None = path_key("the expert's checkpoint")
     num_envs: Positive = Field(description="parallel environments")
-    num_steps: Positive = Field(description="environment steps per update")
+    num_steps: EnvSteps = Field(description="environment steps per update")
     num_minibatches: Positive = Field(description="minibatches per epoch")
     update_epochs: Positive = Field(description="epochs per update")
     lr: PositiveFloat = Field(description="peak learning rate; a cosine takes it to a tenth")
-    lr_warmup_frames: Count | None = Field(
+    lr_warmup_frames: WarmupFrames | None = Field(
         description="linear warm-up in frames; null leaves it to lr_warmup_steps"
     )
-    lr_warmup_steps: Count = Field(
+    lr_warmup_steps: GradSteps = Field(
         description="linear warm-up in gradient steps, if lr_warmup_frames is null"
     )
     weight_decay: NonNegativeFloat = Field(description="decoupled weight decay; 0 is Adam")
@@ -94,11 +107,6 @@ class PlannerTrainingConfig(StageConfig, EnvConfig, DenoiserConfig, SamplerConfi
         return max(1, frames // self.frames_per_update)
 
     @property
-    def num_updates(self) -> int:
-        """Updates of the whole run."""
-        raise NotImplementedError
-
-    @property
     def warmup_grad_steps(self) -> int:
         """Gradient steps of linear warm-up.
 
@@ -116,12 +124,12 @@ class PlannerTrainingConfig(StageConfig, EnvConfig, DenoiserConfig, SamplerConfi
             return self.val_interval
         return self.updates_for(self.val_interval_frames)
 
-    def check_warmup(self, budget_key: str) -> None:
+    def check_warmup(self) -> None:
         """Refuse a warm-up that leaves no step at the full learning rate."""
         key = "lr_warmup_steps" if self.lr_warmup_frames is None else "lr_warmup_frames"
         total = self.num_updates * self.grad_steps_per_update
         if self.warmup_grad_steps >= total:
             raise ValueError(
                 f"{key} = {getattr(self, key)}: {self.warmup_grad_steps} gradient steps of warm-up must be "
-                f"fewer than the {total} that {budget_key} pays for"
+                f"fewer than the {total} that {self.budget_key} pays for"
             )

@@ -4,8 +4,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from remdm.config.base import Fraction, NonNegativeFloat, Positive, PositiveFloat, Section, StageConfig
+from remdm.config.base import (
+    EnvSteps,
+    Fraction,
+    Frames,
+    NonNegativeFloat,
+    Positive,
+    PositiveFloat,
+    Section,
+    path_key,
+)
 from remdm.config.env import EnvConfig
+from remdm.config.training import ResumableConfig
 
 Discount = Annotated[float, Field(gt=0, le=1)]
 
@@ -17,12 +27,18 @@ class ExpertConfig(Section):
     layer_size: Positive = Field(description="width of the expert's hidden layers")
 
 
-class PPOConfig(StageConfig, EnvConfig, ExpertConfig):
-    """The stage `ppo`."""
+class ExpertInput(Section):
+    """The expert that a stage learns from or plays."""
 
-    ppo_total_timesteps: Positive = Field(description="budget in frames")
+    ppo_checkpoint_path: str | None = path_key("the expert's checkpoint")
+
+
+class PPOConfig(ResumableConfig, EnvConfig, ExpertConfig):
+    """PPO, the stage `ppo`."""
+
+    ppo_total_timesteps: Frames = Field(description="budget in frames")
     ppo_num_envs: Positive = Field(description="parallel environments")
-    ppo_num_steps: Positive = Field(description="environment steps per update")
+    ppo_num_steps: EnvSteps = Field(description="environment steps per update")
     ppo_lr: PositiveFloat = Field(description="learning rate, annealed linearly to 0")
     ppo_update_epochs: Positive = Field(description="passes over each rollout")
     ppo_num_minibatches: Positive = Field(description="minibatches per pass, each of whole environments")
@@ -51,3 +67,8 @@ class PPOConfig(StageConfig, EnvConfig, ExpertConfig):
     def num_updates(self) -> int:
         """Updates in the budget, at least one."""
         return max(1, self.ppo_total_timesteps // self.frames_per_update)
+
+    @property
+    def budget_key(self) -> str:
+        """The key that decides the number of updates."""
+        return "ppo_total_timesteps"

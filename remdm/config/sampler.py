@@ -10,7 +10,10 @@ Inner = Annotated[float, Field(gt=0, lt=1)]
 
 
 class SamplerConfig(Section):
-    """How a plan is denoised. The number of steps is a key of the stage that plans."""
+    """Sampler: how a plan is denoised.
+
+    The number of steps is a key of the stage that plans.
+    """
 
     remask_strategy: Literal["rescale", "cap", "conf", "conf_softmax"] = Field(
         description="which committed tokens are masked again"

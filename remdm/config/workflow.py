@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from remdm.config.base import ConfigError, Count
 from remdm.config.env import EnvName
@@ -22,6 +22,20 @@ class PlannerEntry(_Model):
 
     method: Literal["offline", "online"] = Field(description="offline BC or online DAgger")
     preset: Name = Field(description="a file of configs/")
+    warm_start: Name | None = Field(
+        default=None, description="preset of the offline planner whose weights DAgger starts from"
+    )
+
+    @model_validator(mode="after")
+    def _only_dagger_starts_warm(self) -> "PlannerEntry":
+        if self.warm_start is not None and self.method != "online":
+            raise ValueError(f"warm_start = {self.warm_start}: is for method: online alone")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The name of its results."""
+        return self.preset if self.warm_start is None else f"{self.preset}_from_{self.warm_start}"
 
 
 class Scale(_Model):
@@ -66,6 +80,8 @@ def load_workflow_config(path: Path, overrides: dict[str, Any]) -> WorkflowConfi
         if first["type"] == "missing":
             raise ConfigError(f"{path}: {where} is missing") from None
         wanted = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
+        if first["type"] == "value_error":  # a contradiction, which names its keys itself
+            raise ConfigError(f"{path}: {where}: {wanted}") from None
         raise ConfigError(f"{path}: {where} = {first['input']!r}: {wanted}") from None
     if config.scale not in config.scales:
         raise ConfigError(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from remdm.envs.batch import BatchEnv, EnvState, Step
+from remdm.envs.batch import BatchEnv, Step
 from remdm.envs.policy import Policy
 
 
@@ -14,7 +14,7 @@ from remdm.envs.policy import Policy
 class PlayState:
     """Everything that the next step of a game in progress depends on."""
 
-    env: EnvState
+    env: Any
     obs: jax.Array  # [E, D]
     prev_action: jax.Array  # [E]
     done: jax.Array  # [E], whether obs is the first of an episode

@@ -1,5 +1,6 @@
 """Proximal policy optimisation with a recurrent network (PPO, arXiv 1707.06347)."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ from remdm.envs.batch import BatchEnv
 from remdm.envs.rollout import PlayState, Transition, advance, episode_metrics, start
 from remdm.experts.network import ActorCriticRNN, init_params
 from remdm.training.algorithm import Algorithm, Metrics
-from remdm.training.optimizer import adamw
+from remdm.training.optimizer import adamw, at_step
 
 
 @struct.dataclass
@@ -97,8 +98,9 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
     """PPO on `env`: an update is one rollout, then epochs of minibatches of whole environments."""
     game = env.game
     network = ActorCriticRNN(game.num_actions, config.layer_size)
-    grad_steps = config.num_updates * config.ppo_update_epochs * config.ppo_num_minibatches
-    optimizer = adamw(optax.linear_schedule(config.ppo_lr, 0.0, grad_steps), config.ppo_max_grad_norm)
+    grad_steps = config.ppo_update_epochs * config.ppo_num_minibatches
+    schedule = optax.linear_schedule(config.ppo_lr, 0.0, config.num_updates * grad_steps)
+    optimizer = adamw(schedule, config.ppo_max_grad_norm)
 
     def init(key: jax.Array) -> PPOState:
         key, params_key, env_key = jax.random.split(key, 3)
@@ -147,10 +149,14 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
         metrics["ppo/explained_variance"] = 1 - jnp.var(target - value) / jnp.var(target)
         return PPOState(key, params, opt_state, play), metrics
 
+    def adopt(state: PPOState, params: Any, update: int) -> PPOState:
+        return replace(state, params=params, opt_state=at_step(state.opt_state, update * grad_steps))
+
     return Algorithm(
         init=init,
         update=update,
         params=lambda state: state.params,
+        adopt=adopt,
         num_updates=config.num_updates,
         frames_per_update=config.frames_per_update,
     )

@@ -16,7 +16,7 @@ from remdm.models.denoiser import Denoiser
 from remdm.planners.denoising import make_sampler
 from remdm.planners.policy import planner_policy
 from remdm.training.algorithm import Metrics
-from remdm.training.optimizer import adamw, cosine_schedule
+from remdm.training.optimizer import adamw, at_step, cosine_schedule
 
 
 class Minibatch(NamedTuple):
@@ -40,6 +40,11 @@ def make_optimizer(config: PlannerTrainingConfig) -> optax.GradientTransformatio
     total = config.num_updates * config.grad_steps_per_update
     schedule = cosine_schedule(config.lr, total, config.warmup_grad_steps)
     return adamw(schedule, config.max_grad_norm, config.weight_decay)
+
+
+def adopted(learner: Learner, params: Any, update: int, config: PlannerTrainingConfig) -> Learner:
+    """The learner that goes on with other parameters after so many updates."""
+    return Learner(params, at_step(learner.opt_state, update * config.grad_steps_per_update))
 
 
 def train_on(

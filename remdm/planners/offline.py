@@ -1,6 +1,7 @@
 """Offline behaviour cloning: a planner learns the windows of live expert rollouts."""
 
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from remdm.planners.denoising import init_params, make_denoiser
 from remdm.planners.learner import (
     Learner,
     Minibatch,
+    adopted,
     make_optimizer,
     train_in_minibatches,
     train_on,
@@ -99,12 +101,17 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
         }
         return OfflineState(key, learner, state.expert, play), metrics
 
+    def adopt(state: OfflineState, params: Any, update: int) -> OfflineState:
+        return replace(state, learner=adopted(state.learner, params, update, config))
+
     return Algorithm(
         init=init,
         update=update,
         params=lambda state: state.learner.params,
+        adopt=adopt,
         num_updates=config.num_updates,
         frames_per_update=config.frames_per_update,
         validate=lambda key, state: validate(key, val_env, denoiser, state.learner.params, config),
         val_every=config.val_every,
+        given=("expert",),
     )

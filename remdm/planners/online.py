@@ -1,20 +1,22 @@
 """Online DAgger: a planner learns what the expert would do in the states that both of them visit."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from remdm.config.online import OnlineConfig
+from remdm.config.online import DaggerConfig
 from remdm.envs.batch import BatchEnv
+from remdm.envs.buffer import CircularBuffer, draw_places, empty, insert
 from remdm.envs.policy import Policy
 from remdm.envs.rollout import PlayState, Transition, advance, episode_metrics, start
-from remdm.planners.buffer import Buffer, draw_places, empty_buffer, insert
 from remdm.planners.denoising import init_params, make_denoiser, make_sampler
 from remdm.planners.learner import (
     Learner,
     Minibatch,
+    adopted,
     make_optimizer,
     train_in_minibatches,
     train_on,
@@ -25,6 +27,14 @@ from remdm.planners.window import window_places, window_validity
 from remdm.training.algorithm import Algorithm, Metrics
 
 
+class LabelledWindows(NamedTuple):
+    """What the replay buffer holds, arrays [N, ...]."""
+
+    obs: jax.Array  # [N, D]
+    plan: jax.Array  # [N, H], the expert's actions
+    valid: jax.Array  # [N]
+
+
 @struct.dataclass
 class OnlineState:
     """Everything the next update depends on."""
@@ -33,11 +43,11 @@ class OnlineState:
     learner: Learner
     expert: Policy
     play: PlayState  # its memory is the expert's
-    buffer: Buffer
-    beta: jax.Array  # probability of executing the expert's action
+    buffer: CircularBuffer  # of LabelledWindows
+    update: jax.Array  # [], updates made
 
 
-def make_online(config: OnlineConfig, env: BatchEnv, val_env: BatchEnv, expert: Policy) -> Algorithm:
+def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: Policy) -> Algorithm:
     """DAgger (arXiv 1011.0686, algorithm 3.1) with a diffusion planner as the learner.
 
     In each rollout the learner plans once per `replan_every` steps; every step executes the
@@ -49,6 +59,9 @@ def make_online(config: OnlineConfig, env: BatchEnv, val_env: BatchEnv, expert: 
     optimizer = make_optimizer(config)
     sampler = make_sampler(config, config.diffusion_schedule, config.diffusion_steps)
     horizon, num_envs = config.plan_horizon, env.num_envs
+    one_window = LabelledWindows(
+        obs=jnp.zeros(env.game.obs_dim), plan=jnp.zeros(horizon, jnp.int32), valid=jnp.zeros((), bool)
+    )
 
     def init(key: jax.Array) -> OnlineState:
         key, params_key, env_key = jax.random.split(key, 3)
@@ -58,20 +71,25 @@ def make_online(config: OnlineConfig, env: BatchEnv, val_env: BatchEnv, expert: 
             learner=Learner(params, optimizer.init(params)),
             expert=expert,
             play=start(env_key, env, expert.init(num_envs)),
-            buffer=empty_buffer(config.buffer_size, env.game.obs_dim, horizon),
-            beta=jnp.asarray(config.dagger_beta_init, jnp.float32),
+            buffer=empty(config.buffer_size, one_window),
+            update=jnp.zeros((), jnp.int32),
         )
+
+    def beta_of(state: OnlineState) -> jax.Array:
+        """Probability of executing the expert's action."""
+        return config.dagger_beta_init * config.beta_decay**state.update
 
     def play_mixture(
         key: jax.Array, state: OnlineState
     ) -> tuple[PlayState, tuple[Transition, jax.Array, jax.Array]]:
         """Play a rollout; returns transitions, the expert's actions and who acted, [T, E, ...]."""
+        beta = beta_of(state)
 
         def follow_plan(play: PlayState, inputs: tuple[jax.Array, jax.Array]) -> tuple[PlayState, Any]:
             key, planned = inputs
             expert_key, mix_key, env_key = jax.random.split(key, 3)
             label, memory = state.expert.act(expert_key, play.obs, play.prev_action, play.done, play.memory)
-            by_expert = jax.random.uniform(mix_key, (num_envs,)) < state.beta
+            by_expert = jax.random.uniform(mix_key, (num_envs,)) < beta
             action = jnp.where(by_expert, label, planned)
             new_play, step = advance(env_key, env, play, action, memory)
             return new_play, (Transition(play.obs, action, step), label, by_expert)
@@ -95,10 +113,12 @@ def make_online(config: OnlineConfig, env: BatchEnv, val_env: BatchEnv, expert: 
 
         first, envs, times = window_places(jnp.arange(config.windows_per_update), num_envs, horizon)
         valid = window_validity(data.step.done, horizon)
-        buffer = insert(state.buffer, data.obs[first, envs], label[times, envs[:, None]], valid[first, envs])
+        windows = LabelledWindows(data.obs[first, envs], label[times, envs[:, None]], valid[first, envs])
+        buffer = insert(state.buffer, windows)
 
         def gather(places: jax.Array) -> Minibatch:
-            return Minibatch(buffer.obs[places], buffer.plan[places], buffer.valid[places], None)
+            drawn = jax.tree.map(lambda held: held[places], buffer.items)
+            return Minibatch(drawn.obs, drawn.plan, drawn.valid, None)
 
         learner, metrics = train_in_minibatches(
             train_key,
@@ -109,21 +129,27 @@ def make_online(config: OnlineConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         )
         metrics |= episode_metrics(data.step, env.game.achievements)
         metrics |= {
-            "dagger/beta": state.beta,
+            "dagger/beta": beta_of(state),
             "dagger/buffer_fill": buffer.size / buffer.capacity,
             "dagger/reward_mean": jnp.mean(data.step.reward),
             "dagger/valid_fraction": jnp.mean(valid),
             "dagger/agreement": jnp.mean(data.action == label, where=~by_expert),
         }
-        beta = state.beta * config.beta_decay
-        return OnlineState(key, learner, state.expert, play, buffer, beta), metrics
+        return OnlineState(key, learner, state.expert, play, buffer, state.update + 1), metrics
+
+    def adopt(state: OnlineState, params: Any, update: int) -> OnlineState:
+        learner = adopted(state.learner, params, update, config)
+        return replace(state, learner=learner, update=jnp.asarray(update, jnp.int32))
 
     return Algorithm(
         init=init,
         update=update,
         params=lambda state: state.learner.params,
+        adopt=adopt,
         num_updates=config.num_updates,
         frames_per_update=config.frames_per_update,
         validate=lambda key, state: validate(key, val_env, denoiser, state.learner.params, config),
         val_every=config.val_every,
+        given=("expert",),
+        refillable=("buffer",),
     )

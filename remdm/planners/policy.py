@@ -4,25 +4,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from remdm.diffusion.sampling import Sampler, sample
+from remdm.envs.cycle import PlanCycle, idle_cycle
 from remdm.envs.policy import Policy
 from remdm.models.denoiser import Denoiser
-
-
-@struct.dataclass
-class PlannerMemory:
-    """Each environment's plan and how far it has been executed.
-
-    `history` holds the actions really executed since the plan began, `hist_len` of them; `clock`
-    counts steps since all environments last planned together.
-    """
-
-    plan: jax.Array  # [E, H]
-    history: jax.Array  # [E, H]
-    hist_len: jax.Array  # [E]
-    clock: jax.Array  # []
 
 
 def plan_actions(
@@ -65,11 +51,9 @@ def planner_policy(
     locked, and starts afresh once H actions were executed. Without it, every plan starts afresh at
     the current observation, as the training windows do. A new episode always starts afresh.
     """
-    horizon = denoiser.plan_horizon
 
-    def init(batch_size: int) -> PlannerMemory:
-        zeros = jnp.zeros((batch_size, horizon), jnp.int32)
-        return PlannerMemory(zeros, zeros, jnp.zeros(batch_size, jnp.int32), jnp.zeros((), jnp.int32))
+    def init(batch_size: int) -> PlanCycle:
+        return idle_cycle(batch_size, denoiser.plan_horizon, replan_every, inpaint_history)
 
     def act(
         params: Any,
@@ -77,21 +61,16 @@ def planner_policy(
         obs: jax.Array,
         prev_action: jax.Array,
         done: jax.Array,
-        memory: PlannerMemory,
-    ) -> tuple[jax.Array, PlannerMemory]:
-        envs = jnp.arange(obs.shape[0])
-        history = memory.history.at[envs, memory.hist_len].set(prev_action)
-        hist_len = memory.hist_len + 1
-        afresh = done | (hist_len >= horizon)
-        together = memory.clock % replan_every == 0
-        due = together | afresh
-        hist_len = jnp.where(due if not inpaint_history else afresh, 0, hist_len)
+        memory: PlanCycle,
+    ) -> tuple[jax.Array, PlanCycle]:
+        cycle = memory.observe(prev_action, done)
 
-        def replan(old: jax.Array) -> jax.Array:
-            new = plan_actions(key, denoiser, params, sampler, obs, history, hist_len)
-            return jnp.where(due[:, None], new, old)
+        def replan(cycle: PlanCycle) -> PlanCycle:
+            return cycle.adopt(
+                plan_actions(key, denoiser, params, sampler, obs, cycle.history, cycle.hist_len)
+            )
 
-        plan = jax.lax.cond(jnp.any(due), replan, lambda old: old, memory.plan)
-        return plan[envs, hist_len], PlannerMemory(plan, history, hist_len, memory.clock + 1)
+        cycle = jax.lax.cond(jnp.any(cycle.due), replan, lambda cycle: cycle, cycle)
+        return cycle.action, cycle
 
     return Policy(params, init, act)

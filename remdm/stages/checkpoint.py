@@ -1,5 +1,6 @@
 """What the stages write beside weights, and how they take a checkpoint that a user names."""
 
+import math
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,3 +65,32 @@ def open_checkpoint(key: str, path: str | None, kind: str, env_name: str) -> tup
         if metadata.get(name) != wanted:
             raise UserError(f"{key} = {path}: its {name} is {metadata.get(name)}, but {wanted} is needed")
     return folder, metadata
+
+
+def summary(path: Path) -> dict[str, str]:
+    """What a checkpoint is, in words, by topic.
+
+    Raises:
+        UserError: `path` holds none, or it is damaged.
+    """
+    metadata = checkpoint.read_metadata(path)
+    checkpoint.verify(path)
+    shapes = checkpoint.array_shapes(path, "params")
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    told = {
+        "kind": metadata.get("kind"),
+        "game": metadata.get("env_name"),
+        "trained": f"{metadata.get('update_step')} updates, {metadata.get('frames')} frames",
+        "parameters": f"{sum(math.prod(shape.shape) for shape in shapes.values()):,}",
+        **metadata.get("network", {}),
+        "can go on": _can_go_on(path),
+        "W&B run": metadata.get("wandb_run_id"),
+        "size": f"{size / 1e6:.1f} MB, checksums right",
+    }
+    return {name: str(value) for name, value in told.items() if value is not None}
+
+
+def _can_go_on(path: Path) -> str:
+    if not checkpoint.has(path, "training"):
+        return "from its weights alone"
+    return "from its whole state" + (", buffer included" if checkpoint.has(path, "buffer") else "")

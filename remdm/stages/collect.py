@@ -9,11 +9,13 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from remdm.config.base import UserError
 from remdm.config.collect import CollectConfig
 from remdm.config.files import whole_file
 from remdm.envs.batch import BatchEnv, make_batch_env
+from remdm.envs.player import CHUNK_STEPS, compile_player
 from remdm.envs.policy import Policy
-from remdm.envs.rollout import Transition, episode_metrics, rollout, start
+from remdm.envs.rollout import Transition, episode_metrics
 from remdm.stages.expert import load_expert
 from remdm.training.metrics import MetricsTable, to_rows
 from remdm.training.progress import ProgressReport
@@ -21,19 +23,20 @@ from remdm.training.run import Run
 
 logger = logging.getLogger("remdm")
 
-CHUNK_STEPS = 64
-
 
 def run_collect(config: CollectConfig, run: Run) -> None:
     """Write `trajectories.npz`, arrays [num_envs, num_iters, ...], `metrics.parquet` and `run.json`.
 
     `dones` follows the action: the episode ends with it. `obs` are those before the actions. Each
     chunk goes to disk as it is played, so memory does not grow with the number of steps.
+
+    Raises:
+        UserError: the checkpoint is no such expert's, or the disk is too small.
     """
     env = make_batch_env(config, config.collect_num_envs)
     path, temperature = config.ppo_checkpoint_path, config.collect_temperature
     expert = load_expert("ppo_checkpoint_path", path, config.env_name, env.game, temperature)
-    run.open()
+    run.open(config)
     scratch = run.state / "arrays"
     arrays = _new_arrays(scratch, (env.num_envs, config.num_iters), env.game.obs_dim)
     metrics = MetricsTable(run.state / "metrics")
@@ -41,7 +44,7 @@ def run_collect(config: CollectConfig, run: Run) -> None:
 
     timing = _play_into(arrays, metrics, config, run, env, expert)
     metrics.finish(run.folder / "metrics.parquet")
-    _zip(scratch, run.folder / "trajectories.npz")
+    _zip(scratch, Path(config.offline_data_path or run.folder / "trajectories.npz"))
     run.finish(config, **timing)
 
 
@@ -55,23 +58,22 @@ def _play_into(
 ) -> dict[str, float]:
     """Play all steps, each chunk to its place in the arrays; returns what it took."""
     compiling = time.perf_counter()
-    start_key, play_key = jax.random.split(run.key(config.seed))
-    state = jax.jit(lambda key: start(key, env, expert.init(env.num_envs)))(start_key)
-    play = jax.jit(lambda key, expert, state: rollout(key, env, expert, state, CHUNK_STEPS))
-    play_chunk = play.lower(play_key, expert, state).compile()
+    player = compile_player(run.key(config.seed), env, expert, lambda transitions: transitions)
     compile_seconds = time.perf_counter() - compiling
 
     frames = config.num_iters * env.num_envs
     with ProgressReport("collect", frames, run.runtime.progress) as progress:
         for chunk, first in enumerate(range(0, config.num_iters, CHUNK_STEPS)):
-            state, data = play_chunk(jax.random.fold_in(play_key, chunk), expert, state)
+            player, data = player.chunk(first)
             stop = min(first + CHUNK_STEPS, config.num_iters)
             kept = slice(0, stop - first)  # the last chunk may be longer than what is left
-            data = jax.tree.map(lambda x, kept=kept: np.asarray(x)[kept], data)
+            data = jax.tree.map(lambda x, kept=kept: x[kept], data)
             _store(arrays, data, first, stop)
             measured = episode_metrics(data.step, env.game.achievements)
             stacked = {name: np.asarray(value)[None] for name, value in measured.items()}
-            metrics.write([row | {"frames": stop * env.num_envs} for row in to_rows(stacked, chunk, 0)])
+            rows = [row | {"frames": stop * env.num_envs} for row in to_rows(stacked, chunk, 0)]
+            metrics.write(rows)
+            run.tracker.log(rows)
             progress.update(stop * env.num_envs)
         return progress.timing(compile_seconds)
 
@@ -84,10 +86,16 @@ def _new_arrays(folder: Path, shape: tuple[int, int], obs_dim: int) -> dict[str,
         "rewards": (shape, np.float32),
         "dones": (shape, np.bool_),
     }
-    size = sum(np.prod(dims) * np.dtype(dtype).itemsize for dims, dtype in shapes.values())
+    size = int(sum(np.prod(dims) * np.dtype(dtype).itemsize for dims, dtype in shapes.values()))
     logger.info(f"collect: {np.prod(shape):,} frames, {size / 1e9:.2f} GB before compression")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise UserError(
+            f"collect_num_steps = {np.prod(shape)}: {size / 1e9:.1f} GB of trajectories do not fit the "
+            f"{free / 1e9:.1f} GB that {folder} has free; lower it"
+        )
     return {
         name: np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=dims)
         for name, (dims, dtype) in shapes.items()

@@ -20,4 +20,4 @@ def load_expert(key: str, path: str | None, env_name: str, game: Game, temperatu
     folder, metadata = open_checkpoint(key, path, "expert", env_name)
     network = ActorCriticRNN(game.num_actions, rebuild(ExpertConfig, folder, metadata).layer_size)
     shapes = jax.eval_shape(lambda key: init_params(network, key, game.obs_dim), jax.random.PRNGKey(0))
-    return expert_policy(network, checkpoint.restore(folder, shapes), temperature)
+    return expert_policy(network, checkpoint.restore(folder, "params", shapes), temperature)

@@ -1,16 +1,21 @@
 """Mode `offline`: behaviour cloning on live expert rollouts."""
 
+from remdm.config.denoiser import DenoiserConfig
 from remdm.config.offline import OfflineConfig
+from remdm.envs.batch import make_batch_env
 from remdm.planners.offline import make_offline
-from remdm.stages.planner import run_planner_training
+from remdm.stages.checkpoint import section
+from remdm.stages.expert import load_expert
+from remdm.stages.training import resumed, run_training
 from remdm.training.run import Run
 
 
 def run_offline(config: OfflineConfig, run: Run) -> None:
     """Train a planner on what the expert does."""
-    run_planner_training(
-        config,
-        config.collect_temperature,
-        lambda env, val_env, expert: make_offline(config, env, val_env, expert),
-        run,
-    )
+    env = make_batch_env(config, config.num_envs)
+    val_env = make_batch_env(config, config.val_num_envs)
+    path, temperature = config.ppo_checkpoint_path, config.collect_temperature
+    expert = load_expert("ppo_checkpoint_path", path, config.env_name, env.game, temperature)
+    algorithm = make_offline(config, env, val_env, expert)
+    network = section(config, DenoiserConfig)
+    run_training(algorithm, config, env.game, "planner", network, run, *resumed(config))

@@ -44,5 +44,9 @@ def load_planner(config: InferenceConfig, game: Game) -> Policy:
     shapes = jax.eval_shape(lambda key: init_params(denoiser, key, game.obs_dim), jax.random.PRNGKey(0))
     sampler = make_sampler(config, network.diffusion_schedule, config.diffusion_steps_eval)
     return planner_policy(
-        denoiser, checkpoint.restore(folder, shapes), sampler, config.replan_every, config.inpaint_history
+        denoiser,
+        checkpoint.restore(folder, "params", shapes),
+        sampler,
+        config.replan_every,
+        config.inpaint_history,
     )

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from remdm.config.base import StageConfig, UserError
+from remdm.config.files import disk_problem
+from remdm.config.layers import runtime_model
 from remdm.config.runtime import RuntimeConfig
+from remdm.training.interruption import Interrupted
 from remdm.training.run import Run
 
 C = TypeVar("C", bound=StageConfig)
@@ -29,6 +32,9 @@ def configure_logging(log_file: Path | None = None) -> None:
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
     logger.handlers[:] = handlers
+    # Where Orbax cannot write, these repeat the error for every array; what we raise says it once.
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def prepare_jax(runtime: RuntimeConfig) -> None:
@@ -44,6 +50,7 @@ def prepare_jax(runtime: RuntimeConfig) -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {flag}={value}".strip()
     import jax
 
+    jax.config.update("jax_disable_jit", not runtime.jit)
     if runtime.compilation_cache_dir is not None:
         jax.config.update("jax_compilation_cache_dir", str(Path(runtime.compilation_cache_dir).absolute()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
@@ -53,7 +60,7 @@ def run_script(snakemake: Any, stage: str, model: type[C], run_stage: Callable[[
     """Run a stage as a Snakemake job: its parameters and inputs in, its outputs in their folder.
 
     Inputs whose name is a key of the stage become that key. A `UserError` is one line in the log
-    and exit status 2.
+    and exit status 2; an interrupted training has an exit status of its own.
     """
     started = time.perf_counter()
     configure_logging(Path(snakemake.log[0]))
@@ -61,15 +68,23 @@ def run_script(snakemake: Any, stage: str, model: type[C], run_stage: Callable[[
         keys = json.loads(snakemake.params.config)
         keys |= {key: _path(snakemake.input.get(key)) for key in model.model_fields if key not in keys}
         config = model(**keys)
-        runtime = RuntimeConfig(**snakemake.config["runtime"])
+        runtime_keys = runtime_model(model)
+        given = snakemake.config["runtime"]
+        runtime = runtime_keys(**{key: given[key] for key in runtime_keys.model_fields})
         prepare_jax(runtime)
         digest = snakemake.params.digest
         folder = Path(snakemake.output.run).parent
-        run_stage(config, Run(stage, folder, Path("state") / digest, digest, runtime, started))
+        with Run(stage, folder, Path("state") / digest, digest, runtime, started) as run:
+            run_stage(config, run)
+    except Interrupted as interrupted:
+        sys.exit(interrupted.status)
     except UserError as error:
         logger.error("error: %s", error)
         sys.exit(2)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and (problem := disk_problem(error)):
+            logger.error("error: %s", problem)
+            sys.exit(2)
         logger.exception("%s failed", stage)
         sys.exit(1)
 

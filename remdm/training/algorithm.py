@@ -1,7 +1,7 @@
 """What the training loop runs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -17,16 +17,61 @@ class Algorithm:
         init: key -> state, a pytree of arrays that holds everything the next update depends on.
         update: state -> (state, metrics); one rollout and its gradient steps.
         params: state -> what a checkpoint keeps.
+        adopt: (state, params, update) -> the state that goes on with these parameters after so many updates.
         num_updates: updates of a whole run.
         frames_per_update: environment steps, summed over environments, of one update.
         validate: (key, state) -> metrics, every `val_every` updates; `val/score` chooses the best parameters.
         val_every: updates between validations.
+        given: fields of the state that `init` is given and updates leave alone; never saved.
+        refillable: fields of the state that fill themselves again, such as a replay buffer.
+        repeats: independent repetitions; with more than one, arrays of the state but those of `given`,
+            metrics and parameters have a leading axis [R].
     """
 
     init: Callable[[jax.Array], Any]
     update: Callable[[Any], tuple[Any, Metrics]]
     params: Callable[[Any], Any]
+    adopt: Callable[[Any, Any, int], Any]
     num_updates: int
     frames_per_update: int
     validate: Callable[[jax.Array, Any], Metrics] | None = None
     val_every: int = 1
+    given: tuple[str, ...] = ()
+    refillable: tuple[str, ...] = ()
+    repeats: int = 1
+
+    def one(self, state: Any, repeat: int | jax.Array) -> Any:
+        """The state of one repetition."""
+        if self.repeats == 1:
+            return state
+        shared = {name: getattr(state, name) for name in self.given}
+        own = state.replace(**dict.fromkeys(self.given)) if shared else state
+        own = jax.tree.map(lambda x: x[repeat], own)
+        return own.replace(**shared) if shared else own
+
+
+def repeated(algorithm: Algorithm, repeats: int) -> Algorithm:
+    """The algorithm `repeats` times at once, from independent keys; once is the algorithm itself."""
+    if repeats == 1:
+        return algorithm
+    shapes = jax.eval_shape(algorithm.init, jax.random.PRNGKey(0))
+    axes: Any = 0
+    if algorithm.given:
+        axes = shapes.replace(**{name: None if name in algorithm.given else 0 for name in vars(shapes)})
+
+    def validate(key: jax.Array, state: Any) -> Metrics:
+        assert algorithm.validate is not None
+        one = algorithm.validate
+        # One after the other: vectorised, a `cond` would run both of its branches at every step.
+        return jax.lax.map(lambda repeat: one(key, many.one(state, repeat)), jax.numpy.arange(repeats))
+
+    many = replace(
+        algorithm,
+        init=lambda key: jax.vmap(algorithm.init, out_axes=axes)(jax.random.split(key, repeats)),
+        update=jax.vmap(algorithm.update, in_axes=(axes,), out_axes=(axes, 0)),
+        params=jax.vmap(algorithm.params, in_axes=(axes,)),
+        adopt=jax.vmap(algorithm.adopt, in_axes=(axes, 0, None), out_axes=axes),
+        validate=validate if algorithm.validate is not None else None,
+        repeats=repeats,
+    )
+    return many

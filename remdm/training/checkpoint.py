@@ -1,8 +1,14 @@
-"""Checkpoints: weights by Orbax, and beside them JSON that says what they are."""
+"""Checkpoints: arrays by Orbax in one folder an item, and beside them JSON that says what they are.
 
+A checkpoint is a folder of items (`params`, `training`, `buffer`), `metadata.json`, and
+`checksums.json`, which covers every other file. None of them can execute code when read.
+"""
+
+import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +19,46 @@ import orbax.checkpoint as ocp
 from remdm.config.base import UserError
 
 METADATA = "metadata.json"
-ARRAYS = "arrays"
+CHECKSUMS = "checksums.json"
+SHOWN_DIFFERENCES = 3
 
 
-def save(path: Path, arrays: Any, metadata: dict[str, Any]) -> None:
-    """Write a pytree of arrays and its metadata as the folder `path`, all of it or nothing.
+def save(path: Path, items: Mapping[str, Any], metadata: dict[str, Any]) -> None:
+    """Write pytrees of arrays, by item, and their metadata as the folder `path`, all of it or nothing.
 
-    Everything is written beside `path` first and renamed into place, so a killed process leaves no
-    half checkpoint under the name.
+    Everything is written beside `path`, forced to the disk and renamed into place, so that neither
+    a killed process nor a full disk leaves half a checkpoint under the name.
+
+    Raises:
+        UserError: the disk does not take it.
     """
     path = path.absolute()
     partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        checkpointer.save(partial / ARRAYS, jax.tree.map(np.asarray, arrays))
-    (partial / METADATA).write_text(json.dumps(metadata, indent=2) + "\n")
+    description = json.dumps(metadata, indent=2) + "\n"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            for item, tree in items.items():
+                checkpointer.save(partial / item, _nested(jax.tree.map(np.asarray, tree)))
+        (partial / METADATA).write_text(description)
+        (partial / CHECKSUMS).write_text(json.dumps(_checksums(partial), indent=2) + "\n")
+        _replace(path, partial)
+    except Exception as error:  # Orbax raises many types
+        shutil.rmtree(partial, ignore_errors=True)
+        raise UserError(f"checkpoint {path}: cannot be written ({_reason(error)})") from error
+
+
+def _replace(path: Path, partial: Path) -> None:
+    """Rename a whole folder into place; what it replaces is gone only after that."""
     replaced = _replaced(path)
-    if path.exists():
-        shutil.rmtree(replaced, ignore_errors=True)
-        os.replace(path, replaced)
+    if not path.exists():
         os.replace(partial, path)
-        shutil.rmtree(replaced)
-    else:
-        os.replace(partial, path)
+        return
+    shutil.rmtree(replaced, ignore_errors=True)
+    os.replace(path, replaced)
+    os.replace(partial, path)
+    shutil.rmtree(replaced)
 
 
 def recover(path: Path) -> None:
@@ -48,6 +70,37 @@ def recover(path: Path) -> None:
 
 def _replaced(path: Path) -> Path:
     return path.with_name(f".{path.name}.replaced")
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file but the checksums themselves; the files are on the disk after it."""
+    sums = {}
+    for file in sorted(file for file in folder.rglob("*") if file.is_file() and file.name != CHECKSUMS):
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+            sums[file.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return sums
+
+
+def verify(path: Path) -> None:
+    """Compare a checkpoint with its checksums; one without them passes, and files added to it are ignored.
+
+    Raises:
+        UserError: a file is missing or changed; the message names the first.
+    """
+    record = path / CHECKSUMS
+    if not record.exists():
+        return
+    try:
+        expected = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise UserError(f"checkpoint {path}: {CHECKSUMS} cannot be read") from None
+    if not isinstance(expected, dict):
+        raise UserError(f"checkpoint {path}: {CHECKSUMS} should hold an object")
+    found = _checksums(path)
+    for name, checksum in expected.items():
+        if found.get(name) != checksum:
+            raise UserError(f"checkpoint {path}: {name} is damaged or missing (its checksum differs)")
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -67,33 +120,98 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return metadata
 
 
-def restore(path: Path, like: Any) -> Any:
-    """Read the arrays of a checkpoint into the structure of `like`, on whatever devices are here.
+def has(path: Path, item: str) -> bool:
+    """Whether a checkpoint holds an item."""
+    return (path / item).is_dir()
+
+
+def array_shapes(path: Path, item: str) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and types of an item's arrays, by name, without reading them.
+
+    Raises:
+        UserError: the item is missing or unreadable.
+    """
+    return {
+        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        for name, leaf in _named(_stored(path, item)).items()
+    }
+
+
+def restore(path: Path, item: str, like: Any) -> Any:
+    """Read an item of a checkpoint into the structure of `like`, as numpy arrays.
 
     Args:
         like: a pytree of arrays or `jax.ShapeDtypeStruct`.
 
     Raises:
-        UserError: unreadable, or an array's shape or type differs; the message names the first.
+        UserError: damaged, unreadable, or an array is missing, superfluous, or of another shape or
+            type; the message names the first of them.
     """
+    verify(path)
+    stored = _stored(path, item)
+    _check_same(path, _named(like), _named(stored))
     # Restored as numpy: the devices that the arrays were saved on need not exist here.
-    args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
+    args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), stored)
     try:
         with ocp.PyTreeCheckpointer() as checkpointer:
-            arrays = checkpointer.restore(path.absolute() / ARRAYS, item=like, restore_args=args)
-    except Exception as error:  # Orbax raises many types; all mean that this folder cannot be read
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"checkpoint {path}: cannot be restored ({reason})") from error
-    _check_same(path, like, arrays)
-    return jax.tree.map(lambda array, want: np.asarray(array, want.dtype), arrays, like)
+            arrays = _named(checkpointer.restore(path.absolute() / item, restore_args=args))
+    except Exception as error:
+        raise _unreadable(path, item, error) from error
+    leaves = [np.asarray(arrays[name], leaf.dtype) for name, leaf in _named(like).items()]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
-def _check_same(path: Path, like: Any, arrays: Any) -> None:
-    for (where, want), array in zip(
-        jax.tree_util.tree_leaves_with_path(like), jax.tree.leaves(arrays), strict=True
-    ):
-        if want.shape != array.shape or want.dtype != array.dtype:
-            raise UserError(
-                f"checkpoint {path}: array {jax.tree_util.keystr(where)} is "
-                f"{array.dtype}{list(array.shape)}, but {want.dtype}{list(want.shape)} is needed"
-            )
+def _stored(path: Path, item: str) -> Any:
+    """What Orbax says of an item's arrays: a nested dictionary of shapes and types."""
+    if not has(path, item):
+        raise UserError(f"checkpoint {path}: holds no {item}")
+    try:
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            return checkpointer.metadata(path.absolute() / item).item_metadata.tree
+    except Exception as error:
+        raise _unreadable(path, item, error) from error
+
+
+def _unreadable(path: Path, item: str, error: Exception) -> UserError:
+    """Orbax raises many types; all mean that this folder cannot be read."""
+    return UserError(f"checkpoint {path}: {item} cannot be restored ({_reason(error)})")
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _check_same(path: Path, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    differences = []
+    for name in [*wanted, *(name for name in found if name not in wanted)]:
+        here, there = (_type(arrays[name]) if name in arrays else "absent" for arrays in (wanted, found))
+        if here != there:
+            differences.append(f"{name} is {there}, but {here} is needed")
+    if differences:
+        more = len(differences) - SHOWN_DIFFERENCES
+        shown = "; ".join(differences[:SHOWN_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
+        raise UserError(f"checkpoint {path}: array {shown}")
+
+
+def _type(leaf: Any) -> str:
+    return f"{leaf.dtype}{list(leaf.shape)}"
+
+
+def _named(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree by name, such as `learner/params/head/kernel`."""
+    return {
+        jax.tree_util.keystr(where, simple=True, separator="/"): leaf
+        for where, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _nested(tree: Any) -> dict[str, Any]:
+    """Any pytree as nested dictionaries, which is what Orbax keeps of it."""
+    nested: dict[str, Any] = {}
+    for name, leaf in _named(tree).items():
+        *parents, last = name.split("/")
+        place = nested
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = leaf
+    return nested

@@ -3,34 +3,29 @@
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from remdm.config.base import UserError
-from remdm.training import checkpoint
-from remdm.training.algorithm import Algorithm, Metrics
+from remdm.config.runtime import TrainingRuntimeConfig
+from remdm.training.algorithm import Algorithm, Metrics, repeated
+from remdm.training.interruption import Interruption, deadline
 from remdm.training.metrics import MetricsTable, Row, to_rows
 from remdm.training.progress import ProgressReport
 from remdm.training.run import Run
+from remdm.training.snapshots import Snapshots
+from remdm.training.state import Start, TrainState, first_state, from_items, one, to_items
 
 logger = logging.getLogger("remdm")
 
-
-@struct.dataclass
-class TrainState:
-    """The whole state of a run: saving it and loading it back is resuming."""
-
-    algorithm: Any
-    update: jax.Array  # updates done
-    val_key: jax.Array
-    best_score: jax.Array
-    best_update: jax.Array  # updates done when it was reached
-    best_params: Any
+# A signal waits for the chunk that runs, so chunks are kept this short (seconds) if one update is.
+CHUNK_SECONDS = 5.0
 
 
 class Chunk(NamedTuple):
@@ -44,103 +39,179 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True)
 class Trained:
-    """What a finished run leaves in memory."""
+    """What a finished repetition leaves in memory, and where its results go."""
 
+    folder: Path
     params: Any
     best_params: Any
     best_update: int
-    timing: dict[str, float]
+    items: dict[str, Any]  # what it takes to go on
 
 
-def train(algorithm: Algorithm, seed: int, run: Run) -> Trained:
+def train(
+    algorithm: Algorithm, seed: int, run: Run, repeats: int = 1, start: Start | None = None
+) -> tuple[list[Trained], dict[str, float]]:
     """Run all updates, from the newest saved state if there is one, and write `metrics.parquet`.
+
+    Returns:
+        Each repetition's result, and what the run took.
 
     Raises:
         UserError: a loss is not finite; the message names the update and the metric.
+        Interrupted: by a signal or a time limit; the state is saved.
     """
-    run.open()
-    compiling = time.perf_counter()
-    state = _restore(algorithm, seed, run)
-    run_chunk = _compile_chunk(algorithm, state, run.runtime.chunk_updates)
-    validate = _compile_validate(algorithm, state)
-    compile_seconds = time.perf_counter() - compiling
-    logger.info("%s: compiled in %.1f s", run.stage, compile_seconds)
+    loop = _Loop(repeated(algorithm, repeats), seed, run, start)
+    timing = loop.run_all()
+    return loop.results(), timing
 
-    done, per_update = int(state.update), algorithm.frames_per_update
-    metrics = MetricsTable(run.state / "metrics")
-    metrics.rewind(done)
-    last_save = time.perf_counter()
-    pending: Chunk | None = None
-    frames = algorithm.num_updates * per_update
-    with ProgressReport(run.stage, frames, run.runtime.progress, done * per_update) as progress:
 
-        def write(chunk: Chunk) -> None:
-            rows = _rows(chunk, per_update)
-            metrics.write(rows)
-            progress.update(int(rows[-1]["frames"]), _note(rows))
+class _Loop:
+    """One training run, from its first state to its last."""
 
-        while done < algorithm.num_updates:
-            length = _chunk_length(algorithm, done, run.runtime.chunk_updates)
-            state, chunk_metrics = run_chunk(state, length)
-            chunk = Chunk(done, length, chunk_metrics, {})
-            done += length
-            if validate is not None and (done % algorithm.val_every == 0 or done == algorithm.num_updates):
-                state, val_metrics = validate(state)
-                chunk = chunk._replace(val_metrics=val_metrics)
-            # While this chunk runs, the host writes what the one before measured.
+    def __init__(self, algorithm: Algorithm, seed: int, run: Run, start: Start | None) -> None:
+        assert isinstance(run.runtime, TrainingRuntimeConfig)
+        self.algorithm, self.run, self.runtime = algorithm, run, run.runtime
+        self.snapshots = Snapshots(run.state / "snapshots")
+        self.state = self._first_state(run.key(seed), start)
+        self.done = int(self.state.update)
+        self.tables = [
+            MetricsTable(run.state / "metrics" / f"r{repeat}") for repeat in range(algorithm.repeats)
+        ]
+        for table in self.tables:
+            table.rewind(self.done)
+
+        compiling = time.perf_counter()
+        self.run_chunk, self.validate = _compile(algorithm, self.state, self.runtime.chunk_updates)
+        self.compile_seconds = time.perf_counter() - compiling
+        logger.info("%s: compiled in %.1f s", run.stage, self.compile_seconds)
+        self.seconds_per_update: float | None = None
+        self.save_seconds = 0.0
+
+    def _first_state(self, key: jax.Array, start: Start | None) -> TrainState:
+        newest = self.snapshots.newest()
+        if newest is None:
+            return first_state(self.algorithm, key, start)
+        state = from_items(self.algorithm, key, newest)
+        done, total = int(state.update), self.algorithm.num_updates
+        logger.info("%s: goes on from update %d of %d", self.run.stage, done, total)
+        return state
+
+    def run_all(self) -> dict[str, float]:
+        """All updates that are left; returns what they took."""
+        algorithm = self.algorithm
+        per_update = algorithm.frames_per_update * algorithm.repeats
+        self.progress = ProgressReport(
+            self.run.stage, algorithm.num_updates * per_update, self.runtime.progress, self.done * per_update
+        )
+        self.last_write = self.last_save = time.perf_counter()
+        pending: Chunk | None = None
+        with self.progress, Interruption(deadline(self.runtime, self.run.started)) as interruption:
+            while self.done < algorithm.num_updates:
+                chunk = self._dispatch()
+                # While this chunk runs, the host writes what the one before measured.
+                if pending is not None:
+                    self._write(pending)
+                pending = chunk
+                interrupted = interruption.reason(self._needed_seconds(interruption.end))
+                due = time.perf_counter() - self.last_save > 60 * self.runtime.checkpoint_every_minutes
+                if interrupted or (due and not self.snapshots.busy):
+                    self._write(pending)
+                    pending = None
+                    self._save()
+                if interrupted and self.done < algorithm.num_updates:
+                    self.snapshots.close()
+                    logger.info(
+                        "%s: stopped by %s after update %d of %d; the same command goes on from there",
+                        self.run.stage, interrupted, self.done, algorithm.num_updates,
+                    )  # fmt: skip
+                    raise interrupted
             if pending is not None:
-                write(pending)
-            pending = chunk
-            if time.perf_counter() - last_save > 60 * run.runtime.checkpoint_every_minutes:
-                write(pending)
-                pending = None
-                checkpoint.save(run.state / "checkpoint", state, {"update": done})
-                last_save = time.perf_counter()
-        if pending is not None:
-            write(pending)
-        timing = progress.timing(compile_seconds)
+                self._write(pending)
+            self.snapshots.close()
+            return self.progress.timing(self.compile_seconds)
 
-    metrics.finish(run.folder / "metrics.parquet")
-    return Trained(
-        params=jax.device_get(algorithm.params(state.algorithm)),
-        best_params=jax.device_get(state.best_params),
-        best_update=int(state.best_update),
-        timing=timing,
-    )
+    def results(self) -> list[Trained]:
+        """Each repetition's result; its metrics are written."""
+        results = []
+        for repeat, table in enumerate(self.tables):
+            folder = self.run.folder if len(self.tables) == 1 else self.run.folder / f"r{repeat}"
+            table.finish(folder / "metrics.parquet")
+            own = one(self.algorithm, self.state, repeat)
+            params = self.algorithm.params(self.state.algorithm)
+            if len(self.tables) > 1:
+                params = jax.tree.map(lambda x, k=repeat: x[k], params)
+            items = to_items(self.algorithm, own, self.runtime.checkpoint_buffer)
+            params, best_params = jax.device_get((params, own.best_params))
+            results.append(Trained(folder, params, best_params, int(own.best_update), items))
+        return results
+
+    def _dispatch(self) -> Chunk:
+        """Start the next updates on the device, and the validation that follows them."""
+        algorithm = self.algorithm
+        length = self._chunk_length()
+        self.state, metrics = self.run_chunk(self.state, length)
+        chunk = Chunk(self.done, length, metrics, {})
+        self.done += length
+        if self.validate is not None and (
+            self.done % algorithm.val_every == 0 or self.done == algorithm.num_updates
+        ):
+            self.state, val_metrics = self.validate(self.state)
+            chunk = chunk._replace(val_metrics=val_metrics)
+        return chunk
+
+    def _chunk_length(self) -> int:
+        """Updates up to the next validation, the end, or what fits a chunk's time. It changes no result."""
+        algorithm = self.algorithm
+        limits = [self.runtime.chunk_updates, algorithm.num_updates - self.done]
+        if algorithm.validate is not None:
+            limits.append(algorithm.val_every - self.done % algorithm.val_every)
+        in_time = int(CHUNK_SECONDS / self.seconds_per_update) if self.seconds_per_update else 1
+        return min(*limits, max(1, in_time))
+
+    def _write(self, chunk: Chunk) -> None:
+        """Wait for a chunk and write its rows."""
+        rows = _rows(chunk, self.algorithm)
+        for table, own in zip(self.tables, rows, strict=True):
+            table.write(own)
+        now = time.perf_counter()
+        seconds, self.last_write = now - self.last_write, now
+        self.seconds_per_update = seconds / chunk.length
+        per_update = self.algorithm.frames_per_update * self.algorithm.repeats
+        self.run.tracker.log(_averaged(rows, {"train/sps": per_update * chunk.length / seconds}))
+        self.progress.update((chunk.first + chunk.length) * per_update, _note(rows[0]))
+
+    def _save(self) -> None:
+        """Copy the state and let it be written."""
+        began = time.perf_counter()
+        items = to_items(self.algorithm, self.state, self.runtime.checkpoint_buffer)
+        self.snapshots.save(self.done, items, {"update_step": self.done})
+        self.last_save = time.perf_counter()
+        self.save_seconds = self.last_save - began
+
+    def _needed_seconds(self, end: float | None) -> float:
+        """What must be left of a time limit: two chunks and saves, and a tenth of what was left at most."""
+        if end is None:
+            return 0.0
+        chunk = (self.seconds_per_update or 0.0) * self._chunk_length()
+        spare = min(30.0, 0.1 * (end - self.run.started))
+        return 2 * (chunk + self.save_seconds) + spare
 
 
-def init_state(algorithm: Algorithm, key: jax.Array) -> TrainState:
-    """The state before the first update."""
-    init_key, val_key = jax.random.split(key)
-    state = algorithm.init(init_key)
-    return TrainState(
-        algorithm=state,
-        update=jnp.zeros((), jnp.int32),
-        val_key=val_key,
-        best_score=jnp.full((), -jnp.inf),
-        best_update=jnp.zeros((), jnp.int32),
-        # A copy: two leaves of one buffer could not both be donated.
-        best_params=jax.tree.map(jnp.copy, algorithm.params(state)),
-    )
+def _compile(
+    algorithm: Algorithm, state: TrainState, limit: int
+) -> tuple[Callable[[TrainState, int], tuple[TrainState, Metrics]], Callable[[TrainState], Any] | None]:
+    """The two programs of a run, compiled side by side: up to `limit` updates, and a validation."""
+    with ThreadPoolExecutor(2) as threads:
+        chunk = threads.submit(_compile_chunk, algorithm, state, limit)
+        validate = threads.submit(_compile_validate, algorithm, state)
+        return chunk.result(), validate.result()
 
 
-def _restore(algorithm: Algorithm, seed: int, run: Run) -> TrainState:
-    saved = run.state / "checkpoint"
-    key = run.key(seed)
-    init = jax.jit(lambda key: init_state(algorithm, key))
-    checkpoint.recover(saved)
-    if not saved.exists():
-        return init(key)
-    state = checkpoint.restore(saved, jax.eval_shape(init, key))
-    logger.info("%s: goes on from update %d of %d", run.stage, int(state.update), algorithm.num_updates)
-    # A copy: a buffer that numpy still owns cannot be donated.
-    return jax.tree.map(jnp.array, state)
-
-
-def _chunk_length(algorithm: Algorithm, done: int, limit: int) -> int:
-    """Updates up to the next validation, the end, or the limit."""
-    to_validation = algorithm.val_every - done % algorithm.val_every
-    return min(limit, algorithm.num_updates - done, *([to_validation] if algorithm.validate else []))
+def _compiled(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+    """A program that takes over the buffers of its first argument: a replay buffer must not exist twice."""
+    jitted = jax.jit(function, donate_argnums=0)
+    interpreted = jax.config.jax_disable_jit  # type: ignore[attr-defined]
+    return jitted if interpreted else jitted.lower(*arguments).compile()
 
 
 def _compile_chunk(
@@ -159,8 +230,7 @@ def _compile_chunk(
         inner, metrics = jax.lax.fori_loop(0, length, body, (state.algorithm, empty))
         return replace(state, algorithm=inner, update=state.update + length), metrics
 
-    # The state is donated: a replay buffer must not exist twice.
-    compiled = jax.jit(chunk, donate_argnums=0).lower(state, jnp.zeros((), jnp.int32)).compile()
+    compiled = _compiled(chunk, state, jnp.zeros((), jnp.int32))
     return lambda state, length: compiled(state, jnp.asarray(length, jnp.int32))
 
 
@@ -176,36 +246,53 @@ def _compile_validate(
         metrics = validation(state.val_key, state.algorithm)
         score = metrics["val/score"]
         better = score > state.best_score
-        best_params = jax.tree.map(
-            lambda new, old: jnp.where(better, new, old), algorithm.params(state.algorithm), state.best_params
-        )
+
+        def pick(new: jax.Array, old: jax.Array) -> jax.Array:
+            return jnp.where(better.reshape(*better.shape, *[1] * (new.ndim - better.ndim)), new, old)
+
         best = replace(
             state,
             best_score=jnp.where(better, score, state.best_score),
             best_update=jnp.where(better, state.update, state.best_update),
-            best_params=best_params,
+            best_params=jax.tree.map(pick, algorithm.params(state.algorithm), state.best_params),
         )
         return best, metrics
 
-    return jax.jit(validate, donate_argnums=0).lower(state).compile()
+    return _compiled(validate, state)
 
 
-def _rows(chunk: Chunk, frames_per_update: int) -> list[Row]:
-    """Rows of one chunk; a validation belongs to its last update. Waits for the device.
+def _rows(chunk: Chunk, algorithm: Algorithm) -> list[list[Row]]:
+    """Rows of one chunk, by repetition; a validation belongs to its last update. Waits for the device.
 
     Raises:
         UserError: a loss is not finite.
     """
-    on_host = {name: np.asarray(values)[: chunk.length] for name, values in chunk.metrics.items()}
-    for name, values in on_host.items():
-        bad = np.flatnonzero(~np.isfinite(values))
-        if name.endswith("loss") and bad.size:
+    each = (chunk.length, algorithm.repeats)
+    metrics = {name: np.asarray(x)[: chunk.length].reshape(each) for name, x in chunk.metrics.items()}
+    for name, values in metrics.items():
+        bad = np.argwhere(~np.isfinite(values))
+        if name.endswith("loss") and len(bad):
+            update, repeat = bad[0]
             raise UserError(
-                f"update {chunk.first + bad[0] + 1}: {name} = {values[bad[0]]}: training has diverged"
+                f"update {chunk.first + update + 1}: {name} = {values[update, repeat]}: training has diverged"
             )
-    rows = to_rows(on_host, chunk.first, frames_per_update)
-    rows[-1] |= {name: float(value) for name, value in chunk.val_metrics.items() if not np.isnan(value)}
+    rows = []
+    for repeat in range(algorithm.repeats):
+        own = {name: values[:, repeat] for name, values in metrics.items()}
+        rows.append(to_rows(own, chunk.first, algorithm.frames_per_update))
+        validation = {name: float(np.ravel(x)[repeat]) for name, x in chunk.val_metrics.items()}
+        rows[-1][-1] |= {name: value for name, value in validation.items() if not np.isnan(value)}
     return rows
+
+
+def _averaged(rows: list[list[Row]], extra: Row) -> list[Row]:
+    """The repetitions' rows as one run's, update by update."""
+    averaged = []
+    for same in zip(*rows, strict=True):
+        names = dict.fromkeys(name for row in same for name in row)
+        means = {name: float(np.mean([row[name] for row in same if name in row])) for name in names}
+        averaged.append(means | extra)
+    return averaged
 
 
 def _note(rows: list[Row]) -> str:

@@ -1,11 +1,16 @@
 """The metrics of a run: parts written as it goes, one parquet file at the end."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from remdm.config.files import whole_file
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Row = dict[str, float]
 
@@ -31,20 +36,35 @@ class MetricsTable:
         """Write consecutive rows; each has the key `update`."""
         import polars as pl
 
-        with whole_file(self.folder / f"{int(rows[-1]['update']):012d}.parquet") as partial:
-            pl.DataFrame(rows, infer_schema_length=None).write_parquet(partial)
+        path = self.folder / f"{int(rows[-1]['update']):012d}.parquet"
+        write_parquet(pl.DataFrame(rows, infer_schema_length=None), path)
 
     def finish(self, path: Path) -> None:
-        """Join the parts into the file `path`; what a part has no value for is null."""
+        """Join the parts into the file `path`; what a part has no value for is null.
+
+        Columns are sorted: which of them comes first must not depend on how updates fell into parts.
+        """
         import polars as pl
 
         frames = [pl.read_parquet(part) for part in self._parts()]
         table = pl.concat(frames, how="diagonal").with_columns(pl.col("update").cast(pl.Int64)).sort("update")
-        with whole_file(path) as partial:
-            table.write_parquet(partial)
+        table = table.select("update", "frames", *sorted({*table.columns} - {"update", "frames"}))
+        write_parquet(table, path)
 
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("*.parquet"))
+
+
+def write_parquet(table: "pl.DataFrame", path: Path) -> None:
+    """Write a table, all of it or nothing.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    content = io.BytesIO()  # writing to the disk itself, polars would hide what kind of error it was
+    table.write_parquet(content)
+    with whole_file(path) as partial:
+        partial.write_bytes(content.getbuffer())
 
 
 def to_rows(metrics: dict[str, np.ndarray], first_update: int, frames_per_update: int) -> list[Row]:

@@ -1,5 +1,6 @@
 """Learning-rate schedules and optimisers."""
 
+import jax.numpy as jnp
 import optax
 
 
@@ -20,3 +21,8 @@ def adamw(
         optax.clip_by_global_norm(max_grad_norm),
         optax.adamw(learning_rate, eps=1e-5, weight_decay=weight_decay),
     )
+
+
+def at_step(state: optax.OptState, step: int) -> optax.OptState:
+    """An optimiser's state whose schedules and bias corrections count `step` gradient steps as done."""
+    return optax.tree.set(state, count=jnp.asarray(step, jnp.int32))

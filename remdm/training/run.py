@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zlib
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,19 +19,22 @@ import jax
 from remdm.config.base import StageConfig, UserError
 from remdm.config.files import whole_file
 from remdm.config.runtime import RuntimeConfig
+from remdm.training.lock import locked
+from remdm.training.tracking import NoTracker, Tracker, make_tracker, new_run_id
 
 PACKAGES = ("remdm", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "craftax", "numpy")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
-    """A job's folders and settings.
+    """A job's folders and settings; entered, it closes what it opened.
 
     Attributes:
         stage: its name.
         folder: receives the declared outputs.
         state: survives a kill; a changed configuration has another one.
         digest: of everything that decides the result.
+        started: when the process began to work, on the clock of `time.perf_counter`.
     """
 
     stage: str
@@ -39,21 +43,50 @@ class Run:
     digest: str
     runtime: RuntimeConfig
     started: float = field(default_factory=time.perf_counter)
+    tracker: Tracker | NoTracker = field(default_factory=NoTracker)
+    wandb_run_id: str | None = None
+    _opened: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._opened.close()
 
     def key(self, seed: int) -> jax.Array:
         """The key all of the stage's draws come from; stages of one seed draw apart."""
         return jax.random.fold_in(jax.random.PRNGKey(seed), zlib.crc32(self.stage.encode()))
 
-    def open(self) -> None:
-        """Make the folder, before hours are spent on what goes into it.
+    def open(self, config: StageConfig, wandb_run_id: str | None = None) -> None:
+        """Take the folders, before hours are spent on what goes into them, and begin to track.
+
+        Args:
+            wandb_run_id: of the run that this one goes on from.
 
         Raises:
-            UserError: it cannot be made.
+            UserError: they cannot be made, or another process is at work in them.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            for folder in (self.folder, self.state):
+                self._opened.enter_context(locked(folder))
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be made ({error.strerror})") from None
+        if self.runtime.use_wandb:
+            self.wandb_run_id = self._choose_wandb_run_id(wandb_run_id)
+            name = "-".join(self.folder.parts[-4:])
+            keys = {"mode": self.stage, **config.model_dump()}
+            self.tracker = make_tracker(self.runtime, self.wandb_run_id, name, keys)
+            self._opened.callback(self.tracker.close)
+
+    def _choose_wandb_run_id(self, inherited: str | None) -> str:
+        """The one asked for; else this run's own if it was interrupted; else of the run it goes on from."""
+        record = self.state / "wandb_run_id"
+        asked = getattr(self.runtime, "resume_wandb_run_id", None)
+        own = record.read_text() if record.exists() else None
+        chosen = asked or own or inherited or new_run_id()
+        with whole_file(record) as partial:
+            partial.write_text(chosen)
+        return chosen
 
     def finish(self, config: StageConfig, **measured: Any) -> None:
         """Write `run.json`, enough to repeat the run and what it took, and drop the state."""
@@ -63,6 +96,7 @@ class Run:
             "config": config.model_dump(),
             "seed": config.seed,
             "digest": self.digest,
+            "wandb_run_id": self.wandb_run_id,
             "git_commit": _git_commit(),
             "packages": _versions(),
             "python": sys.version.split()[0],

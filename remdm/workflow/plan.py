@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from remdm.config.base import ConfigError, StageConfig
-from remdm.config.layers import STAGES, Layer, base_layers, build
-from remdm.config.runtime import RuntimeConfig
+from remdm.config.layers import STAGES, Layer, base_layers, build, near, overridden
+from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.config.workflow import PlannerEntry, WorkflowConfig, load_workflow_config
 from remdm.workflow.digest import figure_digest, stage_digest
 
 RESULTS = "results"
+# What the pipeline itself decides of how runs are saved and tracked.
+WATCHING = frozenset(TrainingRuntimeConfig.model_fields) - {"save_policy", "resume_wandb_run_id", "jit"}
 # What the jobs themselves fix: their place in the matrix, and the paths of their inputs.
-FIXED = {"env_name", "seed", "policy"}.union(*(model.input_keys() for model in STAGES.values()))
+FIXED = {"env_name", "seed", "policy", "num_repeats", "resume_step"}.union(
+    *(model.path_keys() for model in STAGES.values())
+)
 OVERRIDABLE = frozenset(key for model in STAGES.values() for key in model.model_fields) - FIXED
 
 
@@ -41,12 +45,15 @@ class Plan:
         self.config = config
         self.scale = config.chosen
         self.origin = origin
-        watching = Layer(f"{origin}: runtime", config.runtime).checked(RuntimeConfig.model_fields)
-        self.runtime = build(RuntimeConfig, [*base_layers(None), watching])
+        watching = Layer(f"{origin}: runtime", config.runtime).checked(WATCHING)
+        self.runtime = build(TrainingRuntimeConfig, [*base_layers(None), watching])
+        self.notes: list[str] = []
         self._configs = {job: self._build_config(job) for job in self.jobs}
         self._digests: dict[Job, str] = {}
         for job in self.jobs:  # each after those it depends on
-            inputs = [self._digests[dependency] for dependency in self.dependencies(job)]
+            inputs = [
+                f"{key}={self._digests[dependency]}" for key, dependency in self.dependencies(job).items()
+            ]
             self._digests[job] = stage_digest(job.stage, self.job_config(job), inputs)
 
     @classmethod
@@ -61,7 +68,14 @@ class Plan:
     @cached_property
     def planners(self) -> dict[str, PlannerEntry]:
         """Planners by the name their evaluation goes by."""
-        return {f"{entry.method}-{entry.preset}": entry for entry in self.scale.planners}
+        planners = {f"{entry.method}-{entry.name}": entry for entry in self.scale.planners}
+        for entry in self.scale.planners:
+            if entry.warm_start is not None and f"offline-{entry.warm_start}" not in planners:
+                raise ConfigError(
+                    f"{self.origin}: warm_start = {entry.warm_start}: not among the offline planners"
+                    f"{near(entry.warm_start, (e.preset for e in self.scale.planners))}"
+                )
+        return planners
 
     @cached_property
     def policies(self) -> list[str]:
@@ -82,7 +96,7 @@ class Plan:
         yield "ppo", self.scale.expert
         yield "collect", self.scale.expert
         for entry in self.planners.values():
-            yield entry.method, entry.preset
+            yield entry.method, entry.name
         for policy in self.policies:
             yield "inference", policy
 
@@ -106,33 +120,38 @@ class Plan:
         """The job that a rule's wildcards name."""
         return Job(wildcards["env"], stage, wildcards["name"], int(wildcards["seed"]))
 
-    def dependencies(self, job: Job) -> list[Job]:
-        """The jobs whose checkpoints it reads."""
+    def dependencies(self, job: Job) -> dict[str, Job]:
+        """The jobs whose checkpoints it reads, by the key that names the checkpoint."""
         expert = Job(job.env, "ppo", self.scale.expert, job.seed)
-        if job.stage == "ppo" or (job.stage == "inference" and job.name == "random"):
-            return []
-        if job.stage == "inference" and job.name in self.planners:
-            entry = self.planners[job.name]
-            return [Job(job.env, entry.method, entry.preset, job.seed)]
-        return [expert]
+        if job.stage == "ppo" or job.name == "random":
+            return {}
+        if job.stage == "inference":
+            entry = self.planners.get(job.name)
+            played = expert if entry is None else Job(job.env, entry.method, entry.name, job.seed)
+            return {"checkpoint_path": played}
+        entry = self.planners.get(f"{job.stage}-{job.name}")
+        if entry is None or entry.warm_start is None:
+            return {"ppo_checkpoint_path": expert}
+        offline = Job(job.env, "offline", entry.warm_start, job.seed)
+        return {"ppo_checkpoint_path": expert, "offline_checkpoint_path": offline}
 
-    def checkpoints(self, stage: str, wildcards: Mapping[str, str]) -> list[str]:
-        """Paths of the checkpoints a job reads."""
-        return [f"{job.folder}/checkpoint" for job in self.dependencies(self.find(stage, wildcards))]
+    def checkpoint(self, stage: str, key: str, wildcards: Mapping[str, str]) -> list[str]:
+        """The path of a checkpoint that a job reads; none if it reads none by that key."""
+        job = self.dependencies(self.find(stage, wildcards)).get(key)
+        return [] if job is None else [f"{job.folder}/checkpoint"]
 
     def job_config(self, job: Job) -> StageConfig:
         """The validated configuration of a job."""
         return self._configs[job]
 
     def _build_config(self, job: Job) -> StageConfig:
-        fixed: dict[str, Any] = {"env_name": job.env, "seed": job.seed}
+        fixed: dict[str, Any] = {"env_name": job.env, "seed": job.seed, "num_repeats": 1}
         if job.stage == "inference":
             fixed["policy"] = {self.scale.expert: "expert", "random": "random"}.get(job.name, "planner")
         overrides = Layer(f"{self.origin}: scales.{self.config.scale}.overrides", self.scale.overrides)
-        return build(
-            STAGES[job.stage],
-            [*self._presets(job), overrides.checked(OVERRIDABLE), Layer(self.origin, fixed)],
-        )
+        layers = [*self._presets(job), overrides.checked(OVERRIDABLE), Layer(self.origin, fixed)]
+        self.notes += [note for note in overridden(STAGES[job.stage], layers) if note not in self.notes]
+        return build(STAGES[job.stage], layers)
 
     def _presets(self, job: Job) -> list[Layer]:
         """Defaults, the scale's preset, and for a planner and its evaluation the planner's own.
@@ -141,7 +160,7 @@ class Plan:
             ConfigError: a planner's preset is for another game.
         """
         if job.stage in ("offline", "online"):
-            layers = base_layers(job.name)
+            layers = base_layers(self.planners[f"{job.stage}-{job.name}"].preset)
         else:
             layers = base_layers(self.scale.preset)
             if job.stage == "inference" and job.name in self.planners:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "remdm"
-SHOWING = ("remdm/training/progress.py", "remdm/config/runtime.py")
+SHOWING = ("remdm/training/progress.py", "remdm/training/tracking.py", "remdm/config/runtime.py")
 
 
 def source_digest(entry: Path) -> str:
@@ -48,7 +48,7 @@ def _tree(path: Path) -> str:
             case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
                 if ast.get_docstring(node, clean=False) is not None:
                     del node.body[0]
-            case ast.Call(func=ast.Name("Field")):
+            case ast.Call(func=ast.Name("Field" | "path_key")):
                 node.keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
     return ast.dump(tree)
 

@@ -1,0 +1,143 @@
+"""What there is to say about every key, taken from the models: help texts, a page, a JSON schema."""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, NamedTuple, get_args
+
+from remdm.config.base import Section, Unit
+from remdm.config.layers import MODELS, STAGES, configs_folder, runtime_model
+from remdm.config.reader import read_mapping
+
+
+class Key(NamedTuple):
+    """A key as the reference shows it."""
+
+    name: str
+    section: type[Section]  # the model whose field it is
+    kind: str  # type and range
+    unit: str
+    default: Any
+    modes: tuple[str, ...]
+    description: str
+
+    @property
+    def title(self) -> str:
+        """What its section is about."""
+        return (self.section.__doc__ or self.section.__name__).splitlines()[0].rstrip(".")
+
+
+def key_of(name: str, model: type[Section], defaults: dict[str, Any]) -> Key:
+    """All there is to say about a field of a model."""
+    field = model.model_fields[name]
+    section = next(base for base in reversed(model.__mro__) if name in getattr(base, "model_fields", {}))
+    modes = tuple(
+        mode
+        for mode, stage in STAGES.items()
+        if name in stage.model_fields or name in runtime_model(stage).model_fields
+    )
+    kind = _kind(_properties(model)[name])
+    unit = ", ".join(dict.fromkeys(unit.name for unit in _units([field.annotation, *field.metadata])))
+    return Key(name, section, kind, unit, defaults[name], modes, field.description or "")
+
+
+def all_keys() -> dict[str, Key]:
+    """Every key, in the order of `defaults.yaml`."""
+    defaults = read_mapping(configs_folder() / "defaults.yaml")
+    return {
+        name: key_of(name, next(model for model in MODELS if name in model.model_fields), defaults)
+        for name in defaults
+    }
+
+
+def help_text(key: Key) -> str:
+    """One key as `--help` shows it."""
+    facts = [key.kind, *([key.unit] if key.unit else []), f"default {_yaml(key.default)}"]
+    return f"{key.description} [{'; '.join(facts)}]"
+
+
+def reference_page() -> str:
+    """The documentation of all keys, in Markdown."""
+    lines = [
+        "# Keys",
+        "",
+        "Every key is a line of a YAML file and a flag of the modes that have it: `lr: 1e-4`, `--lr 1e-4`. "
+        "Hyphens and underscores are the same in flags; `--no-KEY` is false. A preset lies over "
+        "`configs/defaults.yaml`, flags lie over both.",
+        "",
+        "Where two keys give one quantity, the one in frames (or cycles, or as a final value) counts unless "
+        "it is null; the other holds the resolved value in `run.json`.",
+        "",
+        "This page is written by `remdm keys > docs/keys.md`.",
+    ]
+    keys = all_keys().values()
+    for section in dict.fromkeys(key.section for key in keys):
+        title = next(key.title for key in keys if key.section is section)
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            "| key | default | type | modes | meaning |",
+            "|---|---|---|---|---|",
+        ]
+        for key in keys:
+            if key.section is section:
+                kind = f"{key.kind}; {key.unit}" if key.unit else key.kind
+                modes = ", ".join(key.modes) if len(key.modes) < len(STAGES) else "all"
+                lines.append(
+                    f"| `{key.name}` | {_yaml(key.default)} | {kind} | {modes} | {key.description} |"
+                )
+    return "\n".join(lines) + "\n"
+
+
+def json_schema() -> dict[str, Any]:
+    """A JSON schema of configuration files, for editors that complete and check them."""
+    properties: dict[str, Any] = {}
+    for model in MODELS:
+        properties |= _properties(model)
+    for name, key in all_keys().items():
+        shown = {"description": key.description, "default": key.default}
+        kept = {k: v for k, v in properties[name].items() if k not in ("title", "path")}
+        properties[name] = kept | shown | ({"unit": key.unit} if key.unit else {})
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Configuration of remdm",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+    }
+
+
+@cache
+def _properties(model: type[Section]) -> dict[str, Any]:
+    return model.model_json_schema()["properties"]
+
+
+def _units(annotations: Any) -> Iterator[Unit]:
+    for annotation in annotations:
+        if isinstance(annotation, Unit):
+            yield annotation
+        else:
+            yield from _units([*get_args(annotation), *getattr(annotation, "__metadata__", ())])
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    """Type and range of a key in words, from its JSON schema."""
+    if "anyOf" in schema:
+        return " or ".join(_kind(choice) for choice in schema["anyOf"])
+    if "enum" in schema:
+        return " or ".join(map(str, schema["enum"]))
+    signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+    limits = [f"{sign} {schema[name]:g}" for name, sign in signs.items() if name in schema]
+    return " ".join([schema["type"], *([" and ".join(limits)] if limits else [])])
+
+
+def _yaml(value: Any) -> str:
+    """A value as a YAML file writes it."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case float() if value >= 1e5 or 0 < value < 1e-3:
+            return f"{value:g}"
+    return str(value)

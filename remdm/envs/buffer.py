@@ -1,0 +1,52 @@
+"""A circular buffer of anything: arrays of one leading axis, the oldest overwritten first."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+
+@struct.dataclass
+class CircularBuffer:
+    """Items by arrival; the oldest are overwritten once it is full."""
+
+    items: Any  # a pytree of arrays [N, ...]
+    next: jax.Array  # [], where the next item goes
+    size: jax.Array  # [], items held
+
+    @property
+    def capacity(self) -> int:
+        """Items it can hold, N."""
+        return jax.tree.leaves(self.items)[0].shape[0]
+
+
+def empty(capacity: int, like: Any) -> CircularBuffer:
+    """A buffer that holds nothing yet.
+
+    Args:
+        like: one item, of which only shapes and types matter.
+    """
+    return CircularBuffer(
+        items=jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape), x.dtype), like),
+        next=jnp.zeros((), jnp.int32),
+        size=jnp.zeros((), jnp.int32),
+    )
+
+
+def insert(buffer: CircularBuffer, items: Any) -> CircularBuffer:
+    """Append M items, arrays [M, ...] with M at most the capacity."""
+    count = jax.tree.leaves(items)[0].shape[0]
+    if count > buffer.capacity:
+        raise ValueError(f"{count} items at once into a buffer of {buffer.capacity}")
+    places = (buffer.next + jnp.arange(count)) % buffer.capacity
+    return CircularBuffer(
+        items=jax.tree.map(lambda held, new: held.at[places].set(new), buffer.items, items),
+        next=(buffer.next + count) % buffer.capacity,
+        size=jnp.minimum(buffer.size + count, buffer.capacity),
+    )
+
+
+def draw_places(key: jax.Array, buffer: CircularBuffer, shape: tuple[int, ...]) -> jax.Array:
+    """Places drawn uniformly, with replacement, from those that are filled."""
+    return jax.random.randint(key, shape, 0, buffer.size)

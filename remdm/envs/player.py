@@ -1,0 +1,47 @@
+"""A policy in fresh worlds, compiled and ready to play in chunks."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from remdm.envs.batch import BatchEnv
+from remdm.envs.policy import Policy
+from remdm.envs.rollout import PlayState, Transition, rollout, start
+
+CHUNK_STEPS = 64
+
+
+class Player(NamedTuple):
+    """Plays `CHUNK_STEPS` steps at a time; compiled beforehand, so that playing can be timed apart."""
+
+    play: Callable[[jax.Array, Policy, PlayState], tuple[PlayState, Any]]
+    policy: Policy
+    state: PlayState
+    key: jax.Array
+
+    def chunk(self, first: int) -> tuple["Player", Any]:
+        """The next chunk, whose first step is number `first`; what is kept of it is on the host."""
+        state, kept = self.play(jax.random.fold_in(self.key, first), self.policy, self.state)
+        return self._replace(state=state), jax.device_get(kept)
+
+
+def compile_player(
+    key: jax.Array, env: BatchEnv, policy: Policy, keep: Callable[[Transition], Any]
+) -> Player:
+    """Start the games and compile a chunk of steps.
+
+    Args:
+        keep: what is wanted of transitions [T, E, ...]; what is not is never computed.
+    """
+    start_key, play_key = jax.random.split(key)
+    state = jax.jit(lambda key: start(key, env, policy.init(env.num_envs)))(start_key)
+
+    def play(key: jax.Array, policy: Policy, state: PlayState) -> tuple[PlayState, Any]:
+        state, transitions = rollout(key, env, policy, state, CHUNK_STEPS)
+        return state, keep(transitions)
+
+    jitted = jax.jit(play)
+    interpreted = jax.config.jax_disable_jit  # type: ignore[attr-defined]
+    compiled = jitted if interpreted else jitted.lower(play_key, policy, state).compile()
+    return Player(compiled, policy, state, play_key)

@@ -1,0 +1,195 @@
+"""Wrappers in the style of gymnax: each is an environment made of another one.
+
+The specification's stack is env -> LogWrapper -> AutoResetEnvWrapper -> BatchEnvWrapper. World
+generation costs some thirty times a step, and under `vmap` a reset "if done" generates a world for
+everyone at every step; so the pipeline takes in place of the last two one wrapper that resets the
+batch as a whole.
+"""
+
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+Worlds = tuple[jax.Array, Any]  # observations and states
+Outcome = tuple[jax.Array, Any, jax.Array, jax.Array, dict[str, Any]]  # obs, state, reward, done, info
+
+
+class Env(Protocol):
+    """What every wrapper wraps and is; `done` says that the episode ended with the action."""
+
+    def reset(self, key: jax.Array, params: Any) -> Worlds:
+        """The first observation of a fresh world, and the state."""
+
+    def step(self, key: jax.Array, state: Any, action: jax.Array, params: Any) -> Outcome:
+        """The next observation and state, the reward, whether the episode is done, and more of it."""
+
+
+class Wrapper:
+    """Passes on to the wrapped environment whatever it does not define itself."""
+
+    def __init__(self, env: Any) -> None:
+        self.env = env
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # what copying and pickling probe before there is an `env`
+            raise AttributeError(name)
+        return getattr(self.env, name)
+
+
+@struct.dataclass
+class LogState:
+    """Running statistics of an episode, and those of the last one that ended."""
+
+    env_state: Any
+    episode_return: jax.Array
+    episode_length: jax.Array
+    returned_episode_return: jax.Array
+    returned_episode_length: jax.Array
+    timestep: jax.Array
+
+
+class LogWrapper(Wrapper):
+    """Adds to `info` the statistics of episodes, under the names of the public baselines.
+
+    `returned_episode` is `done`; where it holds, `returned_episode_returns` and
+    `returned_episode_lengths` are those of the episode that ended, and elsewhere of the one before.
+    An automatic reset around this wrapper resets the statistics too: then they are zero until the
+    episode ends, and `timestep`, the steps since the last reset, counts the episode's.
+    """
+
+    def reset(self, key: jax.Array, params: Any) -> Worlds:
+        """Statistics start from zero."""
+        obs, env_state = self.env.reset(key, params)
+        return obs, LogState(
+            env_state=env_state,
+            episode_return=jnp.zeros((), jnp.float32),
+            episode_length=jnp.zeros((), jnp.int32),
+            returned_episode_return=jnp.zeros((), jnp.float32),
+            returned_episode_length=jnp.zeros((), jnp.int32),
+            timestep=jnp.zeros((), jnp.int32),
+        )
+
+    def step(self, key: jax.Array, state: LogState, action: jax.Array, params: Any) -> Outcome:
+        """Count the step."""
+        obs, env_state, reward, done, info = self.env.step(key, state.env_state, action, params)
+        episode_return = state.episode_return + reward
+        episode_length = state.episode_length + 1
+        state = LogState(
+            env_state=env_state,
+            episode_return=jnp.where(done, 0.0, episode_return),
+            episode_length=jnp.where(done, 0, episode_length),
+            returned_episode_return=jnp.where(done, episode_return, state.returned_episode_return),
+            returned_episode_length=jnp.where(done, episode_length, state.returned_episode_length),
+            timestep=state.timestep + 1,
+        )
+        info = {
+            **info,
+            "returned_episode_returns": state.returned_episode_return,
+            "returned_episode_lengths": state.returned_episode_length,
+            "timestep": state.timestep,
+            "returned_episode": done,
+        }
+        return obs, state, reward, done, info
+
+
+class AutoResetEnvWrapper(Wrapper):
+    """Goes on in a fresh world when an episode ends: exact, simple and slow.
+
+    The observation of the step that ends an episode is the first of the next. Every step generates
+    a world and throws it away unless it is needed.
+    """
+
+    def step(self, key: jax.Array, state: Any, action: jax.Array, params: Any) -> Outcome:
+        """Act, and replace the world if the episode ended."""
+        step_key, reset_key = jax.random.split(key)
+        obs, state, reward, done, info = self.env.step(step_key, state, action, params)
+        obs, state = _where(done, self.env.reset(reset_key, params), (obs, state))
+        return obs, state, reward, done, info
+
+
+class BatchEnvWrapper(Wrapper):
+    """`num_envs` environments at once: observations are [E, ...], actions, rewards and dones [E]."""
+
+    def __init__(self, env: Env, num_envs: int) -> None:
+        super().__init__(env)
+        self.num_envs = num_envs
+        self.reset_each = jax.vmap(env.reset, in_axes=(0, None))
+        self.step_each = jax.vmap(env.step, in_axes=(0, 0, 0, None))
+
+    def reset(self, key: jax.Array, params: Any) -> Worlds:
+        """A fresh world in every environment."""
+        return self.reset_each(jax.random.split(key, self.num_envs), params)
+
+    def step(self, key: jax.Array, state: Any, action: jax.Array, params: Any) -> Outcome:
+        """Act in every environment."""
+        return self.step_each(jax.random.split(key, self.num_envs), state, action, params)
+
+
+class OptimisticResetVecEnvWrapper(BatchEnvWrapper):
+    """A batch with automatic resets that generates one world a step for `reset_ratio` environments.
+
+    The scheme of the public baselines (arXiv 2402.16801, appendix on optimistic resets). It is
+    inexact: when more episodes end at once than worlds were generated, some go on in the same world.
+    """
+
+    def __init__(self, env: Env, num_envs: int, reset_ratio: int) -> None:
+        super().__init__(env, num_envs)
+        self.num_fresh = max(1, num_envs // reset_ratio)
+
+    def step(self, key: jax.Array, state: Any, action: jax.Array, params: Any) -> Outcome:
+        """Act in every environment and hand out fresh worlds in turn."""
+        step_key, reset_key = jax.random.split(key)
+        obs, state, reward, done, info = super().step(step_key, state, action, params)
+        fresh = self.reset_each(jax.random.split(reset_key, self.num_fresh), params)
+        source = jnp.where(done, (jnp.cumsum(done) - 1) % self.num_fresh, 0)
+        handed_out = jax.tree.map(lambda x: x[source], fresh)
+        obs, state = _where(done, handed_out, (obs, state))
+        return obs, state, reward, done, info
+
+
+class OnDemandResetVecEnvWrapper(BatchEnvWrapper):
+    """A batch with automatic resets that generates worlds only for episodes that ended.
+
+    Bit for bit `BatchEnvWrapper(AutoResetEnvWrapper(env), num_envs)`, at the cost of what ended:
+    worlds are generated in blocks of `block` for as long as any is left to replace.
+    """
+
+    def __init__(self, env: Env, num_envs: int, block: int) -> None:
+        super().__init__(env, num_envs)
+        self.block = block
+
+    def step(self, key: jax.Array, state: Any, action: jax.Array, params: Any) -> Outcome:
+        """Act in every environment and replace the worlds of episodes that ended."""
+        keys = jax.random.split(key, self.num_envs)
+        step_keys, reset_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+        obs, state, reward, done, info = self.step_each(step_keys, state, action, params)
+        obs, state = self._replace(reset_keys, done, (obs, state), params)
+        return obs, state, reward, done, info
+
+    def _replace(self, keys: jax.Array, done: jax.Array, worlds: Worlds, params: Any) -> Worlds:
+        nobody = self.num_envs
+        order = jnp.nonzero(done, size=self.num_envs + self.block, fill_value=nobody)[0]
+
+        def generate(carry: tuple[jax.Array, Worlds]) -> tuple[jax.Array, Worlds]:
+            first, worlds = carry
+            envs = jax.lax.dynamic_slice(order, (first,), (self.block,))
+            fresh = self.reset_each(keys[envs], params)
+            # Places past the last finished episode are out of range, and dropped.
+            worlds = jax.tree.map(lambda old, new: old.at[envs].set(new, mode="drop"), worlds, fresh)
+            return first + self.block, worlds
+
+        finished = jnp.sum(done)
+        return jax.lax.while_loop(
+            lambda carry: carry[0] < finished, generate, (jnp.zeros_like(finished), worlds)
+        )[1]
+
+
+def _where(done: jax.Array, new: Any, old: Any) -> Any:
+    """Choose between pytrees whose arrays have the axes of `done` in front."""
+
+    def choose(new: jax.Array, old: jax.Array) -> jax.Array:
+        return jnp.where(done.reshape(*done.shape, *[1] * (old.ndim - done.ndim)), new, old)
+
+    return jax.tree.map(choose, new, old)

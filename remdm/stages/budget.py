@@ -1,0 +1,159 @@
+"""What a training run is going to do and to need, said before it does."""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from remdm.config.base import UserError
+from remdm.config.online import DaggerConfig
+from remdm.config.planner import PlannerTrainingConfig
+from remdm.config.ppo import PPOConfig
+from remdm.config.training import TrainingConfig
+from remdm.envs.craftax import Game
+from remdm.training.algorithm import Algorithm
+
+logger = logging.getLogger("remdm")
+
+FLOAT = 4  # bytes
+
+
+class Term(NamedTuple):
+    """A part of a run's memory, and the key that makes it smaller."""
+
+    name: str
+    size: int  # bytes
+    key: str
+
+
+def announce(config: TrainingConfig, algorithm: Algorithm, game: Game) -> None:
+    """Print the resolved plan.
+
+    Raises:
+        UserError: its memory cannot fit the device; the message names the largest terms.
+    """
+    state = jax.eval_shape(algorithm.init, jax.random.PRNGKey(0))
+    terms = memory_terms(config, algorithm, state, game)
+    for name, text in resolved_plan(config, algorithm, state, terms).items():
+        logger.info("  %-14s %s", name, text)
+    check_memory(terms, device_memory())
+
+
+def resolved_plan(
+    config: TrainingConfig, algorithm: Algorithm, state: Any, terms: list[Term]
+) -> dict[str, str]:
+    """What every budget, ratio and size comes to, given the shapes of the algorithm's state."""
+    params = jax.eval_shape(algorithm.params, state)
+    buffer = sum(_size(getattr(state, name)) for name in algorithm.refillable)
+    training = _size(state) - sum(_size(getattr(state, name)) for name in algorithm.given)
+    repeats = f", {config.num_repeats} times" if config.num_repeats > 1 else ""
+    plan = {
+        "updates": f"{config.num_updates:,} of {config.frames_per_update:,} frames: "
+        f"{config.num_updates * config.frames_per_update:,} frames{repeats}",
+        **dict(_planner_lines(config, buffer)),
+        "parameters": f"{sum(np.prod(x.shape, dtype=int) for x in jax.tree.leaves(params)):,}",
+        "checkpoint": f"{_bytes(_size(params))} of weights, {_bytes(training)} to go on from",
+        "memory": f"about {_bytes(sum(term.size for term in terms))} at its peak",
+    }
+    return plan
+
+
+def _planner_lines(config: TrainingConfig, buffer: int) -> Iterator[tuple[str, str]]:
+    """What training a planner has beside."""
+    if isinstance(config, PlannerTrainingConfig):
+        total = config.num_updates * config.grad_steps_per_update
+        yield (
+            "windows",
+            f"{config.windows_per_update:,} an update, in minibatches of {config.minibatch_size:,}",
+        )
+        steps = f"{config.grad_steps_per_update:,} an update, {total:,} in all"
+        yield "gradient steps", f"{steps}, warm-up {config.warmup_grad_steps:,}"
+        yield "validation", f"every {config.val_every:,} updates"
+    if isinstance(config, DaggerConfig):
+        last = config.dagger_beta_init * config.beta_decay ** (config.num_updates - 1)
+        yield "beta", f"{config.dagger_beta_init:.4g} at the first update, {last:.4g} at the last"
+        yield "buffer", f"{config.buffer_size:,} windows, {_bytes(buffer)}"
+
+
+def memory_terms(config: TrainingConfig, algorithm: Algorithm, state: Any, game: Game) -> list[Term]:
+    """The largest parts of a run's peak memory, estimated from its configuration.
+
+    The state's sizes are exact; of the rest, what scales with a key is counted.
+    """
+    envs = "ppo_num_envs" if isinstance(config, PPOConfig) else "num_envs"
+    buffer = sum(_size(getattr(state, name)) for name in algorithm.refillable)
+    games = _size(state.play)
+    frame = FLOAT * game.obs_dim
+    terms = [
+        Term("replay buffer", buffer, "dagger_buffer_cycles or dagger_buffer_max"),
+        Term("games", games, envs),
+        # Parameters, the two moments of Adam, gradients, and the best parameters.
+        Term("parameters and optimiser", 2 * (_size(state) - buffer - games), "the network's width"),
+        Term("observations of a rollout", config.frames_per_update * frame, envs),
+    ]
+    if isinstance(config, PlannerTrainingConfig):
+        terms.append(
+            Term("a minibatch", config.minibatch_size * _bytes_per_window(config, frame), "num_envs")
+        )
+    if isinstance(config, DaggerConfig):
+        terms.append(Term("windows on their way into the buffer", config.windows_per_update * frame, envs))
+    if isinstance(config, PPOConfig):
+        frames = config.frames_per_update // config.ppo_num_minibatches
+        activations = 3 * 12 * FLOAT * config.layer_size  # forward and backward through a dozen layers
+        terms.append(Term("a minibatch", frames * (frame + activations), envs))
+    return [term._replace(size=term.size * config.num_repeats) for term in terms if term.size]
+
+
+def _bytes_per_window(config: PlannerTrainingConfig, frame: int) -> int:
+    """Observation and activations of one window in a gradient step."""
+    tokens = config.plan_horizon + 2
+    # Norms, queries, keys, values, outputs and residuals; the inner layer before and after its gelu;
+    # scores and weights of attention.
+    per_token = 10 * config.d_model + 3 * config.d_ff + 2 * config.n_heads * tokens
+    encoder = 4 * config.obs_encoder_layers * config.obs_encoder_width
+    return frame + FLOAT * (config.n_layers * tokens * per_token + encoder)
+
+
+def check_memory(terms: list[Term], available: int | None) -> None:
+    """Refuse what cannot fit.
+
+    Raises:
+        UserError: the terms are larger than the device; the message names the largest.
+    """
+    needed = sum(term.size for term in terms)
+    if available is None or needed <= available:
+        return
+    largest = sorted(terms, key=lambda term: -term.size)[:2]
+    named = ", ".join(f"{term.name} {_bytes(term.size)}" for term in largest)
+    raise UserError(
+        f"about {_bytes(needed)} of memory are needed ({named}), but the device has {_bytes(available)}: "
+        f"lower {largest[0].key}"
+    )
+
+
+def device_memory() -> int | None:
+    """Bytes of the first device, or of this process's share of the machine; None where unknown."""
+    device = jax.devices()[0]
+    if device.platform != "cpu":
+        return (device.memory_stats() or {}).get("bytes_limit")
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    group = Path("/sys/fs/cgroup/memory.max")
+    if group.exists() and (text := group.read_text().strip()).isdigit():
+        limits.append(int(text))
+    return min(limits)
+
+
+def _size(tree: Any) -> int:
+    return sum(int(np.prod(x.shape, dtype=np.int64)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"

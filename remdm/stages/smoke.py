@@ -1,0 +1,48 @@
+"""Mode `smoke`: the whole DAgger path at its smallest, with an expert that plays at random."""
+
+import logging
+
+import polars as pl
+
+from remdm.config.base import UserError
+from remdm.config.denoiser import DenoiserConfig
+from remdm.config.online import SmokeConfig
+from remdm.envs.batch import make_batch_env
+from remdm.envs.policy import random_policy
+from remdm.planners.online import make_online
+from remdm.stages.checkpoint import section
+from remdm.stages.training import run_training
+from remdm.training.run import Run
+
+logger = logging.getLogger("remdm")
+
+
+def run_smoke(config: SmokeConfig, run: Run) -> None:
+    """Train for a few updates, validate, save, and sum up.
+
+    Raises:
+        UserError: a metric is not finite.
+    """
+    env = make_batch_env(config, config.num_envs)
+    val_env = make_batch_env(config, config.val_num_envs)
+    algorithm = make_online(config, env, val_env, random_policy(env.game.num_actions))
+    run_training(algorithm, config, env.game, "planner", section(config, DenoiserConfig), run)
+    for path in sorted(run.folder.rglob("metrics.parquet")):
+        _sum_up(pl.read_parquet(path))
+
+
+def _sum_up(metrics: pl.DataFrame) -> None:
+    """Print first and last value of every metric.
+
+    Raises:
+        UserError: one is not finite; the message names it and its update.
+    """
+    for name in metrics.drop("update").columns:
+        values = metrics.select("update", name).drop_nulls(name)
+        bad = values.filter(~pl.col(name).cast(pl.Float64).is_finite())
+        if bad.height:
+            update, value = bad["update"][0], bad[name][0]
+            raise UserError(f"smoke: {name} = {value} at update {update}: every metric should be finite")
+        if values.height and name.startswith(("diffusion/", "dagger/", "val/score")):
+            logger.info("  %-28s %10.4f -> %10.4f", name, values[name][0], values[name][-1])
+    logger.info("smoke: passed, %d updates, %d metrics, all finite", metrics.height, metrics.width)

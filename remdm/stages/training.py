@@ -1,0 +1,82 @@
+"""What all modes that train have in common: where they start, what they leave."""
+
+from pathlib import Path
+from typing import Any
+
+from remdm.config.base import Section, UserError
+from remdm.config.runtime import TrainingRuntimeConfig
+from remdm.config.training import ResumableConfig, TrainingConfig
+from remdm.envs.craftax import Game
+from remdm.stages.budget import announce
+from remdm.stages.checkpoint import describe
+from remdm.training import checkpoint
+from remdm.training.algorithm import Algorithm
+from remdm.training.loop import train
+from remdm.training.run import Run
+from remdm.training.state import Start
+
+
+def run_training(
+    algorithm: Algorithm,
+    config: TrainingConfig,
+    game: Game,
+    kind: str,
+    network: Section,
+    run: Run,
+    start: Start | None = None,
+    wandb_run_id: str | None = None,
+) -> None:
+    """Train, then leave `metrics.parquet`, `run.json`, `checkpoint/` and, of planners, `checkpoint_best/`.
+
+    Args:
+        kind: of the policy, `expert` or `planner`.
+        network: what its checkpoint needs to be rebuilt.
+        start: a checkpoint to begin with, and `wandb_run_id` the W&B run it belongs to.
+
+    Raises:
+        UserError: it does not fit this machine's memory.
+    """
+    announce(config, algorithm, game)
+    run.open(config, wandb_run_id)
+    save_policy = isinstance(run.runtime, TrainingRuntimeConfig) and run.runtime.save_policy
+    results, timing = train(algorithm, config.seed, run, config.num_repeats, start)
+    env_name = config.model_dump()["env_name"]
+    for result in results if save_policy else []:
+        checkpoints = [("checkpoint", result.params, config.num_updates, result.items)]
+        if algorithm.validate is not None:
+            checkpoints.append(("checkpoint_best", result.best_params, result.best_update, {}))
+        for name, params, update, items in checkpoints:
+            metadata = describe(kind, env_name, network, update, config.frames_per_update)
+            metadata["wandb_run_id"] = run.wandb_run_id
+            checkpoint.save(result.folder / name, {"params": params, **items}, metadata)
+            repeat = f"-{result.folder.name}" if len(results) > 1 else ""
+            artifact = f"{env_name}-policy{name.removeprefix('checkpoint').replace('_', '-')}{repeat}"
+            run.tracker.upload(artifact, result.folder / name, metadata)
+    run.finish(config, **timing)
+
+
+def resumed(config: ResumableConfig) -> tuple[Start | None, str | None]:
+    """Where `resume_checkpoint_path` says to start, and the W&B run it belongs to; nothing if it is null.
+
+    The update is that of the metadata unless `resume_step` says another.
+
+    Raises:
+        UserError: no update is known, or the budget leaves nothing to do.
+    """
+    if config.resume_checkpoint_path is None:
+        return None, None
+    folder = Path(config.resume_checkpoint_path)
+    metadata: dict[str, Any] = {}
+    if (folder / checkpoint.METADATA).exists() or not folder.is_dir():
+        metadata = checkpoint.read_metadata(folder)
+    step = metadata.get("update_step") if config.resume_step is None else config.resume_step
+    if not isinstance(step, int):
+        raise UserError(
+            f"resume_step = null: {folder} has no metadata that says how many updates it has behind it; "
+            f"set resume_step"
+        )
+    try:
+        config.check_resume_step(step)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return Start(folder, step, whole=checkpoint.has(folder, "training")), metadata.get("wandb_run_id")

@@ -1,0 +1,74 @@
+"""The state of an unfinished run on disk: written beside the training, the last two kept."""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from remdm.config.base import UserError
+from remdm.training import checkpoint
+
+logger = logging.getLogger("remdm")
+
+KEPT = 2
+
+
+class Snapshots:
+    """Checkpoints of a running training, each named after the updates it has behind it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
+        self._writing: Future[None] | None = None
+
+    def newest(self) -> Path | None:
+        """The newest snapshot that is whole; damaged ones are named and passed over."""
+        for path in reversed(self._all()):
+            try:
+                checkpoint.verify(path)
+                checkpoint.read_metadata(path)
+            except UserError as error:
+                logger.warning("%s; the snapshot before it is taken", error)
+            else:
+                return path
+        return None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the last snapshot is still being written."""
+        return self._writing is not None and not self._writing.done()
+
+    def save(self, update: int, items: Mapping[str, Any], metadata: dict[str, Any]) -> None:
+        """Copy the arrays and write them in a thread; waits for the snapshot before, if it must."""
+        self.wait()
+        # A copy: the next chunk of updates takes over the state's buffers.
+        copied = {name: jax.tree.map(np.array, tree) for name, tree in items.items()}
+        self._writing = self._writer.submit(self._write, update, copied, metadata)
+
+    def wait(self) -> None:
+        """Until the last snapshot is on disk. A disk that is full costs that snapshot, not the run."""
+        if self._writing is None:
+            return
+        try:
+            self._writing.result()
+        except UserError as error:
+            logger.warning("%s; training goes on with the snapshot before it", error)
+        self._writing = None
+
+    def close(self) -> None:
+        """Finish what is being written."""
+        self.wait()
+        self._writer.shutdown()
+
+    def _write(self, update: int, items: Mapping[str, Any], metadata: dict[str, Any]) -> None:
+        checkpoint.save(self.folder / f"{update:012d}", items, metadata)
+        for old in self._all()[:-KEPT]:
+            shutil.rmtree(old)
+
+    def _all(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("*") if path.name.isdigit())

@@ -1,0 +1,171 @@
+"""Kill a training process at random moments, start it again each time, and compare with one that lived.
+
+    python -m tests.kill online --kills 20 --game craftax
+
+The process is the real command, killed by SIGKILL. Snapshots are written after every chunk, so that
+many moments fall into a write. In the end the checkpoints, best checkpoint included, and the metrics
+must be those of an uninterrupted run, bit for bit.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import polars as pl
+
+from remdm import cli
+
+REPOSITORY = Path(__file__).parents[1]
+UPDATES = {"toy": 400, "craftax": 300}
+PER_UPDATE = 8 * 16
+KEYS = {
+    "seed": 0, "plan_horizon": 4, "d_model": 16, "n_heads": 2, "n_layers": 1, "d_ff": 16,
+    "obs_encoder_width": 16, "num_envs": 8, "num_steps": 16, "num_minibatches": 2, "update_epochs": 1,
+    "diffusion_steps": 3, "dagger_buffer_cycles": 3, "val_interval": 7, "val_diffusion_steps": 3,
+    "val_steps": 8, "val_num_envs": 8, "layer_size": 16, "ppo_num_envs": 8, "ppo_num_steps": 16,
+    "ppo_num_minibatches": 2, "ppo_update_epochs": 1, "dagger_beta_final": 0.2,
+    "chunk_updates": 2, "checkpoint_every_minutes": 1e-6, "use_wandb": False, "progress": False,
+}  # fmt: skip
+
+
+def command(stage: str, game: str, folder: Path, expert: Path | None) -> list[str]:
+    """The command that trains; it runs in `folder`, where its state is kept."""
+    budget = {"ppo": "ppo", "offline": "offline", "online": "online"}[stage] + "_total_timesteps"
+    keys = {**KEYS, budget: UPDATES[game] * PER_UPDATE, "compilation_cache_dir": REPOSITORY / ".tests-cache"}
+    if stage != "ppo":
+        keys["ppo_checkpoint_path"] = expert if expert is not None else folder
+    flags = [
+        text
+        for key, value in keys.items()
+        if key in cli.STAGES[stage].model_fields or key in cli.runtime_model(cli.STAGES[stage]).model_fields
+        for text in (f"--{key}", str(value).lower() if isinstance(value, bool) else str(value))
+    ]
+    driver = [sys.executable, "-m", "tests.kill"] if game == "toy" else [sys.executable, "-m", "remdm.cli"]
+    return [*driver, *(["run"] if game == "toy" else []), stage, *flags, "--output", "out"]
+
+
+def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
+    """The process, its messages readable."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.Popen(
+        arguments, cwd=folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+
+
+def wait_until_training(process: subprocess.Popen[str]) -> None:
+    """Read messages until the programs are compiled; raises if the process ended before."""
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if "compiled in" in line:
+            return
+    raise RuntimeError("".join(lines[-20:]))
+
+
+def finish(process: subprocess.Popen[str]) -> None:
+    """Until the process has ended well."""
+    _, messages = process.communicate()
+    if process.returncode:
+        raise RuntimeError(messages[-2000:])
+
+
+def compare(one: Path, two: Path) -> None:
+    """Raise unless two results are the same: every array of every checkpoint, and the metrics."""
+    import orbax.checkpoint as ocp
+    from jax.tree_util import keystr, tree_leaves_with_path
+
+    assert pl.read_parquet(one / "metrics.parquet").equals(pl.read_parquet(two / "metrics.parquet"))
+    checkpoints = sorted(path.parent for path in one.glob("checkpoint*/metadata.json"))
+    assert checkpoints
+    for checkpoint in checkpoints:
+        for item in sorted(path for path in checkpoint.iterdir() if path.is_dir()):
+            other = two / item.relative_to(one)
+            with ocp.PyTreeCheckpointer() as checkpointer:
+                trees = [checkpointer.restore(path.absolute()) for path in (item, other)]
+            for (name, x), (_, y) in zip(*map(tree_leaves_with_path, trees), strict=True):
+                np.testing.assert_array_equal(x, y, err_msg=f"{item.relative_to(one)} {keystr(name)}")
+
+
+def updates_saved(folder: Path) -> int:
+    """Updates of the newest snapshot of a run, one being written included."""
+    names = [path.name.strip(".").split(".")[0] for path in folder.glob("state/*/snapshots/*")]
+    return max((int(name) for name in names if name.isdigit()), default=0)
+
+
+def kill_and_compare(stage: str, game: str, kills: int, seed: int, folder: Path) -> list[tuple[int, float]]:
+    """Train once in peace and once in many lives.
+
+    Returns:
+        The moments: the update whose snapshot was the newest, and milliseconds waited after that.
+    """
+    expert = None
+    if stage != "ppo" and game == "craftax":
+        (folder / "expert").mkdir(parents=True)
+        finish(start(command("ppo", game, folder, None), folder / "expert"))
+        expert = folder / "expert" / "out" / "checkpoint"
+    arguments = command(stage, game, folder, expert)
+    (folder / "whole").mkdir(parents=True)
+    finish(start(arguments, folder / "whole"))
+
+    killed = folder / "killed"
+    killed.mkdir()
+    draw, moments = random.Random(seed), []
+    for life in range(kills):
+        process = start(arguments, killed)
+        wait_until_training(process)
+        target = updates_saved(killed) + draw.uniform(0, 1.6 * UPDATES[game] / (kills + 1))
+        target = min(target, (0.8 + 0.1 * life / kills) * UPDATES[game])
+        while updates_saved(killed) < target and process.poll() is None:
+            time.sleep(0.001)
+        delay = draw.uniform(0.0, 0.05)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        _, messages = process.communicate()
+        if process.returncode != -signal.SIGKILL:
+            raise RuntimeError(f"ended before kill {life + 1}: {messages[-2000:]}")
+        moments.append((updates_saved(killed), round(1000 * delay, 1)))
+    finish(start(arguments, killed))
+    compare(folder / "whole" / "out", killed / "out")
+    return moments
+
+
+def run_toy(arguments: list[str]) -> int:
+    """The command with the toy game and its expert in place of Craftax."""
+    from tests.toy import GAME, toy_expert
+
+    with (
+        patch("remdm.envs.batch.load_game", lambda name: GAME),
+        patch("remdm.stages.offline.load_expert", lambda *_: toy_expert()),
+        patch("remdm.stages.online.load_expert", lambda *_: toy_expert()),
+    ):
+        return cli.main(arguments)
+
+
+def main() -> None:
+    """The script."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("stage", choices=["ppo", "offline", "online"])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--game", choices=["toy", "craftax"], default="toy")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        moments = kill_and_compare(given.stage, given.game, given.kills, given.seed, Path(folder))
+    shown = " ".join(f"{update}+{delay}ms" for update, delay in moments)
+    print(f"{given.stage}: {len(moments)} of {given.kills} kills survived bit for bit; seed {given.seed}")
+    print(f"newest snapshot, and time waited after it: {shown}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["run"]:
+        sys.exit(run_toy(sys.argv[2:]))
+    main()
