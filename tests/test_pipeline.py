@@ -183,3 +183,27 @@ def test_uv_resolves_to_the_lock_of_record(tmp_path):
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert export.stdout == (REPOSITORY / "requirements.lock").read_text()
+
+
+REDUCED = [
+    "--num_envs", "8", "--num_steps", "32", "--num_minibatches", "2", "--update_epochs", "1",
+    "--d_model", "16", "--n_heads", "2", "--n_layers", "1", "--d_ff", "16", "--obs_encoder_width", "16",
+    "--diffusion_steps", "3", "--val_diffusion_steps", "3", "--val_steps", "4", "--val_num_envs", "4",
+    "--online_total_timesteps", "256", "--lr_warmup_frames", "0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--config", "craftax_exp_d_7M", *REDUCED]], ids=["classic", "full"]
+)
+def test_smoke_passes_on_both_games(arguments, tmp_path, monkeypatch, capsys):
+    """All of DAgger for real; on full Craftax with a published preset at reduced width, one update."""
+    monkeypatch.chdir(tmp_path)
+    cache = ["--compilation_cache_dir", str(REPOSITORY / ".tests-cache")]
+    assert cli.main(["smoke", *arguments, *cache, "--seed", "0", "--no-use-wandb", "--output", "out"]) == 0
+    assert "smoke: passed" in capsys.readouterr().err
+    table = pl.read_parquet(tmp_path / "out" / "metrics.parquet")
+    assert table["update"].to_list() == ([1] if arguments else [1, 2, 3, 4, 5])
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "checkpoint", "checkpoint_best", "metrics.parquet", "curves.png", "run.json",
+    }  # fmt: skip
