@@ -1,9 +1,12 @@
 """The whole pipeline for real: Snakemake, Craftax, training, evaluation and report, at the smallest size."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import polars as pl
@@ -12,6 +15,7 @@ import yaml
 
 from remdm import cli
 from tests.conftest import REPOSITORY
+from tests.kill import updates_saved
 
 GAME = "Craftax-Classic-Symbolic-v1"
 SMALLEST = {
@@ -25,16 +29,16 @@ SMALLEST = {
 }  # fmt: skip
 
 
+SNAKEMAKE = [
+    sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"),
+    "--workflow-profile", str(REPOSITORY / "profiles" / "default"),
+]  # fmt: skip
+
+
 def snakemake(folder, *arguments):
     return subprocess.run(
-        [
-            sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"),
-            "--workflow-profile", str(REPOSITORY / "profiles" / "default"),
-            "--directory", str(folder), *arguments,
-        ],
-        capture_output=True,
-        text=True,
-    )  # fmt: skip
+        [*SNAKEMAKE, "--directory", str(folder), *arguments], capture_output=True, text=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +187,42 @@ def test_uv_resolves_to_the_lock_of_record(tmp_path):
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert export.stdout == (REPOSITORY / "requirements.lock").read_text()
+
+
+def test_an_interrupted_job_goes_on_where_it_was(tmp_path):
+    """The job is killed, then Snakemake itself is stopped by Ctrl-C; the third call finishes the rest."""
+    config = yaml.safe_load((REPOSITORY / "workflow_config.yaml").read_text())
+    config["scales"]["demo"]["overrides"] = {**SMALLEST, "ppo_total_timesteps": 128 * 1500}
+    config["runtime"] |= {
+        "compilation_cache_dir": str(REPOSITORY / ".tests-cache"),
+        "checkpoint_every_minutes": 1e-3,
+    }
+    (tmp_path / "long.yaml").write_text(yaml.safe_dump(config))
+    folder = tmp_path / "results" / GAME / "ppo" / "ppo_rnn" / "s0"
+    log = tmp_path / "logs" / GAME / "ppo" / "ppo_rnn" / "s0.log"
+    target = str((folder / "run.json").relative_to(tmp_path))
+    command = [*SNAKEMAKE, target, "--directory", str(tmp_path), "--configfile", str(tmp_path / "long.yaml")]
+    reached = 0
+    for stop in ("kill the job", "Ctrl-C"):
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        while updates_saved(tmp_path) <= reached:
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.05)
+        if stop == "Ctrl-C":
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            os.kill(int((folder / ".lock").read_text().split()[1]), signal.SIGKILL)
+        assert process.wait() != 0
+        assert not (folder / "run.json").exists()
+        reached = updates_saved(tmp_path)
+        assert 0 < reached < 1500
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"goes on from update {reached} of 1500" in log.read_text()
+    assert pl.read_parquet(folder / "metrics.parquet")["update"].to_list() == list(range(1, 1501))
+    assert not list((tmp_path / "state").iterdir())
 
 
 REDUCED = [
