@@ -16,6 +16,8 @@ from remdm.config.layers import ALL_KEYS, STAGES, Layer, base_layers, build, nea
 from remdm.config.reader import parse_value
 from remdm.config.reference import Key, all_keys, help_text, json_schema, reference_page
 from remdm.config.runtime import RuntimeConfig
+from remdm.training.interruption import Interrupted
+from remdm.training.tracking import fetch, is_reference
 from remdm.workflow.digest import content_digest, stage_digest
 
 logger = logging.getLogger("remdm")
@@ -28,7 +30,6 @@ SUMMARIES = {
     "inference": "evaluate a planner, an expert or random play",
     "smoke": "run all of DAgger at its smallest, with an expert that plays at random",
 }
-REFERENCE = "wandb:"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,14 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (problem := disk_problem(error)) is None:
             raise
         return _complain(problem)
+    except Interrupted as interrupted:
+        return interrupted.status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except Exception as error:
-        # Of remdm.training, which imports JAX, so it is known by what it carries.
-        if (status := getattr(error, "status", None)) is None:
-            raise
-        return status
     return 0
 
 
@@ -65,8 +63,10 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
-            flag = unknown.split()[0]
+            flag = unknown.split()[0].partition("=")[0]
             message = f"unknown flag {flag}{near(flag, (f'--{key}' for key in ALL_KEYS))}"
+            if flag.removeprefix("--") in ALL_KEYS:
+                message = f"{flag}: has no effect in this mode"
         raise ConfigError(message)
 
 
@@ -150,7 +150,7 @@ def _configured(arguments: argparse.Namespace) -> tuple[StageConfig, RuntimeConf
     fetched = {
         key: _fetched(path, runtime.wandb_download_dir)
         for key, path in config.inputs().items()
-        if path is not None and path.startswith(REFERENCE)
+        if path is not None and is_reference(path)
     }
     layers.append(Layer("W&B", fetched))
     notes = overridden(model, layers)
@@ -182,7 +182,6 @@ def _take_from_checkpoint(layers: list[Layer], path: str | None) -> list[str]:
 
 def _fetched(reference: str, folder: str | None) -> str:
     from remdm.stages.session import configure_logging
-    from remdm.training.tracking import fetch
 
     configure_logging()
     return str(fetch(reference, Path(folder or "artifacts")))
@@ -200,7 +199,11 @@ def _default_folder(mode: str, config: StageConfig, preset: str | None) -> Path:
 def _refuse_another_run(folder: Path, digest: str) -> None:
     """Let the same command repeat itself, but never overwrite another's results."""
     record = folder / "run.json"
-    if record.exists() and json.loads(record.read_text()).get("digest") != digest:
+    try:
+        held = json.loads(record.read_text())["digest"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # no record, or none that says anything
+    if held != digest:
         raise UserError(f"{folder}: holds the results of another run; name another folder with --output")
 
 
@@ -221,7 +224,7 @@ def _show(arguments: argparse.Namespace) -> None:
     from remdm.stages.checkpoint import summary
 
     path = arguments.path
-    if path.startswith(REFERENCE):
+    if is_reference(path):
         path = _fetched(path, arguments.wandb_download_dir)
     for name, text in summary(Path(path)).items():
         print(f"{name:<16} {text}")

@@ -95,9 +95,11 @@ def compare(one: Path, two: Path) -> None:
                 np.testing.assert_array_equal(x, y, err_msg=f"{item.relative_to(one)} {keystr(name)}")
 
 
-def updates_saved(folder: Path) -> int:
-    """Updates of the newest snapshot of a run, one being written included."""
-    names = [path.name.strip(".").split(".")[0] for path in folder.glob("state/*/snapshots/*")]
+def updates_saved(folder: Path, whole: bool = False) -> int:
+    """Updates of the newest snapshot of a run; unless `whole`, one being written counts."""
+    names = [path.name for path in folder.glob("state/*/snapshots/*")]
+    if not whole:
+        names = [name.strip(".").split(".")[0] for name in names]
     return max((int(name) for name in names if name.isdigit()), default=0)
 
 

@@ -53,7 +53,7 @@ CONTRADICTIONS = [
     ("offline", {"plan_horizon": 64, "num_steps": 32}, "plan_horizon"),
     ("offline", {"n_heads": 5}, "n_heads"),
     ("offline", {"t_on": 0.2, "t_off": 0.4}, "t_off"),
-    ("offline", {"num_minibatches": 7}, "num_minibatches"),
+    ("offline", {"num_minibatches": 10**6}, "num_minibatches"),
     ("offline", {"lr_warmup_frames": 10**9}, "lr_warmup_frames"),
     ("offline", {"val_replan_every": 40}, "val_replan_every"),
     ("online", {"dagger_buffer_max": 5}, "dagger_buffer_max"),

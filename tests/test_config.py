@@ -173,7 +173,7 @@ BAD_VALUES = [
     ({"remask_strategy": "confidence"}, "here: remask_strategy = 'confidence'"),
     ({"top_p": 0.0}, "here: top_p = 0.0"),
     ({"plan_horizon": 65}, "here: plan_horizon = 65: a window must fit a rollout, at most num_steps = 64"),
-    ({"num_minibatches": 7}, "here: num_minibatches = 7: must divide the 33792 windows"),
+    ({"num_minibatches": 40000}, "here: num_minibatches = 40000: at most the 33792 windows"),
     ({"n_heads": 3}, "here: n_heads = 3: must divide d_model = 256"),
     ({"t_off": 0.8}, "here: t_off = 0.8: must be below t_on = 0.7"),
     ({"val_replan_every": 33}, "here: val_replan_every = 33: at most plan_horizon = 32"),

@@ -36,7 +36,7 @@ from remdm.stages.offline import run_offline
 from remdm.stages.online import run_online
 from remdm.stages.policy import load_policy
 from remdm.stages.training import resumed, run_training
-from remdm.training import checkpoint, tracking
+from remdm.training import checkpoint
 from remdm.training.algorithm import repeated
 from remdm.training.interruption import deadline
 from remdm.training.run import Run
@@ -397,7 +397,7 @@ def test_tracking_keys_reach_the_client(make_run, monkeypatch, tmp_path):
         def __init__(self, runtime, run_id, name, config):
             self.given = (runtime.wandb_project, runtime.wandb_entity, run_id)
 
-    monkeypatch.setattr(tracking, "Tracker", Recorder)
+    monkeypatch.setattr("remdm.training.run.Tracker", Recorder)
     config = config_of("online")
     with make_run(name="none") as none:
         none.open(config)
@@ -426,7 +426,7 @@ def test_references_are_fetched_to_the_download_folder(monkeypatch, tmp_path, ca
         asked.append((reference, folder))
         return tmp_path / "x"
 
-    monkeypatch.setattr(tracking, "fetch", fetch)
+    monkeypatch.setattr(cli, "fetch", fetch)
     reference = "wandb:a/b/c:v1"
     for extra in ([], ["--wandb_download_dir", "here"]):
         assert cli.main(["offline", "--ppo_checkpoint_path", reference, *extra]) == 2

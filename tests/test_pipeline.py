@@ -216,7 +216,7 @@ def test_an_interrupted_job_goes_on_where_it_was(tmp_path):
             os.kill(int((folder / ".lock").read_text().split()[1]), signal.SIGKILL)
         assert process.wait() != 0
         assert not (folder / "run.json").exists()
-        reached = updates_saved(tmp_path)
+        reached = updates_saved(tmp_path, whole=True)
         assert 0 < reached < 1500
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -42,13 +42,15 @@ def test_a_comparison_sees_a_difference(tmp_path):
 
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
     arguments = kill.command("online", "toy", tmp_path, None)
+    # So many that none of the processes below comes near the end.
+    arguments[arguments.index("--online_total_timesteps") + 1] = str(10**6 * kill.PER_UPDATE)
     process = kill.start(arguments, tmp_path)
     kill.wait_until_training(process)
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
     _, messages = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM, messages
-    assert "the same command goes on from there" in messages
+    assert "the same command with --seed 0 goes on after update" in messages
     assert not (tmp_path / "out" / "run.json").exists()
 
     # While it goes on, nobody else may.
@@ -168,8 +170,13 @@ def test_an_evaluation_needs_no_matching_configuration(toy_command, tmp_path, ca
 def test_smoke_ends_with_a_summary_and_finds_what_is_not_finite(tmp_path, monkeypatch):
     from remdm.stages.smoke import _sum_up
 
-    table = pl.DataFrame({"update": [1, 2], "diffusion/loss": [1.0, 0.5], "gap": [None, 1.0]})
+    names = ("diffusion/loss", "diffusion/grad_norm", "dagger/reward_mean", "val/score")
+    table = pl.DataFrame({"update": [1, 2], "env/gap": [None, 1.0]})
+    table = table.with_columns(pl.Series(name, [1.0, 0.5]) for name in names)
     _sum_up(table)
-    for bad in (float("nan"), float("inf")):
-        with pytest.raises(UserError, match=r"smoke: diffusion/loss = .* at update 2"):
-            _sum_up(table.with_columns(pl.Series("diffusion/loss", [1.0, bad])))
+    for bad in (float("nan"), float("inf"), None):
+        with pytest.raises(UserError, match=r"smoke: diffusion/grad_norm = .* at update 2"):
+            _sum_up(table.with_columns(pl.Series("diffusion/grad_norm", [1.0, bad])))
+    for name in names:
+        with pytest.raises(UserError, match=f"smoke: {name} is missing"):
+            _sum_up(table.drop(name))

@@ -21,7 +21,7 @@ from remdm.config.base import UserError
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.runtime import RuntimeConfig
 from remdm.training import tracking
-from remdm.training.tracking import NoTracker, Tracker, fetch, is_reference, make_tracker, new_run_id
+from remdm.training.tracking import NoTracker, Tracker, fetch, is_reference, new_run_id
 
 KEY = "0123456789abcdef" * 2 + "01234567"
 ROWS = [{"update": i, "frames": 64 * i, "diffusion/loss": 1 / i} for i in (1, 2, 3)]
@@ -33,7 +33,7 @@ from tests.test_tracking import ROWS, runtime
 from remdm.training import tracking
 logging.basicConfig(level=logging.INFO)
 tracking.CLOSE_SECONDS, tracking.INIT_SECONDS = map(float, sys.argv[1:])
-tracker = tracking.make_tracker(runtime(), "the-id", "a name", {})
+tracker = tracking.Tracker(runtime(), "the-id", "a name", {})
 tracker.log(ROWS)
 tracker.close()
 """
@@ -283,7 +283,7 @@ def messages(caplog):
 
 def test_without_credentials_it_records_offline(tmp_path, caplog):
     hooks = sys.exit, sys.excepthook
-    tracker = make_tracker(runtime(wandb_entity="us"), "the-id", "a name", {"lr": 0.5})
+    tracker = Tracker(runtime(wandb_entity="us"), "the-id", "a name", {"lr": 0.5})
     tracker.log(ROWS)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "weights").write_text("1234")
@@ -347,7 +347,7 @@ def test_online_rows_arrive_and_a_resumed_run_goes_on(server, tmp_path, caplog):
 
 
 def test_no_tracker_without_use_wandb(tmp_path):
-    tracker = make_tracker(runtime(use_wandb=False), "the-id", "a name", {})
+    tracker = NoTracker()
     assert isinstance(tracker, NoTracker)
     tracker.log(ROWS)
     tracker.upload("m", tmp_path, {})

@@ -1,6 +1,7 @@
 """Files that are whole or absent. It lives here because every room may import `config`."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +18,21 @@ def whole_file(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.partial")
     try:
         yield partial
+        to_disk(partial)
         partial.replace(path)
+        to_disk(path.parent)
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
+
+
+def to_disk(path: Path) -> None:
+    """Force a file, or the names in a folder, to the disk: only then does it survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 # What a disk, and not the program, is to blame for.

@@ -65,10 +65,10 @@ class PlannerTrainingConfig(TrainingConfig, EnvConfig, DenoiserConfig, SamplerCo
                 f"plan_horizon = {self.plan_horizon}: a window must fit a rollout, "
                 f"at most num_steps = {self.num_steps}"
             )
-        if self.windows_per_update % self.num_minibatches:
+        if self.num_minibatches > self.windows_per_update:
             raise ValueError(
-                f"num_minibatches = {self.num_minibatches}: must divide the {self.windows_per_update} "
-                f"windows of an update, num_envs * (num_steps - plan_horizon + 1)"
+                f"num_minibatches = {self.num_minibatches}: at most the {self.windows_per_update} windows "
+                f"of an update, num_envs * (num_steps - plan_horizon + 1)"
             )
         if self.val_replan_every > self.plan_horizon:
             raise ValueError(
@@ -89,7 +89,7 @@ class PlannerTrainingConfig(TrainingConfig, EnvConfig, DenoiserConfig, SamplerCo
 
     @property
     def minibatch_size(self) -> int:
-        """Windows in one gradient step."""
+        """Windows in one gradient step; a remainder of an epoch's shuffled windows is left out."""
         return self.windows_per_update // self.num_minibatches
 
     @property

@@ -89,7 +89,7 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
         learner, metrics = train_in_minibatches(
             train_key,
             state.learner,
-            shuffled.reshape(-1, config.minibatch_size),
+            shuffled[:, : config.num_minibatches * config.minibatch_size].reshape(-1, config.minibatch_size),
             windows.gather,
             lambda k, learner, batch: train_on(k, learner, batch, denoiser, optimizer, config),
         )

@@ -13,6 +13,7 @@ from remdm.config.base import UserError
 from remdm.config.online import DaggerConfig
 from remdm.config.planner import PlannerTrainingConfig
 from remdm.config.ppo import PPOConfig
+from remdm.config.runtime import RuntimeConfig
 from remdm.config.training import TrainingConfig
 from remdm.envs.craftax import Game
 from remdm.training.algorithm import Algorithm
@@ -20,6 +21,7 @@ from remdm.training.algorithm import Algorithm
 logger = logging.getLogger("remdm")
 
 FLOAT = 4  # bytes
+BUFFER = "replay buffer"
 
 
 class Term(NamedTuple):
@@ -30,7 +32,7 @@ class Term(NamedTuple):
     key: str
 
 
-def announce(config: TrainingConfig, algorithm: Algorithm, game: Game) -> None:
+def announce(config: TrainingConfig, algorithm: Algorithm, game: Game, runtime: RuntimeConfig) -> None:
     """Print the resolved plan.
 
     Raises:
@@ -38,6 +40,10 @@ def announce(config: TrainingConfig, algorithm: Algorithm, game: Game) -> None:
     """
     state = jax.eval_shape(algorithm.init, jax.random.PRNGKey(0))
     terms = memory_terms(config, algorithm, state, game)
+    if jax.default_backend() == "cpu" and getattr(runtime, "checkpoint_buffer", False):
+        # Elsewhere the copy that a snapshot is written from is in the host's memory.
+        buffers = [term for term in terms if term.name == BUFFER]
+        terms += [term._replace(name=f"copy of the {BUFFER}", key="checkpoint_buffer") for term in buffers]
     for name, text in resolved_plan(config, algorithm, state, terms).items():
         logger.info("  %-14s %s", name, text)
     check_memory(terms, device_memory())
@@ -89,7 +95,7 @@ def memory_terms(config: TrainingConfig, algorithm: Algorithm, state: Any, game:
     games = _size(state.play)
     frame = FLOAT * game.obs_dim
     terms = [
-        Term("replay buffer", buffer, "dagger_buffer_cycles or dagger_buffer_max"),
+        Term(BUFFER, buffer, "dagger_buffer_cycles or dagger_buffer_max"),
         Term("games", games, envs),
         # Parameters, the two moments of Adam, gradients, and the best parameters.
         Term("parameters and optimiser", 2 * (_size(state) - buffer - games), "the network's width"),

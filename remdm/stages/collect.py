@@ -37,6 +37,7 @@ def run_collect(config: CollectConfig, run: Run) -> None:
     path, temperature = config.ppo_checkpoint_path, config.collect_temperature
     expert = load_expert("ppo_checkpoint_path", path, config.env_name, env.game, temperature)
     run.open(config)
+    target = _writable(config.offline_data_path, run.folder / "trajectories.npz")
     scratch = run.state / "arrays"
     arrays = _new_arrays(scratch, (env.num_envs, config.num_iters), env.game.obs_dim)
     metrics = MetricsTable(run.state / "metrics")
@@ -44,8 +45,26 @@ def run_collect(config: CollectConfig, run: Run) -> None:
 
     timing = _play_into(arrays, metrics, config, run, env, expert)
     metrics.finish(run.folder / "metrics.parquet")
-    _zip(scratch, Path(config.offline_data_path or run.folder / "trajectories.npz"))
+    _zip(scratch, target)
     run.finish(config, **timing)
+
+
+def _writable(asked: str | None, default: Path) -> Path:
+    """Where the trajectories go, checked before anything is played.
+
+    Raises:
+        UserError: it is a folder, or cannot be written.
+    """
+    path = Path(asked) if asked is not None else default
+    if path.is_dir():
+        raise UserError(f"offline_data_path = {path}: is a folder; name a file in it")
+    try:
+        with whole_file(path) as partial:
+            partial.touch()
+        path.unlink()
+    except OSError as error:
+        raise UserError(f"offline_data_path = {path}: cannot be written ({error.strerror})") from None
+    return path
 
 
 def _play_into(

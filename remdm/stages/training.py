@@ -36,13 +36,13 @@ def run_training(
     Raises:
         UserError: it does not fit this machine's memory.
     """
-    announce(config, algorithm, game)
+    announce(config, algorithm, game, run.runtime)
     run.open(config, wandb_run_id)
     save_policy = isinstance(run.runtime, TrainingRuntimeConfig) and run.runtime.save_policy
     results, timing = train(algorithm, config.seed, run, config.num_repeats, start)
     env_name = config.model_dump()["env_name"]
     for result in results if save_policy else []:
-        checkpoints = [("checkpoint", result.params, config.num_updates, result.items)]
+        checkpoints = [("checkpoint", result.params, config.num_updates, result.items())]
         if algorithm.validate is not None:
             checkpoints.append(("checkpoint_best", result.best_params, result.best_update, {}))
         for name, params, update, items in checkpoints:
@@ -50,7 +50,8 @@ def run_training(
             metadata["wandb_run_id"] = run.wandb_run_id
             checkpoint.save(result.folder / name, {"params": params, **items}, metadata)
             repeat = f"-{result.folder.name}" if len(results) > 1 else ""
-            artifact = f"{env_name}-policy{name.removeprefix('checkpoint').replace('_', '-')}{repeat}"
+            role = {"planner": "policy", "expert": "expert"}[kind]
+            artifact = f"{env_name}-{role}{name.removeprefix('checkpoint').replace('_', '-')}{repeat}"
             run.tracker.upload(artifact, result.folder / name, metadata)
     run.finish(config, **timing)
 

@@ -17,6 +17,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from remdm.config.base import UserError
+from remdm.config.files import to_disk
 
 METADATA = "metadata.json"
 CHECKSUMS = "checksums.json"
@@ -43,7 +44,10 @@ def save(path: Path, items: Mapping[str, Any], metadata: dict[str, Any]) -> None
                 checkpointer.save(partial / item, _nested(jax.tree.map(np.asarray, tree)))
         (partial / METADATA).write_text(description)
         (partial / CHECKSUMS).write_text(json.dumps(_checksums(partial), indent=2) + "\n")
+        for written in (partial / CHECKSUMS, partial):
+            to_disk(written)
         _replace(path, partial)
+        to_disk(path.parent)
     except Exception as error:  # Orbax raises many types
         shutil.rmtree(partial, ignore_errors=True)
         raise UserError(f"checkpoint {path}: cannot be written ({_reason(error)})") from error
@@ -51,45 +55,42 @@ def save(path: Path, items: Mapping[str, Any], metadata: dict[str, Any]) -> None
 
 def _replace(path: Path, partial: Path) -> None:
     """Rename a whole folder into place; what it replaces is gone only after that."""
-    replaced = _replaced(path)
-    if not path.exists():
-        os.replace(partial, path)
-        return
+    replaced = path.with_name(f".{path.name}.replaced")
     shutil.rmtree(replaced, ignore_errors=True)
-    os.replace(path, replaced)
+    if path.exists():
+        os.replace(path, replaced)
     os.replace(partial, path)
-    shutil.rmtree(replaced)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
-def recover(path: Path) -> None:
-    """Take the old checkpoint back if a process died between moving it away and the new one in."""
-    replaced = _replaced(path.absolute())
-    if not path.exists() and replaced.exists():
-        os.replace(replaced, path)
+def _checksums(folder: Path, item: str = "") -> dict[str, str]:
+    """SHA-256 of every file but the checksums themselves; the files are on the disk after it.
 
-
-def _replaced(path: Path) -> Path:
-    return path.with_name(f".{path.name}.replaced")
-
-
-def _checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file but the checksums themselves; the files are on the disk after it."""
+    Args:
+        item: of which alone, and of what lies beside the items; empty for all.
+    """
     sums = {}
     for file in sorted(file for file in folder.rglob("*") if file.is_file() and file.name != CHECKSUMS):
+        if item and file.relative_to(folder).parts[0] not in (item, METADATA):
+            continue
         with file.open("rb") as stream:
             os.fsync(stream.fileno())
             sums[file.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
     return sums
 
 
-def verify(path: Path) -> None:
-    """Compare a checkpoint with its checksums; one without them passes, and files added to it are ignored.
+def verify(path: Path, item: str = "", needed: bool = False) -> None:
+    """Compare a checkpoint with its checksums; files added to it are ignored.
+
+    Args:
+        item: which alone is compared; empty for all.
+        needed: whether one without checksums is refused.
 
     Raises:
         UserError: a file is missing or changed; the message names the first.
     """
     record = path / CHECKSUMS
-    if not record.exists():
+    if not record.exists() and not needed:
         return
     try:
         expected = json.loads(record.read_text(encoding="utf-8"))
@@ -97,9 +98,10 @@ def verify(path: Path) -> None:
         raise UserError(f"checkpoint {path}: {CHECKSUMS} cannot be read") from None
     if not isinstance(expected, dict):
         raise UserError(f"checkpoint {path}: {CHECKSUMS} should hold an object")
-    found = _checksums(path)
+    found = _checksums(path, item)
     for name, checksum in expected.items():
-        if found.get(name) != checksum:
+        compared = not item or name.split("/")[0] in (item, METADATA)
+        if compared and found.get(name) != checksum:
             raise UserError(f"checkpoint {path}: {name} is damaged or missing (its checksum differs)")
 
 
@@ -147,7 +149,7 @@ def restore(path: Path, item: str, like: Any) -> Any:
         UserError: damaged, unreadable, or an array is missing, superfluous, or of another shape or
             type; the message names the first of them.
     """
-    verify(path)
+    verify(path, item)
     stored = _stored(path, item)
     _check_same(path, _named(like), _named(stored))
     # Restored as numpy: the devices that the arrays were saved on need not exist here.
@@ -184,9 +186,10 @@ def _reason(error: Exception) -> str:
 def _check_same(path: Path, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     differences = []
     for name in [*wanted, *(name for name in found if name not in wanted)]:
-        here, there = (_type(arrays[name]) if name in arrays else "absent" for arrays in (wanted, found))
-        if here != there:
-            differences.append(f"{name} is {there}, but {here} is needed")
+        there = _type(found[name]) if name in found else "absent"
+        here = f"{_type(wanted[name])} is" if name in wanted else "none is"
+        if here != f"{there} is":
+            differences.append(f"{name} is {there}, but {here} needed")
     if differences:
         more = len(differences) - SHOWN_DIFFERENCES
         shown = "; ".join(differences[:SHOWN_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")

@@ -27,7 +27,8 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
+            if _is_at(file, path):  # the folder may be another's by now
+                path.unlink()
 
 
 def _held(path: Path) -> TextIO:
@@ -41,6 +42,13 @@ def _held(path: Path) -> TextIO:
             file.close()
             raise UserError(f"{path.parent}: {holder} is at work here") from None
         # The one before may have removed the file between opening and locking it.
-        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        if _is_at(file, path):
             return file
         file.close()
+
+
+def _is_at(file: TextIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

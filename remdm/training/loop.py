@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 from remdm.config.base import UserError
 from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.training.algorithm import Algorithm, Metrics, repeated
-from remdm.training.interruption import Interruption, deadline
+from remdm.training.interruption import Interrupted, Interruption, deadline
 from remdm.training.metrics import MetricsTable, Row, to_rows
 from remdm.training.progress import ProgressReport
 from remdm.training.run import Run
@@ -45,7 +46,7 @@ class Trained:
     params: Any
     best_params: Any
     best_update: int
-    items: dict[str, Any]  # what it takes to go on
+    items: Callable[[], dict[str, Any]]  # what it takes to go on; of many repetitions, one at a time
 
 
 def train(
@@ -70,7 +71,7 @@ class _Loop:
 
     def __init__(self, algorithm: Algorithm, seed: int, run: Run, start: Start | None) -> None:
         assert isinstance(run.runtime, TrainingRuntimeConfig)
-        self.algorithm, self.run, self.runtime = algorithm, run, run.runtime
+        self.algorithm, self.seed, self.run, self.runtime = algorithm, seed, run, run.runtime
         self.snapshots = Snapshots(run.state / "snapshots")
         self.state = self._first_state(run.key(seed), start)
         self.done = int(self.state.update)
@@ -85,7 +86,7 @@ class _Loop:
         self.compile_seconds = time.perf_counter() - compiling
         logger.info("%s: compiled in %.1f s", run.stage, self.compile_seconds)
         self.seconds_per_update: float | None = None
-        self.save_seconds = 0.0
+        self.longest_chunk = self.copy_seconds = 0.0
 
     def _first_state(self, key: jax.Array, start: Start | None) -> TrainState:
         newest = self.snapshots.newest()
@@ -105,30 +106,29 @@ class _Loop:
         )
         self.last_write = self.last_save = time.perf_counter()
         pending: Chunk | None = None
-        with self.progress, Interruption(deadline(self.runtime, self.run.started)) as interruption:
-            while self.done < algorithm.num_updates:
-                chunk = self._dispatch()
-                # While this chunk runs, the host writes what the one before measured.
+        end = deadline(self.runtime, self.run.started)
+        try:
+            with self.progress, Interruption(end) as interruption:
+                while self.done < algorithm.num_updates:
+                    chunk = self._dispatch()
+                    # While this chunk runs, the host writes what the one before measured.
+                    if pending is not None:
+                        self._write(pending)
+                    pending = chunk
+                    interrupted = interruption.reason(self._needed_seconds(end))
+                    if interrupted or self._save_is_due(end):
+                        self._write(pending)
+                        pending = None
+                        self._save()
+                    if interrupted and self.done < algorithm.num_updates:
+                        self._say_stopped(interrupted)
+                        raise interrupted
                 if pending is not None:
                     self._write(pending)
-                pending = chunk
-                interrupted = interruption.reason(self._needed_seconds(interruption.end))
-                due = time.perf_counter() - self.last_save > 60 * self.runtime.checkpoint_every_minutes
-                if interrupted or (due and not self.snapshots.busy):
-                    self._write(pending)
-                    pending = None
-                    self._save()
-                if interrupted and self.done < algorithm.num_updates:
-                    self.snapshots.close()
-                    logger.info(
-                        "%s: stopped by %s after update %d of %d; the same command goes on from there",
-                        self.run.stage, interrupted, self.done, algorithm.num_updates,
-                    )  # fmt: skip
-                    raise interrupted
-            if pending is not None:
-                self._write(pending)
+                return self.progress.timing(self.compile_seconds)
+        finally:
+            # Nobody else may take the folder while it is written to.
             self.snapshots.close()
-            return self.progress.timing(self.compile_seconds)
 
     def results(self) -> list[Trained]:
         """Each repetition's result; its metrics are written."""
@@ -136,14 +136,20 @@ class _Loop:
         for repeat, table in enumerate(self.tables):
             folder = self.run.folder if len(self.tables) == 1 else self.run.folder / f"r{repeat}"
             table.finish(folder / "metrics.parquet")
-            own = one(self.algorithm, self.state, repeat)
             params = self.algorithm.params(self.state.algorithm)
+            best_params, best_update = self.state.best_params, self.state.best_update
             if len(self.tables) > 1:
-                params = jax.tree.map(lambda x, k=repeat: x[k], params)
-            items = to_items(self.algorithm, own, self.runtime.checkpoint_buffer)
-            params, best_params = jax.device_get((params, own.best_params))
-            results.append(Trained(folder, params, best_params, int(own.best_update), items))
+                params, best_params, best_update = jax.tree.map(
+                    lambda x, k=repeat: x[k], (params, best_params, best_update)
+                )
+            params, best_params = jax.device_get((params, best_params))
+            items = partial(self._items, repeat)
+            results.append(Trained(folder, params, best_params, int(best_update), items))
         return results
+
+    def _items(self, repeat: int) -> dict[str, Any]:
+        own = one(self.algorithm, self.state, repeat)
+        return to_items(self.algorithm, own, self.runtime.checkpoint_buffer)
 
     def _dispatch(self) -> Chunk:
         """Start the next updates on the device, and the validation that follows them."""
@@ -176,6 +182,7 @@ class _Loop:
         now = time.perf_counter()
         seconds, self.last_write = now - self.last_write, now
         self.seconds_per_update = seconds / chunk.length
+        self.longest_chunk = max(self.longest_chunk, seconds)
         per_update = self.algorithm.frames_per_update * self.algorithm.repeats
         self.run.tracker.log(_averaged(rows, {"train/sps": per_update * chunk.length / seconds}))
         self.progress.update((chunk.first + chunk.length) * per_update, _note(rows[0]))
@@ -186,15 +193,29 @@ class _Loop:
         items = to_items(self.algorithm, self.state, self.runtime.checkpoint_buffer)
         self.snapshots.save(self.done, items, {"update_step": self.done})
         self.last_save = time.perf_counter()
-        self.save_seconds = self.last_save - began
+        self.copy_seconds = self.last_save - began
+
+    def _save_is_due(self, end: float | None) -> bool:
+        """Whether it is time for a snapshot; with a time limit, the first one shows what it costs."""
+        if self.snapshots.busy:
+            return False
+        unknown = end is not None and self.snapshots.seconds is None and self.copy_seconds == 0.0
+        return unknown or time.perf_counter() - self.last_save > 60 * self.runtime.checkpoint_every_minutes
 
     def _needed_seconds(self, end: float | None) -> float:
-        """What must be left of a time limit: two chunks and saves, and a tenth of what was left at most."""
+        """What must be left of a time limit: two chunks and saves, and a tenth of it, 30 s at most."""
         if end is None:
             return 0.0
-        chunk = (self.seconds_per_update or 0.0) * self._chunk_length()
-        spare = min(30.0, 0.1 * (end - self.run.started))
-        return 2 * (chunk + self.save_seconds) + spare
+        save = self.copy_seconds + (self.snapshots.seconds or 0.0)
+        return 2 * (self.longest_chunk + save) + min(30.0, 0.1 * (end - self.run.started))
+
+    def _say_stopped(self, interrupted: Interrupted) -> None:
+        self.snapshots.wait()
+        goes_on = "the same command starts again"
+        if self.snapshots.saved is not None:
+            goes_on = f"the same command with --seed {self.seed} goes on after update {self.snapshots.saved}"
+        done = f"{self.done} of {self.algorithm.num_updates}"
+        logger.info("%s: stopped by %s after update %s; %s", self.run.stage, interrupted, done, goes_on)
 
 
 def _compile(

@@ -24,5 +24,12 @@ def adamw(
 
 
 def at_step(state: optax.OptState, step: int) -> optax.OptState:
-    """An optimiser's state whose schedules and bias corrections count `step` gradient steps as done."""
-    return optax.tree.set(state, count=jnp.asarray(step, jnp.int32))
+    """An optimiser's state whose schedule counts `step` gradient steps as done.
+
+    Adam's own count stays with its moments: its bias correction is about those it has really seen.
+    """
+
+    def of_a_schedule(path: tuple, value: object) -> bool:
+        return getattr(path[-1], "tuple_name", None) == "ScaleByScheduleState"
+
+    return optax.tree.set(state, of_a_schedule, count=jnp.asarray(step, jnp.int32))

@@ -20,7 +20,7 @@ from remdm.config.base import StageConfig, UserError
 from remdm.config.files import whole_file
 from remdm.config.runtime import RuntimeConfig
 from remdm.training.lock import locked
-from remdm.training.tracking import NoTracker, Tracker, make_tracker, new_run_id
+from remdm.training.tracking import NoTracker, Tracker, new_run_id
 
 PACKAGES = ("remdm", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "craftax", "numpy")
 
@@ -75,7 +75,7 @@ class Run:
             self.wandb_run_id = self._choose_wandb_run_id(wandb_run_id)
             name = "-".join(self.folder.parts[-4:])
             keys = {"mode": self.stage, **config.model_dump()}
-            self.tracker = make_tracker(self.runtime, self.wandb_run_id, name, keys)
+            self.tracker = Tracker(self.runtime, self.wandb_run_id, name, keys)
             self._opened.callback(self.tracker.close)
 
     def _choose_wandb_run_id(self, inherited: str | None) -> str:

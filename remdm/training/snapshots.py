@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -25,16 +26,21 @@ class Snapshots:
         self.folder = folder
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
         self._writing: Future[None] | None = None
+        self.saved: int | None = None  # updates behind the newest snapshot on disk
+        self.seconds: float | None = None  # what writing the last one took
 
     def newest(self) -> Path | None:
-        """The newest snapshot that is whole; damaged ones are named and passed over."""
+        """The newest snapshot that is whole; what is damaged or half-written is named and removed."""
+        for partial in self.folder.glob(".*"):
+            shutil.rmtree(partial, ignore_errors=True)
         for path in reversed(self._all()):
             try:
-                checkpoint.verify(path)
-                checkpoint.read_metadata(path)
+                checkpoint.verify(path, needed=True)
             except UserError as error:
                 logger.warning("%s; the snapshot before it is taken", error)
+                shutil.rmtree(path, ignore_errors=True)
             else:
+                self.saved = int(path.name)
                 return path
         return None
 
@@ -66,9 +72,11 @@ class Snapshots:
         self._writer.shutdown()
 
     def _write(self, update: int, items: Mapping[str, Any], metadata: dict[str, Any]) -> None:
+        began = time.perf_counter()
         checkpoint.save(self.folder / f"{update:012d}", items, metadata)
+        self.saved, self.seconds = update, time.perf_counter() - began
         for old in self._all()[:-KEPT]:
-            shutil.rmtree(old)
+            shutil.rmtree(old, ignore_errors=True)
 
     def _all(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("*") if path.name.isdigit())

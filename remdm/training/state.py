@@ -104,21 +104,20 @@ def first_state(algorithm: Algorithm, key: jax.Array, start: Start | None) -> Tr
         return fresh(key)
     if start.whole:
         state = from_items(algorithm, key, start.checkpoint)
-        if int(state.update) == start.update:
-            return state
         params = algorithm.params(state.algorithm)
     else:
         state = fresh(key)
         like = one(algorithm, state, 0).best_params
         params = checkpoint.restore(start.checkpoint, "params", like)
-        params = jax.tree.map(lambda x, all_: jnp.broadcast_to(x, all_.shape), params, state.best_params)
-    state = replace(
+        # Copies: a buffer that numpy still owns cannot be donated.
+        params = jax.tree.map(
+            lambda x, all_: jnp.array(jnp.broadcast_to(x, all_.shape)), params, state.best_params
+        )
+    return replace(
         state,
         algorithm=algorithm.adopt(state.algorithm, params, start.update),
         update=jnp.asarray(start.update, jnp.int32),
     )
-    # Copies: no two leaves may share a buffer that the next chunk takes over.
-    return jax.tree.map(jnp.array, state)
 
 
 def one(algorithm: Algorithm, state: TrainState, repeat: int) -> TrainState:

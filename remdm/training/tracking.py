@@ -141,16 +141,9 @@ class NoTracker:
         """Do nothing."""
 
 
-def make_tracker(
-    runtime: RuntimeConfig, run_id: str, name: str, config: dict[str, Any]
-) -> Tracker | NoTracker:
-    """The tracker that the configuration asks for."""
-    return Tracker(runtime, run_id, name, config) if runtime.use_wandb else NoTracker()
-
-
 def new_run_id() -> str:
     """An id for a W&B run, known before W&B is reached and enough to go on with that run later."""
-    return secrets.token_hex(6)
+    return f"r{secrets.token_hex(6)}"  # a letter in front: YAML would read some of these as numbers
 
 
 def _log_row(row: Row, run: "Run") -> None:

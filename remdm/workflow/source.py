@@ -12,7 +12,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "remdm"
-SHOWING = ("remdm/training/progress.py", "remdm/training/tracking.py", "remdm/config/runtime.py")
+SHOWING = (
+    "remdm/config/runtime.py",
+    "remdm/stages/budget.py",
+    "remdm/training/interruption.py",
+    "remdm/training/lock.py",
+    "remdm/training/progress.py",
+    "remdm/training/tracking.py",
+)
 
 
 def source_digest(entry: Path) -> str:
