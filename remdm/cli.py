@@ -226,8 +226,9 @@ def _show(arguments: argparse.Namespace) -> None:
     path = arguments.path
     if is_reference(path):
         path = _fetched(path, arguments.wandb_download_dir)
-    for name, text in summary(Path(path)).items():
-        print(f"{name:<16} {text}")
+    told = summary(Path(path))
+    for name, text in told.items():
+        print(f"{name:<{max(map(len, told))}}  {text}")
 
 
 def _keys(arguments: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -385,6 +386,41 @@ def test_checkpoint_refusals_name_what_is_wrong(tmp_path):
     (path / "metadata.json").write_text(json.dumps([1]))
     with pytest.raises(UserError, match="object"):
         checkpoint.read_metadata(path)
+
+
+class Exploit:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+def test_nothing_that_is_read_can_run(tmp_path):
+    """A pickle in the place of any file of a checkpoint is refused, and never unpickled."""
+    proof = tmp_path / "ran"
+    pickled = pickle.dumps(Exploit(proof))
+    path = tmp_path / "checkpoint"
+    files = [
+        "metadata.json",
+        "checksums.json",
+        *("params/" + name for name in ("_METADATA", "manifest.ocdbt")),
+    ]
+    for name in files:
+        checkpoint.save(path, {"params": {"a": jnp.arange(3)}}, {})
+        if name != "checksums.json":
+            (path / "checksums.json").unlink()
+        (path / name).write_bytes(pickled)
+        with pytest.raises(UserError, match=r"checkpoint .*checkpoint: "):
+            checkpoint.read_metadata(path), checkpoint.restore(path, "params", {"a": jnp.arange(3)})
+    np.savez(tmp_path / "trajectories.npz", obs=np.array([Exploit(proof)], object))
+    with pytest.raises(ValueError, match="allow_pickle"), np.load(tmp_path / "trajectories.npz") as arrays:
+        arrays["obs"]
+    assert not proof.exists()
+    pickle.loads(pickled)
+    assert proof.exists()
 
 
 # --- going on from a finished run ---

@@ -63,7 +63,7 @@ def resolved_plan(
         **dict(_planner_lines(config, buffer)),
         "parameters": f"{sum(np.prod(x.shape, dtype=int) for x in jax.tree.leaves(params)):,}",
         "checkpoint": f"{_bytes(_size(params))} of weights, {_bytes(training)} to go on from",
-        "memory": f"about {_bytes(sum(term.size for term in terms))} at its peak",
+        "memory": f"about {_bytes(sum(term.size for term in terms))} of arrays at the peak",
     }
     return plan
 
