@@ -41,7 +41,9 @@ def command(stage: str, game: str, folder: Path, expert: Path | None) -> list[st
     budget = {"ppo": "ppo", "offline": "offline", "online": "online"}[stage] + "_total_timesteps"
     keys = {**KEYS, budget: UPDATES[game] * PER_UPDATE, "compilation_cache_dir": REPOSITORY / ".tests-cache"}
     if stage != "ppo":
-        keys["ppo_checkpoint_path"] = expert if expert is not None else folder
+        # A toy has its expert in the code; still the path must exist, and nobody may write there.
+        keys["ppo_checkpoint_path"] = expert if expert is not None else folder / "expert"
+        keys["ppo_checkpoint_path"].mkdir(parents=True, exist_ok=True)
     flags = [
         text
         for key, value in keys.items()

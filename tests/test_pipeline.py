@@ -240,12 +240,11 @@ REDUCED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["--config", "craftax_exp_d_7M", *REDUCED]], ids=["classic", "full"]
-)
-def test_smoke_passes_on_both_games(arguments, tmp_path, monkeypatch, capsys):
-    """All of DAgger for real; on full Craftax with a published preset at reduced width, one update."""
+@pytest.mark.parametrize("preset", [None, "classic_exp_d_3M", "craftax_exp_d_7M"])
+def test_smoke_passes_on_both_games(preset, tmp_path, monkeypatch, capsys):
+    """All of DAgger for real, and one update of a published preset of each game at reduced width."""
     monkeypatch.chdir(tmp_path)
+    arguments = [] if preset is None else ["--config", preset, *REDUCED]
     cache = ["--compilation_cache_dir", str(REPOSITORY / ".tests-cache")]
     assert cli.main(["smoke", *arguments, *cache, "--seed", "0", "--no-use-wandb", "--output", "out"]) == 0
     assert "smoke: passed" in capsys.readouterr().err
