@@ -34,6 +34,7 @@ rule all:
 
 
 include: "rules/ppo.smk"
+include: "rules/expert.smk"
 include: "rules/collect.smk"
 include: "rules/planners.smk"
 include: "rules/inference.smk"

@@ -162,7 +162,12 @@ def _configured(arguments: argparse.Namespace) -> tuple[StageConfig, RuntimeConf
 
 def _take_from_checkpoint(layers: list[Layer], path: str | None) -> list[str]:
     """Lay what a checkpoint says of itself over the defaults; returns what the other layers contradict."""
-    record = Path(path or "") / "metadata.json"
+    if path is None or not Path(path).is_dir():
+        return []  # the stage will say so
+    record = Path(path) / "metadata.json"
+    if not record.exists():
+        layers.insert(1, Layer(path, _told_by_arrays(path)))
+        return []
     try:
         metadata = json.loads(record.read_text(encoding="utf-8"))
         policy = {"planner": "planner", "expert": "expert"}[metadata["kind"]]
@@ -178,6 +183,17 @@ def _take_from_checkpoint(layers: list[Layer], path: str | None) -> list[str]:
     ]
     layers.insert(1, Layer(str(record), own))
     return notes
+
+
+def _told_by_arrays(path: str) -> dict[str, Any]:
+    """The keys that a public checkpoint, which has no metadata, decides."""
+    from remdm.stages.checkpoint import read_public
+
+    try:
+        baseline = read_public(Path(path)).baseline
+    except UserError:
+        return {}  # whoever opens it will say what is wrong with it
+    return {"policy": "expert"} | ({"env_name": baseline.env_name} if baseline.env_name else {})
 
 
 def _fetched(reference: str, folder: str | None) -> str:

@@ -8,10 +8,11 @@ import pytest
 
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.ppo import PPOConfig
-from remdm.experts.network import ActorCriticRNN, GRUCell, init_params
+from remdm.experts.exploration import Experience, elliptical_bonus, make_exploration
+from remdm.experts.network import ActorCritic, ActorCriticRNN, GRUCell, init_params
 from remdm.experts.policy import expert_policy
 from remdm.experts.ppo import Batch, gae, make_ppo, ppo_loss
-from tests.toy import toy_env
+from tests.toy import CHAIN_GAME, MEMORY_GAME, toy_env
 
 TOY_KEYS = {
     "seed": 0, "layer_size": 16, "ppo_num_envs": 8, "ppo_num_steps": 16, "ppo_num_minibatches": 2,
@@ -39,6 +40,20 @@ def test_gru_equals_flax_and_forgets_at_the_start_of_an_episode():
         hidden, output = reference.apply(params, hidden, x[t])
         np.testing.assert_allclose(outputs[t], output, atol=1e-6)
     np.testing.assert_allclose(last, hidden, atol=1e-6)
+
+
+@pytest.mark.parametrize(("num_critics", "layers"), [(1, 8), (2, 12)])
+def test_feed_forward_parameter_paths_are_those_of_the_public_baselines(num_critics, layers):
+    network = ActorCritic(4, 8, num_critics)
+    params = init_params(network, jax.random.PRNGKey(0), obs_dim=5)["params"]
+    assert set(params) == {f"Dense_{i}" for i in range(layers)}
+    shapes = {name: dense["kernel"].shape for name, dense in params.items()}
+    assert [shapes[f"Dense_{i}"] for i in range(4)] == [(5, 8), (8, 8), (8, 8), (8, 4)]
+    for first in range(4, layers, 4):
+        assert [shapes[f"Dense_{first + i}"] for i in range(4)] == [(5, 8), (8, 8), (8, 8), (8, 1)]
+    _, logits, values = network.apply({"params": params}, (), jnp.ones((3, 2, 5)), jnp.zeros((3, 2), bool))
+    assert logits.shape == (3, 2, 4)
+    assert values.shape == (3, 2, num_critics)
 
 
 def test_parameter_paths_are_those_of_the_public_baselines():
@@ -100,20 +115,151 @@ def test_ppo_loss_at_the_behaviour_policy():
     assert metrics["ppo/clip_fraction"] == 0.0
 
 
-def test_ppo_learns_the_toy_game():
-    """Chance earns 0.25 a step and perfect play 1."""
-    algorithm = make_ppo(ppo_config(), toy_env(8))
+def test_several_critics_have_each_their_loss():
+    config = ppo_config(ppo_model_type="ppo_rnd")
+    network = ActorCritic(4, 8, num_critics=2)
+    params = init_params(network, jax.random.PRNGKey(0), obs_dim=5)
+    obs = jax.random.normal(jax.random.PRNGKey(1), (1, 6, 5))
+    first, action = jnp.zeros((1, 6), bool), jnp.array([[0, 1, 2, 3, 1, 1]])
+    _, logits, value = network.apply(params, (), obs, first)
+    log_prob = jnp.take_along_axis(jax.nn.log_softmax(logits), action[..., None], -1)[..., 0]
+    target = value + jnp.array([2.0, 1.0])
+    batch = Batch((), obs, first, action, log_prob, value, jnp.arange(6.0)[None], target)
+    _, metrics = ppo_loss(params, network, batch, config)
+    # 0.5 * (2^2 + 1^2).
+    assert metrics["ppo/value_loss"] == pytest.approx(2.5, rel=1e-5)
 
-    @jax.jit
+
+def test_single_steps_keep_what_belongs_together():
+    obs = jnp.arange(24.0).reshape(3, 4, 2)
+    numbers = jnp.arange(12).reshape(3, 4)
+    batch = Batch(
+        (), obs, numbers > 5, numbers, numbers * 1.0, numbers[..., None], numbers, numbers[..., None]
+    )
+    steps = batch.single_steps().gather(jnp.array([7, 2]))
+    assert steps.obs.tolist() == [[[14.0, 15.0], [4.0, 5.0]]]
+    assert steps.action.tolist() == [[7, 2]]
+    assert steps.first.tolist() == [[True, False]]
+    assert steps.target.tolist() == [[[7], [2]]]
+
+
+def learning(game, updates, seeds=3, **keys):
+    """Metrics [seeds, updates] of PPO on a toy game, several seeds at once."""
+    num_envs = keys.setdefault("ppo_num_envs", 8)
+    config = ppo_config(ppo_total_timesteps=num_envs * 16 * updates, ppo_gae_lambda=0.95, **keys)
+    algorithm = make_ppo(config, toy_env(num_envs, game=game))
+
     def train(key):
         return jax.lax.scan(
             lambda state, _: algorithm.update(state), algorithm.init(key), length=algorithm.num_updates
-        )
+        )[1]
 
-    _, metrics = train(jax.random.PRNGKey(0))
-    assert metrics["env/reward"][0] < 0.4
-    assert metrics["env/reward"][-5:].mean() > 0.9
-    assert metrics["ppo/entropy"][-1] < metrics["ppo/entropy"][0]
+    metrics = jax.jit(jax.vmap(train))(jax.random.split(jax.random.PRNGKey(0), seeds))
+    return {name: np.asarray(x) for name, x in metrics.items()}
+
+
+@pytest.mark.parametrize("keys", [{"ppo_model_type": "ppo_rnn"}, {"ppo_model_type": "ppo"}])
+def test_ppo_learns_the_toy_game(keys):
+    """Chance earns 0.25 a step and perfect play 1."""
+    metrics = learning(toy_env(1).game, updates=60, seeds=1, **keys)
+    reward, entropy = metrics["env/reward"][0], metrics["ppo/entropy"][0]
+    assert reward[0] < 0.4
+    assert reward[-5:].mean() > 0.9
+    assert entropy[-1] < entropy[0]
+
+
+def test_only_the_recurrent_expert_remembers():
+    """What was seen three steps ago decides: 1 for whoever knows it, 1/2 for whoever guesses."""
+    remembers = learning(MEMORY_GAME, updates=60, ppo_model_type="ppo_rnn")["env/episode_return"]
+    guesses = learning(MEMORY_GAME, updates=60, ppo_model_type="ppo")["env/episode_return"]
+    assert remembers[:, -10:].mean(axis=1).min() > 0.95
+    # 320 episodes of three seeds each: a standard error of 0.03.
+    assert guesses[:, -10:].mean(axis=1).max() < 0.6
+
+
+CURIOUS = {
+    "ppo_model_type": "ppo", "ppo_num_envs": 16, "rnd_layer_size": 32, "rnd_output_size": 16,
+    "rnd_gae_coef": 1.0, "rnd_lr": 1e-3, "rnd_update_epochs": 2, "icm_layer_size": 16,
+    "icm_latent_size": 8, "icm_lr": 1e-3, "e3b_reward_coef": 1e-3,
+}  # fmt: skip
+
+
+def test_curiosity_finds_a_reward_that_chance_does_not():
+    """The chain's only reward is at its end; the budget is the same for all."""
+
+    def found(**keys):
+        metrics = learning(CHAIN_GAME, updates=300, seeds=8, **{**CURIOUS, **keys})
+        return np.sum(metrics["env/achievement/perfect"][:, -20:].mean(axis=1) > 0.5)
+
+    assert found() == 0
+    # Over many seeds three of four and all of them; what is found is not forgotten.
+    assert found(ppo_model_type="ppo_rnd") >= 2
+    assert found(ppo_exploration="icm") >= 6
+
+
+def test_e3b_goes_where_the_episode_has_not_been():
+    """Random play comes halfway in one episode of six; the bonus grows with every place."""
+
+    def went(**keys):
+        metrics = learning(CHAIN_GAME, updates=100, seeds=8, **{**CURIOUS, **keys})
+        return np.sum(metrics["env/achievement/halfway"][:, -20:].mean(axis=1) > 0.8)
+
+    assert went() == 0
+    assert went(ppo_exploration="e3b") >= 4
+
+
+def test_elliptical_bonus_is_that_of_the_inverted_covariance():
+    """The same by inverting the covariance at every step."""
+    steps, envs, size, ridge = 6, 3, 4, 0.1
+    latent = jax.random.normal(jax.random.PRNGKey(0), (steps, envs, size))
+    done = jnp.zeros((steps, envs), bool).at[2, 1].set(True)
+    fresh = jnp.eye(size) / ridge
+    start = jnp.broadcast_to(fresh, (envs, size, size))
+    inverse, bonus = elliptical_bonus(start, latent, done, fresh)
+    for env in range(envs):
+        covariance = ridge * np.eye(size)
+        for t in range(steps):
+            phi = np.asarray(latent[t, env], np.float64)
+            expected = 0.0 if done[t, env] else phi @ np.linalg.inv(covariance) @ phi
+            assert bonus[t, env] == pytest.approx(expected, rel=1e-4)
+            covariance = ridge * np.eye(size) if done[t, env] else covariance + np.outer(phi, phi)
+        np.testing.assert_allclose(inverse[env], np.linalg.inv(covariance), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("keys", [{"ppo_model_type": "ppo_rnd"}, {"ppo_exploration": "icm"}])
+def test_what_was_seen_often_is_no_longer_novel(keys):
+    config = ppo_config(**{**CURIOUS, **keys, "ppo_num_minibatches": 4})
+    exploration = make_exploration(config, CHAIN_GAME, num_envs=8)
+    # Places 0 to 4 were seen again and again; what follows place 5 never was.
+    place = jnp.arange(17) % 5
+    obs = jax.nn.one_hot(place, 11)[:, None].repeat(8, axis=1)
+    action = (place[:16] % 4)[:, None].repeat(8, axis=1)
+    seen = Experience(obs, action, jnp.zeros((16, 8), bool))
+
+    def train(state, key):
+        return exploration.update(key, state, seen)
+
+    state = exploration.init(jax.random.PRNGKey(0))
+    state, _metrics = jax.jit(lambda s: jax.lax.scan(train, s, jax.random.split(jax.random.PRNGKey(1), 150)))(
+        state
+    )
+    unseen = Experience(
+        jax.nn.one_hot(jnp.array([6, 7]), 11)[:, None].repeat(8, axis=1), action[:1], seen.done[:1]
+    )
+    novel, familiar = exploration.reward(state, unseen)[1], exploration.reward(state, seen)[1]
+    assert novel.min() > 5 * familiar.max()
+    # An action that ends its episode earns nothing: what it led to is not seen.
+    ended = seen._replace(done=seen.done.at[3, 2].set(True))
+    assert exploration.reward(state, ended)[1][3, 2] == 0.0
+
+
+def test_intrinsic_returns_of_rnd_go_on_beyond_the_end():
+    """gamma = lambda = 1: an advantage is the sum of what follows, to the return's end, less the value."""
+    reward, done = jnp.ones((4, 1, 2)), jnp.array([False, True, False, False])[:, None]
+    ends = jnp.stack([done, jnp.zeros_like(done)], axis=-1)
+    advantage = gae(reward, jnp.zeros_like(reward), ends, jnp.zeros((1, 2)), 1.0, 1.0)[:, 0]
+    assert advantage[:, 0].tolist() == [2.0, 1.0, 2.0, 1.0]
+    assert advantage[:, 1].tolist() == [4.0, 3.0, 2.0, 1.0]
 
 
 def test_expert_policy_draws_at_its_temperature():

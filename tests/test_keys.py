@@ -74,7 +74,12 @@ OTHER = {
     "ppo_gamma": 0.9, "ppo_gae_lambda": 0.7, "ppo_clip_eps": 0.1, "ppo_ent_coef": 0.1,
     "ppo_vf_coef": 0.2, "ppo_max_grad_norm": 0.3, "collect_num_steps": 1280, "collect_num_envs": 4,
     "eval_steps": 128, "eval_num_envs": 4, "diffusion_steps_eval": 10, "replan_every": 4,
-    "inpaint_history": True, "policy": "random",
+    "inpaint_history": True, "policy": "random", "ppo_model_type": "ppo", "ppo_exploration": "icm",
+    "rnd_layer_size": 16, "rnd_output_size": 16, "rnd_lr": 1e-3, "rnd_update_epochs": 2,
+    "rnd_loss_coef": 0.1, "rnd_reward_coef": 0.5, "rnd_gae_coef": 0.1, "rnd_episodic": True,
+    "icm_layer_size": 16, "icm_latent_size": 16, "icm_lr": 1e-3, "icm_update_epochs": 2,
+    "icm_forward_coef": 0.5, "icm_inverse_coef": 0.5, "icm_reward_coef": 0.5, "e3b_lambda": 0.2,
+    "e3b_reward_coef": 0.5,
 }  # fmt: skip
 # What must hold for a key to count at all.
 GIVEN = {
@@ -83,10 +88,12 @@ GIVEN = {
     "online_num_updates": {"online_total_timesteps": None},
     "dagger_beta_decay": {"dagger_beta_final": None},
     "dagger_beta_init": {"dagger_beta_final": None},
+    **{key: {"ppo_model_type": "ppo_rnd"} for key in OTHER if key.startswith("rnd_")},
+    **{key: {"ppo_exploration": "icm"} for key in OTHER if key.startswith("icm_")},
+    **{key: {"ppo_exploration": "e3b"} for key in OTHER if key.startswith("e3b_")},
 }
 PATHS = {key for model in STAGES.values() for key in model.path_keys()}
 # Keys with tests of their own below.
-ONE_ARCHITECTURE = {"ppo_model_type"}
 OF_THE_EXPERT = {"collect_temperature"}  # of offline BC's; collecting has it too
 STARTS = {"resume_step", "dagger_expert_deterministic"}
 RUNTIME = set(TrainingRuntimeConfig.model_fields)
@@ -149,8 +156,8 @@ def differ(stage, base, other):
 
 
 def test_every_key_is_in_one_of_these_tests():
-    assert set(OTHER) | PATHS | ONE_ARCHITECTURE | STARTS | RUNTIME == ALL_KEYS
-    assert not set(OTHER) & (PATHS | ONE_ARCHITECTURE | STARTS | RUNTIME)
+    assert set(OTHER) | PATHS | STARTS | RUNTIME == ALL_KEYS
+    assert not set(OTHER) & (PATHS | STARTS | RUNTIME)
 
 
 FIRST_STAGE = {
@@ -173,6 +180,17 @@ def test_the_comparison_sees_no_difference_where_there_is_none():
     assert not differ("online", (), (("lr", KEYS["lr"]),))
     # A legacy key that its primary key overrides is such a case.
     assert not differ("online", (), (("online_num_updates", 3),))
+
+
+@pytest.mark.parametrize("given", [{}, {"ppo_model_type": "ppo_rnd"}, {"ppo_exploration": "e3b"}])
+def test_keys_of_other_explorations_are_of_no_account(given):
+    """They make nothing stale either: what is recorded leaves them out."""
+    unused = config_of("ppo", **given).unused()
+    others = {key: OTHER[key] for key in unused}
+    assert not differ("ppo", tuple(given.items()), (*given.items(), *others.items()))
+    assert config_of("ppo", **given, **others).recorded() == config_of("ppo", **given).recorded()
+    used = {key for key in STAGES["ppo"].model_fields if key.startswith(("rnd_", "icm_", "e3b_"))} - unused
+    assert bool(used) == bool(given)
 
 
 # --- inference and collecting: what they write ---
@@ -232,6 +250,14 @@ def test_a_playing_key_changes_what_is_played(stage, key, make_run, checkpoints)
     one = playing(make_run, checkpoints, stage, **given)
     assert playing(make_run, checkpoints, stage, **given) == one
     assert playing(make_run, checkpoints, stage, **given, **{key: OTHER[key]}) != one
+
+
+def test_only_a_planner_samples(make_run, checkpoints):
+    unused = config_of("inference", policy="random").unused()
+    others = {key: OTHER[key] for key in unused}
+    one = playing(make_run, checkpoints, "inference", policy="random")
+    assert playing(make_run, checkpoints, "inference", policy="random", **others) == one
+    assert not config_of("inference").unused()
 
 
 def collected(make_run, checkpoints, name, **keys):

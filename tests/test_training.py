@@ -3,10 +3,13 @@
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -110,8 +113,32 @@ def test_without_compilation_the_same_comes_out(make_run):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(make_run):
-    with pytest.raises(UserError, match=r"update 5: loss = nan"):
+    with pytest.raises(UserError, match=r"update 5: loss = nan: .* no state was saved"):
         train(counting(diverge_at=5), 0, make_run(chunk_updates=2))
+
+
+def test_the_last_good_state_outlives_a_divergence(make_run):
+    """Saved after every chunk: the newest is from before the loss was lost, and a run can go on from it."""
+    run = make_run(chunk_updates=1, checkpoint_every_minutes=1e-6)
+    with pytest.raises(UserError, match="update 6: loss = nan") as error:
+        train(counting(diverge_at=6), 0, run)
+    newest = Path(re.search(r"the last good state is (\S+),", str(error.value))[1])
+    update = int(newest.name)
+    assert 1 <= update <= 5
+    [trained], _ = train(counting(), 0, make_run(name="mended"), start=Start(newest, update, whole=True))
+    assert trained.params["n"] == 7
+
+
+@pytest.mark.parametrize("name", ["ppo/value_loss", "diffusion/grad_norm", "env/reward"])
+def test_what_must_be_finite(make_run, name):
+    algorithm = counting(diverge_at=3)
+
+    def update(state):
+        state, metrics = algorithm.update(state)
+        return state, {name: metrics.pop("loss"), **metrics}
+
+    with pytest.raises(UserError, match=f"update 3: {name} = nan"):
+        train(replace(algorithm, update=update), 0, make_run())
 
 
 def test_repetitions_are_independent_and_each_is_a_run_of_its_own(make_run):

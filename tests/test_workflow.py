@@ -1,11 +1,15 @@
 """What makes a job stale, on copies of the real sources and the real workflow configuration."""
 
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from remdm.analysis.style import label, role
 from remdm.config.base import UserError
 from remdm.config.offline import OfflineConfig
 from remdm.workflow import source
@@ -127,14 +131,120 @@ def test_reach_follows_imports_inside_functions():
 
 
 def test_planning_imports_no_jax():
-    import subprocess
-
     code = f"""
 import sys; from pathlib import Path; from remdm.workflow.plan import Plan
 Plan.load(Path({str(WORKFLOW)!r}), {{"scale": "paper"}})
 assert not {{"jax", "flax", "craftax", "matplotlib", "polars"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
+
+
+@pytest.mark.parametrize("model", ["ppo", "ppo_rnd"])
+def test_the_scale_names_the_experts_architecture(model):
+    plan = with_expert(model, preset="paper")
+    [job] = plan.jobs_of("ppo")
+    assert job.name == model
+    assert plan.job_config(job).ppo_model_type == model
+    assert Job(GAME, "collect", model, 0) in plan.jobs
+
+
+def with_expert(expert, **keys):
+    from remdm.config.reader import read_mapping
+
+    scales = read_mapping(WORKFLOW)["scales"]
+    scales["demo"] |= {"expert": expert, **keys}
+    return Plan.load(WORKFLOW, {"scales": scales})
+
+
+@pytest.fixture
+def public(tmp_path):
+    """What is a public checkpoint by its file names."""
+    folder = tmp_path / "policies" / "1000" / "default"
+    folder.mkdir(parents=True)
+    (folder / "_METADATA").write_text("{}")
+    (folder / "data").write_bytes(b"123")
+    return tmp_path / "policies"
+
+
+def test_an_expert_from_elsewhere_is_trained_by_no_job(public):
+    plan = with_expert({"checkpoint": f"{public}/"})
+    assert {f"{job.stage}/{job.name}" for job in plan.jobs} == {
+        "collect/expert", "offline/demo", "online/demo",
+        "inference/expert", "inference/offline-demo", "inference/online-demo", "inference/random",
+    }  # fmt: skip
+    for stage, key, name in (
+        ("collect", "ppo_checkpoint_path", "expert"),
+        ("offline", "ppo_checkpoint_path", "demo"),
+        ("online", "ppo_checkpoint_path", "demo"),
+        ("inference", "checkpoint_path", "expert"),
+    ):
+        assert plan.checkpoint(stage, key, {"env": GAME, "name": name, "seed": "0"}) == [str(public)]
+    assert plan.job_config(Job(GAME, "inference", "expert", 0)).policy == "expert"
+    assert (role("expert"), label("expert")) == ("expert", "Expert")
+
+
+def test_content_alone_of_an_expert_from_elsewhere_makes_stale(public, tmp_path):
+    def take(path=public):
+        return digests(with_expert({"checkpoint": str(path)}))
+
+    before = take()
+    for file in public.rglob("*"):
+        os.utime(file, (1, 1))
+    assert take() == before
+    assert take(shutil.copytree(public, tmp_path / "copy")) == before
+    (public / "1000" / "default" / "data").write_bytes(b"124")
+    assert changed(before, take()) == set(before) - {"inference/random"}
+
+
+def test_a_reference_to_wandb_is_fetched_by_a_job():
+    def plan(version):
+        return with_expert({"checkpoint": f"wandb:us/craftax/classic-expert:{version}"})
+
+    before = plan("v0")
+    checkpoint = "results/experts/us-craftax-classic-expert-v0/checkpoint"
+    assert before.external.reference == "wandb:us/craftax/classic-expert:v0"
+    wildcards = {"env": GAME, "name": "demo", "seed": "0"}
+    assert before.checkpoint("offline", "ppo_checkpoint_path", wildcards) == [checkpoint]
+    assert before.jobs_of("ppo") == []
+    stale = changed(digests(before), digests(plan("v1")))
+    assert stale == set(digests(before)) - {"inference/random"}
+
+
+def test_snakemake_plans_with_an_expert_from_elsewhere(public, tmp_path):
+    from remdm.config.reader import read_mapping
+
+    def dry_run(checkpoint):
+        config = {key: value for key, value in read_mapping(WORKFLOW).items() if key == "scales"}
+        config["scales"]["demo"]["expert"] = {"checkpoint": checkpoint}
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
+        command = ["-m", "snakemake", "-n", "--quiet", "rules", "--snakefile", str(REPOSITORY / "Snakefile")]
+        command += ["--directory", str(tmp_path), "--configfile", str(tmp_path / "mine.yaml")]
+        return subprocess.run([sys.executable, *command], capture_output=True, text=True)
+
+    done = dry_run(str(public))
+    assert done.returncode == 0, done.stderr
+    done = dry_run("wandb:us/craftax/expert:v0")
+    assert done.returncode == 0, done.stderr
+    done = dry_run(str(tmp_path / "nowhere"))
+    assert done.returncode == 2
+    assert "scales.demo.expert.checkpoint = " in done.stderr
+
+
+def test_experts_that_cannot_be_are_named(tmp_path):
+    def refusal(expert):
+        with pytest.raises(UserError) as raised:
+            with_expert(expert)
+        return str(raised.value)
+
+    key = "scales.demo.expert"
+    assert f"{key} = 'ppo_rn': should be 'ppo', 'ppo_rnn' or 'ppo_rnd'" in refusal("ppo_rn")
+    assert f"{key}: must be ppo, ppo_rnn or ppo_rnd, or {{checkpoint: PATH}}" in refusal({})
+    assert f"unknown key {key}.checkpint" in refusal({"checkpint": "x"})
+    nowhere = tmp_path / "nowhere"
+    assert f"{key}.checkpoint = {nowhere}: no such folder" in refusal({"checkpoint": str(nowhere)})
+    assert f"{key}.checkpoint = {tmp_path}: is no checkpoint" in refusal({"checkpoint": str(tmp_path)})
+    with pytest.raises(UserError, match="ppo_model_type: has no effect here"):
+        with_overrides(ppo_model_type="ppo")
 
 
 def test_dependencies_and_configs_of_jobs():

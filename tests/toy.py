@@ -1,5 +1,6 @@
-"""A toy game whose best play is known, in place of Craftax: it fits wherever a `Game` does.
+"""Toy games whose best play is known, in place of Craftax: they fit wherever a `Game` does.
 
+The first of them is `GAME`.
 The observation is a one-hot target, which moves on by one every step whatever is done, and how
 many steps are left. Hitting the target earns 1, so the best return is the episode's length, the
 expert's plan from target k is k, k + 1, ..., and uniform play earns 1 / NUM_ACTIONS a step.
@@ -57,11 +58,12 @@ GAME = Game(
 )
 
 
-def toy_env(num_envs, block=1, reset_ratio=None):
-    env = LogWrapper(GAME.env)
+def toy_env(num_envs, block=1, reset_ratio=None, game=None):
+    game = game or GAME
+    env = LogWrapper(game.env)
     if reset_ratio is not None:
-        return BatchEnv(GAME, OptimisticResetVecEnvWrapper(env, num_envs, reset_ratio))
-    return BatchEnv(GAME, OnDemandResetVecEnvWrapper(env, num_envs, block))
+        return BatchEnv(game, OptimisticResetVecEnvWrapper(env, num_envs, reset_ratio))
+    return BatchEnv(game, OnDemandResetVecEnvWrapper(env, num_envs, block))
 
 
 def toy_expert():
@@ -69,3 +71,77 @@ def toy_expert():
     return Policy(
         None, lambda batch_size: (), lambda params, key, obs, *_: (obs[:, :NUM_ACTIONS].argmax(-1), ())
     )
+
+
+@struct.dataclass
+class MemoryState:
+    cue: jax.Array
+    time: jax.Array
+
+
+class MemoryEnv:
+    """A cue is shown once; after `WAIT` blank steps, answering with it earns 1, anything else 0.
+
+    Whoever remembers earns 1 an episode; whoever sees only the present cannot expect more than 1/2.
+    """
+
+    WAIT = 3
+
+    def reset(self, key, params):
+        state = MemoryState(jax.random.randint(key, (), 0, 2), jnp.zeros((), jnp.int32))
+        return self._obs(state), state
+
+    def step(self, key, state, action, params):
+        done = state.time == self.WAIT
+        hit = done & (action == state.cue)
+        state = MemoryState(state.cue, state.time + 1)
+        info = {"Achievements/ended": done * 100.0, "Achievements/perfect": hit * 100.0}
+        return self._obs(state), state, hit.astype(jnp.float32), done, info
+
+    def _obs(self, state):
+        cue = jax.nn.one_hot(state.cue, 2) * (state.time == 0)
+        return jnp.concatenate([cue, jax.nn.one_hot(state.time, self.WAIT + 1)])
+
+
+MEMORY_GAME = Game(
+    MemoryEnv(), None, num_actions=2, obs_dim=2 + MemoryEnv.WAIT + 1, achievements=("ended", "perfect")
+)
+
+
+@struct.dataclass
+class ChainState:
+    place: jax.Array
+    time: jax.Array
+
+
+class ChainEnv:
+    """A combination lock of `LENGTH` places: one action in four leads on, the others nowhere.
+
+    Only the last place earns a reward, 1, and ends the episode; so does time. The best return is 1;
+    of random play's episodes, one in 26,000 gets there and one in six halfway.
+    """
+
+    LENGTH, TIME = 10, 12
+    COMBINATION = (2, 0, 3, 1, 1, 2, 0, 3, 1, 2)
+
+    def reset(self, key, params):
+        state = ChainState(jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+        return self._obs(state), state
+
+    def step(self, key, state, action, params):
+        right = action == jnp.array(self.COMBINATION)[state.place]
+        place, time = state.place + right, state.time + 1
+        arrived = place == self.LENGTH
+        done = arrived | (time == self.TIME)
+        state = ChainState(place, time)
+        halfway = done & (place >= self.LENGTH // 2)
+        info = {"Achievements/halfway": halfway * 100.0, "Achievements/perfect": arrived * 100.0}
+        return self._obs(state), state, arrived.astype(jnp.float32), done, info
+
+    def _obs(self, state):
+        return jax.nn.one_hot(state.place, self.LENGTH + 1)
+
+
+CHAIN_GAME = Game(
+    ChainEnv(), None, num_actions=4, obs_dim=ChainEnv.LENGTH + 1, achievements=("halfway", "perfect")
+)

@@ -40,7 +40,10 @@ def _draw_row(axes: Sequence[Axes], env: str, results: list[Result]) -> None:
         ax.set_ylabel(unit)
         ax.set_ylim(bottom=0)
         in_millions(ax)
-        ax.legend(fontsize=8)
+        if ax.lines:
+            ax.legend(fontsize=8)
+        else:  # an expert that was not trained here
+            ax.set_axis_off()
 
 
 def _draw_curve(ax: Axes, result: Result, metric: str, policy: str) -> None:

@@ -8,6 +8,7 @@ from string import Template
 from typing import Any
 
 from remdm.analysis.results import Result, read_results
+from remdm.analysis.style import role
 from remdm.analysis.table import policy_table
 from remdm.config.files import whole_file
 
@@ -61,7 +62,10 @@ def write_report(
     several = any(result.seed != evaluated[0].seed for result in evaluated)
     page = PAGE.substitute(
         headline=_headline(evaluations),
-        expert=" ".join(_expert(result) for result in trained if result.stage == "ppo"),
+        expert=" ".join(
+            [_expert(result) for result in trained if result.stage == "ppo"]
+            or dict.fromkeys(_external(result) for result in evaluated if role(result.name) == "expert")
+        ),
         policies=_policies(evaluations),
         interval="In brackets the smallest and largest mean of a seed."
         if several
@@ -111,6 +115,13 @@ def _expert(result: Result) -> str:
         f"{keys['ppo_model_type']}, {keys['layer_size']} wide, trained by PPO on {frames:,} frames of "
         f"{result.env} (seed {result.seed}){rose}. It plays, and teaches offline BC, by drawing from its "
         f"policy; DAgger's labels are its most probable actions unless dagger_expert_deterministic is false."
+    )
+
+
+def _external(result: Result) -> str:
+    """Who the expert is where none was trained, in a sentence."""
+    return html.escape(
+        f"In {result.env} it was not trained here: it is {result.run['config']['checkpoint_path']}."
     )
 
 

@@ -88,6 +88,10 @@ class StageConfig(Section):
         optional = {key: getattr(self, key) for key in sorted(self.path_keys("optional input"))}
         return needed | {key: path for key, path in optional.items() if path is not None}
 
+    def unused(self) -> set[str]:
+        """Keys that are of no account, given the others."""
+        return set()
+
     def recorded(self) -> dict[str, Any]:
-        """The keys that decide the result: all but paths."""
-        return self.model_dump(exclude=self.path_keys())
+        """The keys that decide the result: all but paths and those of no account."""
+        return self.model_dump(exclude=self.path_keys() | self.unused())

@@ -27,6 +27,11 @@ class InferenceConfig(StageConfig, EnvConfig, SamplerConfig):
         self.check_steps("diffusion_steps_eval", self.diffusion_steps_eval)
         return self
 
+    def unused(self) -> set[str]:
+        """Only a planner denoises and replans."""
+        planning = {*SamplerConfig.model_fields, "diffusion_steps_eval", "replan_every", "inpaint_history"}
+        return set() if self.policy == "planner" else planning
+
     def inputs(self) -> dict[str, str | None]:
         """Random play needs no checkpoint."""
         return {} if self.policy == "random" else super().inputs()

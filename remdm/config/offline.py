@@ -20,7 +20,7 @@ class OfflineConfig(PlannerTrainingConfig, ExpertInput, ResumableConfig):
         description="budget in updates, if offline_total_timesteps is null"
     )
     collect_temperature: PositiveFloat = Field(description="temperature of the expert's actions")
-    return_weight_cap: Annotated[float, Field(ge=0.1)] = Field(
+    return_weight_cap: Annotated[float, Field(ge=0.1, allow_inf_nan=False)] = Field(
         description="largest return weight of a window; the smallest is 0.1"
     )
 

@@ -23,7 +23,9 @@ Discount = Annotated[float, Field(gt=0, le=1)]
 class ExpertConfig(Section):
     """The expert's network: what its checkpoint needs to be rebuilt."""
 
-    ppo_model_type: Literal["ppo_rnn"] = Field(description="the expert's architecture")
+    ppo_model_type: Literal["ppo", "ppo_rnn", "ppo_rnd"] = Field(
+        description="the expert's architecture: feed-forward, recurrent, or with a critic of novelty (RND)"
+    )
     layer_size: Positive = Field(description="width of the expert's hidden layers")
 
 
@@ -33,7 +35,36 @@ class ExpertInput(Section):
     ppo_checkpoint_path: str | None = path_key("the expert's checkpoint")
 
 
-class PPOConfig(ResumableConfig, EnvConfig, ExpertConfig):
+class RNDConfig(Section):
+    """Random network distillation, the exploration of `ppo_model_type: ppo_rnd`."""
+
+    rnd_layer_size: Positive = Field(description="width of the hidden layers of target and predictor")
+    rnd_output_size: Positive = Field(description="width of what the predictor predicts")
+    rnd_lr: PositiveFloat = Field(description="learning rate of the predictor")
+    rnd_update_epochs: Positive = Field(description="passes of the predictor over each rollout")
+    rnd_loss_coef: PositiveFloat = Field(description="weight of the prediction error as a loss")
+    rnd_reward_coef: NonNegativeFloat = Field(description="weight of the prediction error as a reward")
+    rnd_gae_coef: NonNegativeFloat = Field(
+        description="weight of the intrinsic advantage beside the extrinsic one"
+    )
+    rnd_episodic: bool = Field(description="whether intrinsic returns end with the episode")
+
+
+class ICMConfig(Section):
+    """Intrinsic curiosity: its latents, and rewards made of them."""
+
+    icm_layer_size: Positive = Field(description="width of the hidden layers of ICM's networks")
+    icm_latent_size: Positive = Field(description="width of the latents that ICM encodes observations as")
+    icm_lr: PositiveFloat = Field(description="learning rate of ICM's networks")
+    icm_update_epochs: Positive = Field(description="passes of ICM's networks over each rollout")
+    icm_forward_coef: PositiveFloat = Field(description="weight of the loss of the forward model")
+    icm_inverse_coef: PositiveFloat = Field(description="weight of the loss of the inverse model")
+    icm_reward_coef: NonNegativeFloat = Field(description="weight of the forward model's error as a reward")
+    e3b_lambda: PositiveFloat = Field(description="ridge of E3B's covariance at the start of an episode")
+    e3b_reward_coef: NonNegativeFloat = Field(description="weight of E3B's elliptical bonus as a reward")
+
+
+class PPOConfig(ResumableConfig, EnvConfig, ExpertConfig, RNDConfig, ICMConfig):
     """PPO, the stage `ppo`."""
 
     ppo_total_timesteps: Frames = Field(description="budget in frames")
@@ -48,6 +79,10 @@ class PPOConfig(ResumableConfig, EnvConfig, ExpertConfig):
     ppo_ent_coef: NonNegativeFloat = Field(description="weight of the entropy bonus")
     ppo_vf_coef: NonNegativeFloat = Field(description="weight of the value loss")
     ppo_max_grad_norm: PositiveFloat = Field(description="global norm at which gradients are clipped")
+    ppo_exploration: Literal["none", "icm", "e3b"] = Field(
+        description="reward added to the game's: none, the error of ICM's forward model, "
+        "or E3B's bonus on ICM's latents"
+    )
 
     @model_validator(mode="after")
     def _minibatches_divide(self) -> "PPOConfig":
@@ -57,6 +92,26 @@ class PPOConfig(ResumableConfig, EnvConfig, ExpertConfig):
                 f"must divide ppo_num_envs = {self.ppo_num_envs}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _one_exploration(self) -> "PPOConfig":
+        if self.ppo_model_type == "ppo_rnd" and self.ppo_exploration != "none":
+            raise ValueError(
+                f"ppo_exploration = {self.ppo_exploration}: must be none with ppo_model_type = ppo_rnd, "
+                f"which explores by RND"
+            )
+        return self
+
+    def unused(self) -> set[str]:
+        """The keys of explorations that this one is not."""
+        used = {
+            "rnd_": self.ppo_model_type == "ppo_rnd",
+            "icm_": self.ppo_exploration != "none",
+            "icm_reward_coef": self.ppo_exploration == "icm",
+            "e3b_": self.ppo_exploration == "e3b",
+        }
+        unused = tuple(prefix for prefix, is_used in used.items() if not is_used)
+        return {key for key in PPOConfig.model_fields if key.startswith(unused)}
 
     @property
     def frames_per_update(self) -> int:

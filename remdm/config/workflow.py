@@ -38,11 +38,40 @@ class PlannerEntry(_Model):
         return self.preset if self.warm_start is None else f"{self.preset}_from_{self.warm_start}"
 
 
+class ExpertEntry(_Model):
+    """Whom the planners learn from: `expert: ppo_rnn` is trained, `expert: {checkpoint: ...}` is there."""
+
+    model: Literal["ppo", "ppo_rnn", "ppo_rnd"] | None = Field(
+        default=None, description="the architecture of an expert that is trained"
+    )
+    checkpoint: str | None = Field(
+        default=None, min_length=1, description="folder of a checkpoint, ours or a public one, or wandb:REF"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_a_word(cls, value: Any) -> Any:
+        return {"model": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "ExpertEntry":
+        if (self.model is None) == (self.checkpoint is None):
+            raise ValueError(
+                "must be ppo, ppo_rnn or ppo_rnd, or {checkpoint: PATH}, or {checkpoint: wandb:REF}"
+            )
+        return self
+
+    @property
+    def name(self) -> str:
+        """The name of its results."""
+        return self.model or "expert"
+
+
 class Scale(_Model):
     """One size of the whole experiment."""
 
     envs: list[EnvName] = Field(min_length=1, description="the games")
-    expert: Literal["ppo_rnn"] = Field(description="the expert's architecture")
+    expert: ExpertEntry = Field(description="the expert's architecture, or where its checkpoint is")
     preset: Name = Field(description="the preset of the expert, of collecting and of evaluation")
     planners: list[PlannerEntry] = Field(min_length=1, description="the planners compared")
     seeds: list[Count] = Field(min_length=1, description="independent repetitions of everything")
@@ -74,7 +103,8 @@ def load_workflow_config(path: Path, overrides: dict[str, Any]) -> WorkflowConfi
         config = WorkflowConfig(**data)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        # Of `expert: ppo_rn`, the name of the field is not in the file.
+        where = ".".join(str(part) for part in first["loc"]).removesuffix(".model")
         if first["type"] == "extra_forbidden":
             raise ConfigError(f"{path}: unknown key {where}") from None
         if first["type"] == "missing":

@@ -1,4 +1,8 @@
-"""The recurrent actor-critic, with the parameter paths of the public baselines."""
+"""The experts' actor-critics, with the parameter paths of the public baselines.
+
+All are called alike: memory, observations [T, B, D] and whether each is the first of an episode
+[T, B] give the memory after, logits [T, B, A] and values [T, B, C], one for each of C critics.
+"""
 
 from typing import Any
 
@@ -6,6 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.linen.initializers import constant, orthogonal
+
+from remdm.config.ppo import ExpertConfig
 
 
 class GRUCell(nn.Module):
@@ -54,47 +60,82 @@ class ScannedRNN(nn.Module):
         return GRUCell(self.features, name="GRUCell_1")(hidden, x, done)
 
 
+class ActorCritic(nn.Module):
+    """An actor and critics, each of three hidden layers of their own; has no memory."""
+
+    num_actions: int
+    layer_size: int
+    num_critics: int = 1
+
+    recurrent = False
+
+    @nn.compact
+    def __call__(self, memory: tuple, obs: jax.Array, first: jax.Array) -> tuple[tuple, jax.Array, jax.Array]:
+        """As all networks here; `memory` is empty and `first` of no account."""
+        hidden = (self.layer_size,) * 3
+
+        def head(index: int, features: int, scale: float) -> jax.Array:
+            """The network whose first layer is number `4 * index`."""
+            x = obs
+            for layer, width in enumerate(hidden):
+                x = nn.tanh(_dense(width, 2**0.5, f"Dense_{4 * index + layer}")(x))
+            return _dense(features, scale, f"Dense_{4 * index + 3}")(x)
+
+        values = [head(1 + critic, 1, 1.0) for critic in range(self.num_critics)]
+        return memory, head(0, self.num_actions, 0.01), jnp.concatenate(values, axis=-1)
+
+    def initial_state(self, batch_size: int) -> tuple:
+        """Nothing."""
+        return ()
+
+
 class ActorCriticRNN(nn.Module):
     """Embedding, GRU, then an actor and a critic of two hidden layers each."""
 
     num_actions: int
     layer_size: int
 
+    recurrent = True
+    num_critics = 1
+
     @nn.compact
     def __call__(
-        self, hidden: jax.Array, obs: jax.Array, done: jax.Array
+        self, memory: jax.Array, obs: jax.Array, first: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Play or train on a sequence.
+        """As all networks here; `memory` is the state of the GRU [B, L]."""
+        x = nn.relu(_dense(self.layer_size, 2**0.5, "Dense_0")(obs))
+        memory, x = ScannedRNN(self.layer_size, name="ScannedRNN_0")(memory, x, first)
 
-        Args:
-            hidden: state [B, L].
-            obs: [T, B, D].
-            done: whether an observation is the first of an episode [T, B].
+        actor = nn.relu(_dense(self.layer_size, 2.0, "Dense_1")(x))
+        actor = nn.relu(_dense(self.layer_size, 2.0, "Dense_2")(actor))
+        logits = _dense(self.num_actions, 0.01, "Dense_3")(actor)
 
-        Returns:
-            The state [B, L], logits [T, B, A] and values [T, B].
-        """
-
-        def dense(features: int, scale: float, name: str) -> nn.Dense:
-            return nn.Dense(features, kernel_init=orthogonal(scale), bias_init=constant(0.0), name=name)
-
-        x = nn.relu(dense(self.layer_size, 2**0.5, "Dense_0")(obs))
-        hidden, x = ScannedRNN(self.layer_size, name="ScannedRNN_0")(hidden, x, done)
-
-        actor = nn.relu(dense(self.layer_size, 2.0, "Dense_1")(x))
-        actor = nn.relu(dense(self.layer_size, 2.0, "Dense_2")(actor))
-        logits = dense(self.num_actions, 0.01, "Dense_3")(actor)
-
-        critic = nn.relu(dense(self.layer_size, 2.0, "Dense_4")(x))
-        critic = nn.relu(dense(self.layer_size, 2.0, "Dense_5")(critic))
-        value = dense(1, 1.0, "Dense_6")(critic)
-        return hidden, logits, value[..., 0]
+        critic = nn.relu(_dense(self.layer_size, 2.0, "Dense_4")(x))
+        critic = nn.relu(_dense(self.layer_size, 2.0, "Dense_5")(critic))
+        return memory, logits, _dense(1, 1.0, "Dense_6")(critic)
 
     def initial_state(self, batch_size: int) -> jax.Array:
         """Zeros [B, L]."""
         return jnp.zeros((batch_size, self.layer_size))
 
 
-def init_params(network: ActorCriticRNN, key: jax.Array, obs_dim: int) -> Any:
+Network = ActorCritic | ActorCriticRNN
+
+
+def make_network(config: ExpertConfig, num_actions: int) -> Network:
+    """The network of an expert's architecture."""
+    if config.ppo_model_type == "ppo_rnn":
+        return ActorCriticRNN(num_actions, config.layer_size)
+    # RND's second critic values the intrinsic reward.
+    return ActorCritic(
+        num_actions, config.layer_size, num_critics=2 if config.ppo_model_type == "ppo_rnd" else 1
+    )
+
+
+def init_params(network: Network, key: jax.Array, obs_dim: int) -> Any:
     """Fresh parameters."""
     return network.init(key, network.initial_state(1), jnp.zeros((1, 1, obs_dim)), jnp.zeros((1, 1), bool))
+
+
+def _dense(features: int, scale: float, name: str) -> nn.Dense:
+    return nn.Dense(features, kernel_init=orthogonal(scale), bias_init=constant(0.0), name=name)

@@ -5,10 +5,10 @@ from typing import Any
 import jax
 
 from remdm.envs.policy import Memory, Policy
-from remdm.experts.network import ActorCriticRNN
+from remdm.experts.network import Network
 
 
-def expert_policy(network: ActorCriticRNN, params: Any, temperature: float) -> Policy:
+def expert_policy(network: Network, params: Any, temperature: float) -> Policy:
     """The expert's actions, drawn from its logits / temperature, or their argmax at temperature 0."""
 
     def act(

@@ -1,4 +1,4 @@
-"""Proximal policy optimisation with a recurrent network (PPO, arXiv 1707.06347)."""
+"""Proximal policy optimisation (PPO, arXiv 1707.06347), with any expert's network and exploration."""
 
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -9,10 +9,12 @@ import optax
 from flax import struct
 
 from remdm.config.ppo import PPOConfig
-from remdm.envs.batch import BatchEnv
+from remdm.envs.batch import BatchEnv, Step
 from remdm.envs.rollout import PlayState, Transition, advance, episode_metrics, start
-from remdm.experts.network import ActorCriticRNN, init_params
+from remdm.experts.exploration import Experience, make_exploration
+from remdm.experts.network import Network, init_params, make_network
 from remdm.training.algorithm import Algorithm, Metrics
+from remdm.training.epochs import train_epochs
 from remdm.training.optimizer import adamw, at_step
 
 
@@ -24,19 +26,37 @@ class PPOState:
     params: Any
     opt_state: optax.OptState
     play: PlayState
+    exploration: Any  # None without
 
 
 class Batch(NamedTuple):
-    """A rollout as PPO trains on it; arrays [T, B, ...], `hidden` [B, L]."""
+    """A rollout as PPO trains on it: B sequences of T steps, and a memory before each.
 
-    hidden: jax.Array  # before the first step
-    obs: jax.Array
-    first: jax.Array  # whether obs is the first of an episode
-    action: jax.Array
-    log_prob: jax.Array
-    value: jax.Array
-    advantage: jax.Array
-    target: jax.Array
+    Sequences are environments for a recurrent network, and single steps for one without memory.
+    """
+
+    memory: Any  # [B, ...]
+    obs: jax.Array  # [T, B, D]
+    first: jax.Array  # whether obs is the first of an episode [T, B]
+    action: jax.Array  # [T, B]
+    log_prob: jax.Array  # [T, B]
+    value: jax.Array  # [T, B, C]
+    advantage: jax.Array  # [T, B]
+    target: jax.Array  # [T, B, C]
+
+    @property
+    def num_sequences(self) -> int:
+        """Sequences, B."""
+        return self.action.shape[1]
+
+    def gather(self, numbers: jax.Array) -> "Batch":
+        """The sequences of some numbers."""
+        memory = jax.tree.map(lambda x: x[numbers], self.memory)
+        return Batch(memory, *(x[:, numbers] for x in self[1:]))
+
+    def single_steps(self) -> "Batch":
+        """Every step a sequence."""
+        return Batch((), *(x.reshape(1, -1, *x.shape[2:]) for x in self[1:]))
 
 
 def gae(
@@ -45,13 +65,13 @@ def gae(
     """Generalised advantage estimates (arXiv 1506.02438).
 
     Args:
-        reward: [T, E].
-        value: of the observation before the action [T, E].
-        done: whether the episode ended with the action [T, E].
-        last_value: of the observation after the last action [E].
+        reward: [T, ...].
+        value: of the observation before the action [T, ...].
+        done: whether the return ended with the action [T, ...].
+        last_value: of the observation after the last action [...].
 
     Returns:
-        Advantages [T, E].
+        Advantages [T, ...].
     """
 
     def back(carry: tuple[jax.Array, jax.Array], now: tuple) -> tuple[tuple, jax.Array]:
@@ -65,18 +85,20 @@ def gae(
     return jax.lax.scan(back, (jnp.zeros_like(last_value), last_value), inputs, reverse=True)[1]
 
 
-def ppo_loss(
-    params: Any, network: ActorCriticRNN, batch: Batch, config: PPOConfig
-) -> tuple[jax.Array, Metrics]:
-    """Clipped surrogate, clipped value loss and entropy bonus of a minibatch (arXiv 1707.06347, eq. 9)."""
-    _, logits, value = network.apply(params, batch.hidden, batch.obs, batch.first)
+def ppo_loss(params: Any, network: Network, batch: Batch, config: PPOConfig) -> tuple[jax.Array, Metrics]:
+    """Clipped surrogate, clipped value loss and entropy bonus of a minibatch (arXiv 1707.06347, eq. 9).
+
+    The losses of several critics are summed.
+    """
+    _, logits, value = network.apply(params, batch.memory, batch.obs, batch.first)
     log_probs = jax.nn.log_softmax(logits)
     log_prob = jnp.take_along_axis(log_probs, batch.action[..., None], axis=-1)[..., 0]
     entropy = -jnp.mean(jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1))
 
     clip = config.ppo_clip_eps
     clipped_value = batch.value + jnp.clip(value - batch.value, -clip, clip)
-    value_loss = 0.5 * jnp.mean(jnp.maximum((value - batch.target) ** 2, (clipped_value - batch.target) ** 2))
+    squared = jnp.maximum((value - batch.target) ** 2, (clipped_value - batch.target) ** 2)
+    value_loss = 0.5 * jnp.sum(jnp.mean(squared, axis=(0, 1)))
 
     log_ratio = log_prob - batch.log_prob
     ratio = jnp.exp(log_ratio)
@@ -95,59 +117,88 @@ def ppo_loss(
 
 
 def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
-    """PPO on `env`: an update is one rollout, then epochs of minibatches of whole environments."""
+    """PPO on `env`: an update is one rollout, then epochs of minibatches.
+
+    An exploration's reward is added to the game's. RND's has a critic and advantages of its own,
+    weighted by `rnd_gae_coef`, and returns that go on beyond the end of an episode.
+    """
     game = env.game
-    network = ActorCriticRNN(game.num_actions, config.layer_size)
+    network = make_network(config, game.num_actions)
+    exploration = make_exploration(config, game, env.num_envs)
     grad_steps = config.ppo_update_epochs * config.ppo_num_minibatches
     schedule = optax.linear_schedule(config.ppo_lr, 0.0, config.num_updates * grad_steps)
     optimizer = adamw(schedule, config.ppo_max_grad_norm)
 
     def init(key: jax.Array) -> PPOState:
-        key, params_key, env_key = jax.random.split(key, 3)
+        key, params_key, env_key, exploration_key = jax.random.split(key, 4)
         params = init_params(network, params_key, game.obs_dim)
         play = start(env_key, env, network.initial_state(env.num_envs))
-        return PPOState(key, params, optimizer.init(params), play)
+        novelty = exploration.init(exploration_key) if exploration else None
+        return PPOState(key, params, optimizer.init(params), play, novelty)
 
     def collect(key: jax.Array, params: Any, play: PlayState) -> tuple[PlayState, tuple]:
         def step(play: PlayState, key: jax.Array) -> tuple[PlayState, tuple]:
             act_key, env_key = jax.random.split(key)
-            hidden, logits, value = network.apply(params, play.memory, play.obs[None], play.done[None])
+            memory, logits, value = network.apply(params, play.memory, play.obs[None], play.done[None])
             action = jax.random.categorical(act_key, logits[0])
             log_prob = jax.nn.log_softmax(logits[0])[jnp.arange(env.num_envs), action]
-            new_play, step = advance(env_key, env, play, action, hidden)
+            new_play, step = advance(env_key, env, play, action, memory)
             return new_play, (Transition(play.obs, action, step), play.done, log_prob, value[0])
 
         return jax.lax.scan(step, play, jax.random.split(key, config.ppo_num_steps))
 
-    def minibatch_step(carry: tuple, envs: jax.Array, batch: Batch) -> tuple[tuple, Metrics]:
-        params, opt_state = carry
-        part = Batch(batch.hidden[envs], *(x[:, envs] for x in batch[1:]))
-        grads, metrics = jax.grad(ppo_loss, has_aux=True)(params, network, part, config)
+    def explore(key: jax.Array, state: Any, data: Transition, last_obs: jax.Array) -> tuple:
+        """Intrinsic rewards [T, E] of a rollout, and the exploration that has learnt from it."""
+        assert exploration is not None
+        obs = jnp.concatenate([data.obs, last_obs[None]])
+        experience = Experience(obs, data.action, data.step.done)
+        state, reward = exploration.reward(state, experience)
+        state, metrics = exploration.update(key, state, experience)
+        return reward, state, metrics | {"exploration/reward": jnp.mean(reward)}
+
+    def streams(step: Step, novelty: jax.Array | float) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Rewards and ends of returns [T, E, C], and the weights of their advantages [C]."""
+        if network.num_critics == 1:
+            return (step.reward + novelty)[..., None], step.done[..., None], jnp.ones(1)
+        ends = step.done & config.rnd_episodic
+        rewards = jnp.stack([step.reward, novelty], axis=-1)
+        return rewards, jnp.stack([step.done, ends], axis=-1), jnp.array([1.0, config.rnd_gae_coef])
+
+    def train_on(learner: tuple, batch: Batch) -> tuple[tuple, Metrics]:
+        params, opt_state = learner
+        grads, metrics = jax.grad(ppo_loss, has_aux=True)(params, network, batch, config)
         updates, opt_state = optimizer.update(grads, opt_state, params)
         metrics["ppo/grad_norm"] = optax.tree.norm(grads)
         return (optax.apply_updates(params, updates), opt_state), metrics
 
     def update(state: PPOState) -> tuple[PPOState, Metrics]:
-        key, rollout_key, epoch_key = jax.random.split(state.key, 3)
-        play, (transition, first, log_prob, value) = collect(rollout_key, state.params, state.play)
+        key, rollout_key, epoch_key, explore_key = jax.random.split(state.key, 4)
+        play, (data, first, log_prob, value) = collect(rollout_key, state.params, state.play)
+        novelty, new_exploration, metrics = 0.0, None, {}
+        if exploration:
+            novelty, new_exploration, metrics = explore(explore_key, state.exploration, data, play.obs)
+
         last_value = network.apply(state.params, play.memory, play.obs[None], play.done[None])[2][0]
-        step = transition.step
-        advantage = gae(step.reward, value, step.done, last_value, config.ppo_gamma, config.ppo_gae_lambda)
-        target = advantage + value
+        reward, ends, weights = streams(data.step, novelty)
+        advantages = gae(reward, value, ends, last_value, config.ppo_gamma, config.ppo_gae_lambda)
+        target = advantages + value
         batch = Batch(
-            state.play.memory, transition.obs, first, transition.action, log_prob, value, advantage, target
+            state.play.memory, data.obs, first, data.action, log_prob, value, advantages @ weights, target
         )
+        if not network.recurrent:
+            batch = batch.single_steps()
 
-        def epoch(carry: tuple, key: jax.Array) -> tuple[tuple, Metrics]:
-            envs = jax.random.permutation(key, env.num_envs).reshape(config.ppo_num_minibatches, -1)
-            return jax.lax.scan(lambda c, e: minibatch_step(c, e, batch), carry, envs)
-
-        (params, opt_state), metrics = jax.lax.scan(
-            epoch, (state.params, state.opt_state), jax.random.split(epoch_key, config.ppo_update_epochs)
+        (params, opt_state), training = train_epochs(
+            epoch_key,
+            config.ppo_update_epochs,
+            config.ppo_num_minibatches,
+            batch.num_sequences,
+            lambda learner, numbers: train_on(learner, batch.gather(numbers)),
+            (state.params, state.opt_state),
         )
-        metrics = jax.tree.map(jnp.mean, metrics) | episode_metrics(step, game.achievements)
-        metrics["ppo/explained_variance"] = 1 - jnp.var(target - value) / jnp.var(target)
-        return PPOState(key, params, opt_state, play), metrics
+        metrics |= training | episode_metrics(data.step, game.achievements)
+        metrics["ppo/explained_variance"] = 1 - jnp.var((target - value)[..., 0]) / jnp.var(target[..., 0])
+        return PPOState(key, params, opt_state, play, new_exploration), metrics
 
     def adopt(state: PPOState, params: Any, update: int) -> PPOState:
         return replace(state, params=params, opt_state=at_step(state.opt_state, update * grad_steps))

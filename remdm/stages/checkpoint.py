@@ -1,15 +1,41 @@
 """What the stages write beside weights, and how they take a checkpoint that a user names."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import jax
+import numpy as np
 from pydantic import ValidationError
 
 from remdm.config.base import Section, UserError
+from remdm.experts.baselines import Baseline, as_ours, find_arrays, recognise, step_of
 from remdm.training import checkpoint
 
 S = TypeVar("S", bound=Section)
+
+
+@dataclass(frozen=True)
+class PublicExpert:
+    """A public checkpoint, read.
+
+    Attributes:
+        folder: of its arrays.
+        frames: of training behind it, where the folder's name says so.
+        arrays: its parameters by the names that ours have, in float32.
+    """
+
+    folder: Path
+    frames: int | None
+    baseline: Baseline
+    arrays: dict[str, np.ndarray]
+
+    def params(self) -> Any:
+        """The parameters in the structure of our network."""
+        shapes = self.baseline.shapes()
+        named = checkpoint.named(shapes)
+        return jax.tree.unflatten(jax.tree.structure(shapes), [self.arrays[name] for name in named])
 
 
 def describe(
@@ -45,6 +71,24 @@ def rebuild(model: type[S], folder: Path, metadata: dict[str, Any]) -> S:
         ) from None
 
 
+def is_public(path: Path) -> bool:
+    """Whether a checkpoint lacks the metadata that ours have, so that its arrays must say what it is."""
+    return not (path / checkpoint.METADATA).exists()
+
+
+def read_public(path: Path) -> PublicExpert:
+    """The expert that a training run of Craftax_Baselines left.
+
+    Raises:
+        UserError: `path` holds none, or it is damaged.
+    """
+    folder = find_arrays(path)
+    arrays = as_ours(checkpoint.read_arrays(folder, "params"))
+    baseline = recognise(folder, {name: array.shape for name, array in arrays.items()})
+    arrays = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+    return PublicExpert(folder, step_of(folder), baseline, arrays)
+
+
 def open_checkpoint(key: str, path: str | None, kind: str, env_name: str) -> tuple[Path, dict[str, Any]]:
     """Folder and metadata of a checkpoint, before anything is compiled or written.
 
@@ -58,6 +102,10 @@ def open_checkpoint(key: str, path: str | None, kind: str, env_name: str) -> tup
         raise UserError(f"{key} = null: name the folder of a checkpoint of kind {kind}")
     folder = Path(path)
     try:
+        if is_public(folder):
+            raise UserError(
+                f"checkpoint {path}: is {read_public(folder).baseline}, but a {kind} of ours is needed"
+            )
         metadata = checkpoint.read_metadata(folder)
     except UserError as error:
         raise UserError(f"{key}: {error}") from None
@@ -73,10 +121,11 @@ def summary(path: Path) -> dict[str, str]:
     Raises:
         UserError: `path` holds none, or it is damaged.
     """
+    if is_public(path):
+        return _summary_of_public(read_public(path))
     metadata = checkpoint.read_metadata(path)
     checkpoint.verify(path)
     shapes = checkpoint.array_shapes(path, "params")
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     told = {
         "kind": metadata.get("kind"),
         "game": metadata.get("env_name"),
@@ -85,9 +134,30 @@ def summary(path: Path) -> dict[str, str]:
         **metadata.get("network", {}),
         "can go on": _can_go_on(path),
         "W&B run": metadata.get("wandb_run_id"),
-        "size": f"{size / 1e6:.1f} MB, checksums right",
+        "size": f"{_megabytes(path)}, checksums right",
     }
     return {name: str(value) for name, value in told.items() if value is not None}
+
+
+def _summary_of_public(expert: PublicExpert) -> dict[str, str]:
+    baseline = expert.baseline
+    told = {
+        "kind": "expert, of Craftax_Baselines",
+        "game": baseline.env_name or "none of ours",
+        "trained": None if expert.frames is None else f"{expert.frames} frames",
+        "parameters": f"{sum(array.size for array in expert.arrays.values()):,}",
+        **baseline.network.model_dump(),
+        "observations": baseline.obs_dim,
+        "actions": baseline.num_actions,
+        "arrays in": expert.folder,
+        "size": _megabytes(expert.folder),
+    }
+    return {name: str(value) for name, value in told.items() if value is not None}
+
+
+def _megabytes(path: Path) -> str:
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return f"{size / 1e6:.1f} MB"
 
 
 def _can_go_on(path: Path) -> str:

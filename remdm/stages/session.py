@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from remdm.config.base import StageConfig, UserError
 from remdm.config.files import disk_problem
-from remdm.config.layers import runtime_model
+from remdm.config.layers import Layer, base_layers, build, runtime_model
 from remdm.config.runtime import RuntimeConfig
 from remdm.training.interruption import Interrupted
 from remdm.training.run import Run
@@ -66,8 +66,8 @@ def run_script(snakemake: Any, stage: str, model: type[C], run_stage: Callable[[
     configure_logging(Path(snakemake.log[0]))
     try:
         keys = json.loads(snakemake.params.config)
-        keys |= {key: _path(snakemake.input.get(key)) for key in model.model_fields if key not in keys}
-        config = model(**keys)
+        keys |= {key: _path(snakemake.input.get(key)) for key in model.path_keys()}
+        config = build(model, [*base_layers(None), Layer("the job", keys)])
         runtime_keys = runtime_model(model)
         given = snakemake.config["runtime"]
         runtime = runtime_keys(**{key: given[key] for key in runtime_keys.model_fields})

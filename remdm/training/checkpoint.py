@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,37 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import tensorstore as ts
+from flax.serialization import msgpack_restore
 
 from remdm.config.base import UserError
 from remdm.config.files import to_disk
 
 METADATA = "metadata.json"
 CHECKSUMS = "checksums.json"
+# Orbax's own: what the arrays are, and where its early versions put those of a single device.
+TREE = "_METADATA"
+AGGREGATE = "checkpoint"
+ARRAY_TYPES = ("jax.Array", "np.ndarray", "scalar")
 SHOWN_DIFFERENCES = 3
+
+
+def _ignore_late_writes() -> None:
+    """Keep quiet about writes that end after the first one failed.
+
+    Orbax closes its event loop at the first error; each write that ends later finds it closed, and
+    TensorStore would print a traceback for it, amid the one line that says what is wrong.
+    """
+    shown = sys.unraisablehook
+
+    def unraisablehook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            shown(unraisable)
+
+    sys.unraisablehook = unraisablehook
+
+
+_ignore_late_writes()
 
 
 def save(path: Path, items: Mapping[str, Any], metadata: dict[str, Any]) -> None:
@@ -133,10 +158,7 @@ def array_shapes(path: Path, item: str) -> dict[str, jax.ShapeDtypeStruct]:
     Raises:
         UserError: the item is missing or unreadable.
     """
-    return {
-        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-        for name, leaf in _named(_stored(path, item)).items()
-    }
+    return {name: jax.ShapeDtypeStruct(x.shape, _dtype(x)) for name, x in _item(path, item).items()}
 
 
 def restore(path: Path, item: str, like: Any) -> Any:
@@ -150,33 +172,96 @@ def restore(path: Path, item: str, like: Any) -> Any:
             type; the message names the first of them.
     """
     verify(path, item)
-    stored = _stored(path, item)
-    _check_same(path, _named(like), _named(stored))
-    # Restored as numpy: the devices that the arrays were saved on need not exist here.
-    args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), stored)
-    try:
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            arrays = _named(checkpointer.restore(path.absolute() / item, restore_args=args))
-    except Exception as error:
-        raise _unreadable(path, item, error) from error
-    leaves = [np.asarray(arrays[name], leaf.dtype) for name, leaf in _named(like).items()]
-    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+    stored, wanted = _item(path, item), named(like)
+    _check_same(path, wanted, stored)
+    arrays = _read(path / item, stored)
+    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
 
 
-def _stored(path: Path, item: str) -> Any:
-    """What Orbax says of an item's arrays: a nested dictionary of shapes and types."""
+def read_arrays(folder: Path, below: str) -> dict[str, np.ndarray]:
+    """The arrays of a folder that Orbax wrote, of any version and in any of its formats, by name.
+
+    Args:
+        below: the part of the tree they are in, such as `params`.
+
+    Raises:
+        UserError: damaged, unreadable, or nothing is there; the message names the array.
+    """
+    arrays = _read(folder, _open(folder, below))
+    if not arrays:
+        raise _damaged(folder, f"it holds no array below {below}")
+    return arrays
+
+
+def _item(path: Path, item: str) -> dict[str, "ts.TensorStore | np.ndarray"]:
     if not has(path, item):
         raise UserError(f"checkpoint {path}: holds no {item}")
+    return _open(path / item)
+
+
+# Orbax writes arrays and we read them, by the same TensorStore. Its own reader takes data that are missing
+# for zeros where an early version wrote them, and of a damaged array it tells in a traceback for each other
+# array. Ours looks at no device that the arrays were on.
+def _open(folder: Path, below: str = "") -> dict[str, "ts.TensorStore | np.ndarray"]:
+    """All arrays of a folder, or those below a part of its tree; only the small ones of old are read yet."""
+    folder = folder.absolute()
     try:
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            return checkpointer.metadata(path.absolute() / item).item_metadata.tree
-    except Exception as error:
-        raise _unreadable(path, item, error) from error
+        record = json.loads((folder / TREE).read_text(encoding="utf-8"))
+        leaves = {
+            "/".join(str(key["key"]) for key in leaf["key_metadata"]): leaf["value_metadata"]
+            for leaf in record["tree_metadata"].values()
+        }
+        leaves = {name: leaf for name, leaf in leaves.items() if not below or name.startswith(f"{below}/")}
+        apart = [name for name, leaf in leaves.items() if not leaf["skip_deserialize"]]
+        together = [name for name, leaf in leaves.items() if leaf["skip_deserialize"]]
+        together = [name for name in together if leaves[name]["value_type"] in ARRAY_TYPES]
+        driver = "zarr3" if record["use_zarr3"] else "zarr"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise _damaged(folder, f"{TREE} cannot be read") from None
+    found = _aggregate(folder) if together else {}
+    for name in together:
+        if not isinstance(found.get(name), np.ndarray):
+            raise _damaged(folder, f"array {name} is missing from {AGGREGATE}")
+    opening = {name: ts.open(_spec(folder, name, driver), read=True) for name in apart}
+    return {name: found[name] for name in together} | _results(folder, opening)
 
 
-def _unreadable(path: Path, item: str, error: Exception) -> UserError:
-    """Orbax raises many types; all mean that this folder cannot be read."""
-    return UserError(f"checkpoint {path}: {item} cannot be restored ({_reason(error)})")
+def _spec(folder: Path, name: str, driver: str) -> dict[str, Any]:
+    """Where TensorStore finds an array; one whose data are missing is an error."""
+    place = name.replace("/", ".") + "/"
+    base = {"driver": "file", "path": f"{folder}/"}
+    store = {"driver": "ocdbt", "base": base, "path": place}
+    if not (folder / "manifest.ocdbt").exists():
+        store = {"driver": "file", "path": f"{folder}/{place}"}
+    return {"driver": driver, "kvstore": store, "fill_missing_data_reads": False}
+
+
+def _aggregate(folder: Path) -> dict[str, Any]:
+    """The one file in which Orbax of 2024 and earlier kept what lay on a single device."""
+    try:
+        return named(msgpack_restore((folder / AGGREGATE).read_bytes()))
+    except Exception as error:  # msgpack raises many types
+        raise _damaged(folder, f"{AGGREGATE} cannot be read: {_reason(error)}") from None
+
+
+def _read(folder: Path, arrays: Mapping[str, "ts.TensorStore | np.ndarray"]) -> dict[str, np.ndarray]:
+    reading = {name: x.read() for name, x in arrays.items() if isinstance(x, ts.TensorStore)}
+    return {**arrays, **_results(folder, reading)}
+
+
+def _results(folder: Path, futures: Mapping[str, "ts.Future"]) -> dict[str, Any]:
+    results = {}
+    for name, future in futures.items():
+        try:
+            results[name] = future.result()
+        except ValueError as error:
+            reason = _reason(error).partition(" [tensorstore_spec=")[0]
+            raise _damaged(folder, f"array {name}: {reason}") from None
+    return results
+
+
+def _damaged(folder: Path, reason: str) -> UserError:
+    return UserError(f"checkpoint {folder.parent}: {folder.name} cannot be restored (damaged: {reason})")
 
 
 def _reason(error: Exception) -> str:
@@ -197,10 +282,14 @@ def _check_same(path: Path, wanted: Mapping[str, Any], found: Mapping[str, Any])
 
 
 def _type(leaf: Any) -> str:
-    return f"{leaf.dtype}{list(leaf.shape)}"
+    return f"{_dtype(leaf)}{list(leaf.shape)}"
 
 
-def _named(tree: Any) -> dict[str, Any]:
+def _dtype(leaf: Any) -> np.dtype:
+    return leaf.dtype.numpy_dtype if isinstance(leaf, ts.TensorStore) else np.dtype(leaf.dtype)
+
+
+def named(tree: Any) -> dict[str, Any]:
     """The leaves of a tree by name, such as `learner/params/head/kernel`."""
     return {
         jax.tree_util.keystr(where, simple=True, separator="/"): leaf
@@ -211,7 +300,7 @@ def _named(tree: Any) -> dict[str, Any]:
 def _nested(tree: Any) -> dict[str, Any]:
     """Any pytree as nested dictionaries, which is what Orbax keeps of it."""
     nested: dict[str, Any] = {}
-    for name, leaf in _named(tree).items():
+    for name, leaf in named(tree).items():
         *parents, last = name.split("/")
         place = nested
         for parent in parents:

@@ -25,6 +25,8 @@ from remdm.training.state import Start, TrainState, first_state, from_items, one
 
 logger = logging.getLogger("remdm")
 
+# What must be finite; a mean over the episodes that ended is not where none did.
+FINITE = ("loss", "grad_norm", "env/reward")
 # A signal waits for the chunk that runs, so chunks are kept this short (seconds) if one update is.
 CHUNK_SECONDS = 5.0
 
@@ -58,7 +60,7 @@ def train(
         Each repetition's result, and what the run took.
 
     Raises:
-        UserError: a loss is not finite; the message names the update and the metric.
+        UserError: a loss, a gradient or a reward is not finite; the message names the update and the metric.
         Interrupted: by a signal or a time limit; the state is saved.
     """
     loop = _Loop(repeated(algorithm, repeats), seed, run, start)
@@ -175,7 +177,13 @@ class _Loop:
         return min(*limits, max(1, in_time))
 
     def _write(self, chunk: Chunk) -> None:
-        """Wait for a chunk and write its rows."""
+        """Wait for a chunk and write its rows.
+
+        Raises:
+            UserError: a loss, a gradient or a reward is not finite; what was saved before stays.
+        """
+        if problem := _not_finite(chunk):
+            raise UserError(f"{problem}: training has diverged; {self._last_good()}")
         rows = _rows(chunk, self.algorithm)
         for table, own in zip(self.tables, rows, strict=True):
             table.write(own)
@@ -186,6 +194,13 @@ class _Loop:
         per_update = self.algorithm.frames_per_update * self.algorithm.repeats
         self.run.tracker.log(_averaged(rows, {"train/sps": per_update * chunk.length / seconds}))
         self.progress.update((chunk.first + chunk.length) * per_update, _note(rows[0]))
+
+    def _last_good(self) -> str:
+        self.snapshots.wait()
+        newest = self.snapshots.newest()
+        if newest is None:
+            return "no state was saved before (checkpoint_every_minutes)"
+        return f"the last good state is {newest}, from which resume_checkpoint_path can go on"
 
     def _save(self) -> None:
         """Copy the state and let it be written."""
@@ -282,21 +297,20 @@ def _compile_validate(
     return _compiled(validate, state)
 
 
-def _rows(chunk: Chunk, algorithm: Algorithm) -> list[list[Row]]:
-    """Rows of one chunk, by repetition; a validation belongs to its last update. Waits for the device.
+def _not_finite(chunk: Chunk) -> str:
+    """The first metric that should be finite and is not, in words, or nothing. Waits for the device."""
+    for update in range(chunk.length):
+        for name in sorted(name for name in chunk.metrics if name.endswith(FINITE)):
+            values = np.ravel(np.asarray(chunk.metrics[name])[update])
+            if not np.isfinite(values).all():
+                return f"update {chunk.first + update + 1}: {name} = {values[~np.isfinite(values)][0]}"
+    return ""
 
-    Raises:
-        UserError: a loss is not finite.
-    """
+
+def _rows(chunk: Chunk, algorithm: Algorithm) -> list[list[Row]]:
+    """Rows of one chunk, by repetition; a validation belongs to its last update."""
     each = (chunk.length, algorithm.repeats)
     metrics = {name: np.asarray(x)[: chunk.length].reshape(each) for name, x in chunk.metrics.items()}
-    for name, values in metrics.items():
-        bad = np.argwhere(~np.isfinite(values))
-        if name.endswith("loss") and len(bad):
-            update, repeat = bad[0]
-            raise UserError(
-                f"update {chunk.first + update + 1}: {name} = {values[update, repeat]}: training has diverged"
-            )
     rows = []
     for repeat in range(algorithm.repeats):
         own = {name: values[:, repeat] for name, values in metrics.items()}

@@ -1,6 +1,7 @@
 """The jobs of `workflow_config.yaml`: their configuration, their inputs and their digests."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,13 +12,16 @@ from remdm.config.base import ConfigError, StageConfig
 from remdm.config.layers import STAGES, Layer, base_layers, build, near, overridden
 from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.config.workflow import PlannerEntry, WorkflowConfig, load_workflow_config
-from remdm.workflow.digest import figure_digest, stage_digest
+from remdm.workflow.digest import content_digest, figure_digest, stage_digest
 
 RESULTS = "results"
+WANDB = "wandb:"
+# Where a checkpoint, ours or a public one, has a file by which it is known.
+MARKS = ("metadata.json", "_METADATA", "*/_METADATA", "*/*/_METADATA", "*/*/*/_METADATA")
 # What the pipeline itself decides of how runs are saved and tracked.
 WATCHING = frozenset(TrainingRuntimeConfig.model_fields) - {"save_policy", "resume_wandb_run_id", "jit"}
 # What the jobs themselves fix: their place in the matrix, and the paths of their inputs.
-FIXED = {"env_name", "seed", "policy", "num_repeats", "resume_step"}.union(
+FIXED = {"env_name", "seed", "policy", "num_repeats", "resume_step", "ppo_model_type"}.union(
     *(model.path_keys() for model in STAGES.values())
 )
 OVERRIDABLE = frozenset(key for model in STAGES.values() for key in model.model_fields) - FIXED
@@ -37,6 +41,20 @@ class Job:
         """Where its results lie."""
         return f"{RESULTS}/{self.env}/{self.stage}/{self.name}/s{self.seed}"
 
+    @property
+    def checkpoint(self) -> str:
+        """Where it leaves its checkpoint, if it trains."""
+        return f"{self.folder}/checkpoint"
+
+
+@dataclass(frozen=True)
+class External:
+    """A checkpoint that no stage makes; `digest` is of its content, or of the reference it is fetched by."""
+
+    checkpoint: str
+    digest: str
+    reference: str | None = None
+
 
 class Plan:
     """Everything the Snakefile asks; building it validates every job and never imports JAX."""
@@ -48,11 +66,13 @@ class Plan:
         watching = Layer(f"{origin}: runtime", config.runtime).checked(WATCHING)
         self.runtime = build(TrainingRuntimeConfig, [*base_layers(None), watching])
         self.notes: list[str] = []
+        self.external = self._find_external()
         self._configs = {job: self._build_config(job) for job in self.jobs}
         self._digests: dict[Job, str] = {}
         for job in self.jobs:  # each after those it depends on
             inputs = [
-                f"{key}={self._digests[dependency]}" for key, dependency in self.dependencies(job).items()
+                f"{key}={found.digest if isinstance(found, External) else self._digests[found]}"
+                for key, found in self.dependencies(job).items()
             ]
             self._digests[job] = stage_digest(job.stage, self.job_config(job), inputs)
 
@@ -64,6 +84,26 @@ class Plan:
             ConfigError: on the first thing that cannot run.
         """
         return cls(load_workflow_config(path, dict(overrides)), str(path))
+
+    def _find_external(self) -> External | None:
+        """The expert's checkpoint if it is not trained here.
+
+        Raises:
+            UserError: it is no folder, or has no file that checkpoints have.
+        """
+        path = self.scale.expert.checkpoint
+        if path is None:
+            return None
+        key = f"{self.origin}: scales.{self.config.scale}.expert.checkpoint"
+        if path.startswith(WANDB):
+            slug = re.sub(r"[^\w.-]+", "-", path.removeprefix(WANDB))
+            return External(f"{RESULTS}/experts/{slug}/checkpoint", digest=path, reference=path)
+        if Path(path).is_dir() and not any(next(Path(path).glob(mark), None) for mark in MARKS):
+            raise ConfigError(
+                f"{key} = {path}: is no checkpoint, for it has no metadata.json (ours) and no "
+                f"policies/<frames>/default/_METADATA (a public one)"
+            )
+        return External(str(Path(path)), content_digest(key, path))
 
     @cached_property
     def planners(self) -> dict[str, PlannerEntry]:
@@ -80,7 +120,7 @@ class Plan:
     @cached_property
     def policies(self) -> list[str]:
         """Everyone who is evaluated."""
-        return [self.scale.expert, *self.planners, "random"]
+        return [self.scale.expert.name, *self.planners, "random"]
 
     @cached_property
     def jobs(self) -> list[Job]:
@@ -93,8 +133,9 @@ class Plan:
         ]
 
     def _stages(self) -> Iterator[tuple[str, str]]:
-        yield "ppo", self.scale.expert
-        yield "collect", self.scale.expert
+        if self.external is None:
+            yield "ppo", self.scale.expert.name
+        yield "collect", self.scale.expert.name
         for entry in self.planners.values():
             yield entry.method, entry.name
         for policy in self.policies:
@@ -120,9 +161,9 @@ class Plan:
         """The job that a rule's wildcards name."""
         return Job(wildcards["env"], stage, wildcards["name"], int(wildcards["seed"]))
 
-    def dependencies(self, job: Job) -> dict[str, Job]:
-        """The jobs whose checkpoints it reads, by the key that names the checkpoint."""
-        expert = Job(job.env, "ppo", self.scale.expert, job.seed)
+    def dependencies(self, job: Job) -> dict[str, Job | External]:
+        """Whose checkpoints it reads, by the key that names the checkpoint."""
+        expert = self.external or Job(job.env, "ppo", self.scale.expert.name, job.seed)
         if job.stage == "ppo" or job.name == "random":
             return {}
         if job.stage == "inference":
@@ -137,8 +178,8 @@ class Plan:
 
     def checkpoint(self, stage: str, key: str, wildcards: Mapping[str, str]) -> list[str]:
         """The path of a checkpoint that a job reads; none if it reads none by that key."""
-        job = self.dependencies(self.find(stage, wildcards)).get(key)
-        return [] if job is None else [f"{job.folder}/checkpoint"]
+        found = self.dependencies(self.find(stage, wildcards)).get(key)
+        return [] if found is None else [found.checkpoint]
 
     def job_config(self, job: Job) -> StageConfig:
         """The validated configuration of a job."""
@@ -146,8 +187,10 @@ class Plan:
 
     def _build_config(self, job: Job) -> StageConfig:
         fixed: dict[str, Any] = {"env_name": job.env, "seed": job.seed, "num_repeats": 1}
+        if job.stage == "ppo":
+            fixed["ppo_model_type"] = self.scale.expert.model
         if job.stage == "inference":
-            fixed["policy"] = {self.scale.expert: "expert", "random": "random"}.get(job.name, "planner")
+            fixed["policy"] = {self.scale.expert.name: "expert", "random": "random"}.get(job.name, "planner")
         overrides = Layer(f"{self.origin}: scales.{self.config.scale}.overrides", self.scale.overrides)
         layers = [*self._presets(job), overrides.checked(OVERRIDABLE), Layer(self.origin, fixed)]
         self.notes += [note for note in overridden(STAGES[job.stage], layers) if note not in self.notes]

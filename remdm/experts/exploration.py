@@ -1,0 +1,229 @@
+"""Rewards of novelty, computed on whole rollouts: RND, ICM, and E3B on the latents of ICM."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from remdm.config.ppo import PPOConfig
+from remdm.envs.craftax import Game
+from remdm.training.algorithm import Metrics
+from remdm.training.epochs import train_epochs
+from remdm.training.optimizer import adamw
+
+
+class Experience(NamedTuple):
+    """A rollout as exploration sees it; arrays [T, E, ...]."""
+
+    obs: jax.Array  # [T + 1, E, D]; where an episode ended, the next is the first of another
+    action: jax.Array
+    done: jax.Array  # whether the episode ended with the action
+
+
+class Exploration(NamedTuple):
+    """A reward of novelty as pure functions of a state of its own.
+
+    Attributes:
+        init: key -> state.
+        reward: (state, experience) -> (state, intrinsic rewards [T, E]); an action that ends its episode
+            earns none, for what it led to is not seen.
+        update: (key, state, experience) -> (state, metrics); what the reward is made of learns.
+    """
+
+    init: Callable[[jax.Array], Any]
+    reward: Callable[[Any, Experience], tuple[Any, jax.Array]]
+    update: Callable[[jax.Array, Any, Experience], tuple[Any, Metrics]]
+
+
+def make_exploration(config: PPOConfig, game: Game, num_envs: int) -> Exploration | None:
+    """The exploration that a configuration names; None where the game's reward is all there is."""
+    if config.ppo_model_type == "ppo_rnd":
+        return make_rnd(config, game)
+    if config.ppo_exploration == "none":
+        return None
+    return make_icm(config, game, num_envs)
+
+
+class MLP(nn.Module):
+    """Three hidden layers of `layer_size` and an output of `output_size`."""
+
+    layer_size: int
+    output_size: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., D] -> [..., O]."""
+        for _ in range(3):
+            x = nn.relu(nn.Dense(self.layer_size)(x))
+        return nn.Dense(self.output_size)(x)
+
+
+@struct.dataclass
+class RNDState:
+    """A random network and the one that learns to predict it."""
+
+    target: Any
+    predictor: Any
+    opt_state: optax.OptState
+
+
+def make_rnd(config: PPOConfig, game: Game) -> Exploration:
+    """Random network distillation (arXiv 1810.12894): what was seen often is predicted well."""
+    network = MLP(config.rnd_layer_size, config.rnd_output_size)
+    optimizer = adamw(config.rnd_lr, config.ppo_max_grad_norm)
+
+    def init(key: jax.Array) -> RNDState:
+        target_key, predictor_key = jax.random.split(key)
+        obs = jnp.zeros(game.obs_dim)
+        predictor = network.init(predictor_key, obs)
+        return RNDState(network.init(target_key, obs), predictor, optimizer.init(predictor))
+
+    def error(predictor: Any, target: Any, obs: jax.Array, done: jax.Array) -> jax.Array:
+        """Of the observation that an action led to [..., D], [...]."""
+        difference = network.apply(predictor, obs) - network.apply(target, obs)
+        return jnp.where(done, 0.0, jnp.mean(difference**2, axis=-1))
+
+    def reward(state: RNDState, experience: Experience) -> tuple[RNDState, jax.Array]:
+        novelty = error(state.predictor, state.target, experience.obs[1:], experience.done)
+        return state, config.rnd_reward_coef * novelty
+
+    def update(key: jax.Array, state: RNDState, experience: Experience) -> tuple[RNDState, Metrics]:
+        reached = experience.obs[1:].reshape(-1, game.obs_dim)
+        done = experience.done.reshape(-1)
+
+        def loss(predictor: Any, numbers: jax.Array) -> jax.Array:
+            novelty = error(predictor, state.target, reached[numbers], done[numbers])
+            return config.rnd_loss_coef * jnp.mean(novelty)
+
+        def step(learner: tuple, numbers: jax.Array) -> tuple[tuple, Metrics]:
+            predictor, opt_state = learner
+            value, grads = jax.value_and_grad(loss)(predictor, numbers)
+            updates, opt_state = optimizer.update(grads, opt_state, predictor)
+            return (optax.apply_updates(predictor, updates), opt_state), {"exploration/rnd_loss": value}
+
+        epochs, minibatches = config.rnd_update_epochs, config.ppo_num_minibatches
+        learner = (state.predictor, state.opt_state)
+        (predictor, opt_state), metrics = train_epochs(key, epochs, minibatches, len(done), step, learner)
+        return RNDState(state.target, predictor, opt_state), metrics
+
+    return Exploration(init, reward, update)
+
+
+class ICM(nn.Module):
+    """The three networks of intrinsic curiosity (arXiv 1705.05363)."""
+
+    layer_size: int
+    latent_size: int
+    num_actions: int
+
+    def setup(self) -> None:  # noqa: D102
+        self.encoder = MLP(self.layer_size, self.latent_size)
+        self.forward_model = MLP(self.layer_size, self.latent_size)
+        self.inverse_model = MLP(self.layer_size, self.num_actions)
+
+    def encode(self, obs: jax.Array) -> jax.Array:
+        """Observations [..., D] -> latents [..., L]."""
+        return self.encoder(obs)
+
+    def predict(self, latent: jax.Array, action: jax.Array) -> jax.Array:
+        """The latent [..., L] that an action [...] leads to."""
+        return self.forward_model(jnp.concatenate([latent, jax.nn.one_hot(action, self.num_actions)], -1))
+
+    def __call__(self, obs: jax.Array, next_obs: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Forward errors [...] and logits of the action [..., A].
+
+        Latents learn from the inverse model alone: what actions do not change is left out of them,
+        and the forward model cannot make its task easy by emptying them.
+        """
+        latent, next_latent = self.encode(obs), self.encode(next_obs)
+        predicted = self.predict(jax.lax.stop_gradient(latent), action)
+        error = jnp.mean((predicted - jax.lax.stop_gradient(next_latent)) ** 2, axis=-1)
+        return error, self.inverse_model(jnp.concatenate([latent, next_latent], -1))
+
+
+@struct.dataclass
+class ICMState:
+    """Networks, and for E3B the inverse covariance of each episode's latents so far, [E, L, L]."""
+
+    params: Any
+    opt_state: optax.OptState
+    inverse_covariance: jax.Array
+
+
+def make_icm(config: PPOConfig, game: Game, num_envs: int) -> Exploration:
+    """Intrinsic curiosity (arXiv 1705.05363), or E3B on its latents (arXiv 2210.05805)."""
+    network = ICM(config.icm_layer_size, config.icm_latent_size, game.num_actions)
+    optimizer = adamw(config.icm_lr, config.ppo_max_grad_norm)
+    fresh = jnp.eye(config.icm_latent_size) / config.e3b_lambda
+
+    def init(key: jax.Array) -> ICMState:
+        obs = jnp.zeros(game.obs_dim)
+        params = network.init(key, obs, obs, jnp.zeros((), jnp.int32))
+        return ICMState(params, optimizer.init(params), jnp.broadcast_to(fresh, (num_envs, *fresh.shape)))
+
+    def reward(state: ICMState, experience: Experience) -> tuple[ICMState, jax.Array]:
+        done = experience.done
+        latent = network.apply(state.params, experience.obs, method="encode")
+        if config.ppo_exploration == "e3b":
+            inverse, bonus = elliptical_bonus(state.inverse_covariance, latent[1:], done, fresh)
+            return replace(state, inverse_covariance=inverse), config.e3b_reward_coef * bonus
+        predicted = network.apply(state.params, latent[:-1], experience.action, method="predict")
+        error = jnp.mean((predicted - latent[1:]) ** 2, axis=-1)
+        return state, config.icm_reward_coef * jnp.where(done, 0.0, error)
+
+    def loss(params: Any, obs: jax.Array, next_obs: jax.Array, action: jax.Array, done: jax.Array) -> tuple:
+        error, logits = network.apply(params, obs, next_obs, action)
+        mistake = optax.softmax_cross_entropy_with_integer_labels(logits, action)
+        forward = jnp.mean(jnp.where(done, 0.0, error))
+        inverse = jnp.mean(jnp.where(done, 0.0, mistake))
+        metrics = {"exploration/forward_loss": forward, "exploration/inverse_loss": inverse}
+        return config.icm_forward_coef * forward + config.icm_inverse_coef * inverse, metrics
+
+    def update(key: jax.Array, state: ICMState, experience: Experience) -> tuple[ICMState, Metrics]:
+        obs, action, done = experience
+        samples = [x.reshape(-1, *x.shape[2:]) for x in (obs[:-1], obs[1:], action, done)]
+
+        def step(learner: tuple, numbers: jax.Array) -> tuple[tuple, Metrics]:
+            params, opt_state = learner
+            grads, metrics = jax.grad(loss, has_aux=True)(params, *(x[numbers] for x in samples))
+            updates, opt_state = optimizer.update(grads, opt_state, params)
+            return (optax.apply_updates(params, updates), opt_state), metrics
+
+        epochs, minibatches = config.icm_update_epochs, config.ppo_num_minibatches
+        learner = (state.params, state.opt_state)
+        (params, opt_state), metrics = train_epochs(key, epochs, minibatches, done.size, step, learner)
+        return replace(state, params=params, opt_state=opt_state), metrics
+
+    return Exploration(init, reward, update)
+
+
+def elliptical_bonus(
+    inverse: jax.Array, latent: jax.Array, done: jax.Array, fresh: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """E3B's episodic novelty b = phi' C^-1 phi, C = ridge + sum of phi phi' so far (arXiv 2210.05805, eq. 1).
+
+    The inverse follows by the Sherman-Morrison formula.
+
+    Args:
+        inverse: C^-1 before the first step [E, L, L].
+        latent: phi of what each action led to [T, E, L].
+        done: whether the episode ended with the action [T, E].
+        fresh: C^-1 at the start of an episode [L, L].
+
+    Returns:
+        C^-1 after the last step, and b [T, E], 0 where the episode ended.
+    """
+
+    def step(inverse: jax.Array, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        latent, done = now
+        solved = jnp.einsum("eij,ej->ei", inverse, latent)
+        bonus = jnp.sum(latent * solved, axis=-1)
+        grown = inverse - jnp.einsum("ei,ej->eij", solved, solved) / (1 + bonus)[:, None, None]
+        return jnp.where(done[:, None, None], fresh, grown), jnp.where(done, 0.0, bonus)
+
+    return jax.lax.scan(step, inverse, (latent, done))
