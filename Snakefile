@@ -34,8 +34,13 @@ rule all:
 
 
 include: "rules/ppo.smk"
-include: "rules/expert.smk"
 include: "rules/collect.smk"
 include: "rules/planners.smk"
 include: "rules/inference.smk"
 include: "rules/figures.smk"
+
+
+# Only where there is something to fetch: Snakemake removes what a rule makes before it runs.
+if plan.fetched is not None:
+
+    include: "rules/expert.smk"

@@ -12,7 +12,17 @@ from typing import Any
 
 from remdm.config.base import ConfigError, StageConfig, UserError
 from remdm.config.files import disk_problem
-from remdm.config.layers import ALL_KEYS, STAGES, Layer, base_layers, build, near, overridden, runtime_model
+from remdm.config.layers import (
+    ALL_KEYS,
+    STAGES,
+    Layer,
+    base_layers,
+    build,
+    near,
+    overridden,
+    runtime_model,
+    without_effect,
+)
 from remdm.config.reader import parse_value
 from remdm.config.reference import Key, all_keys, help_text, json_schema, reference_page
 from remdm.config.runtime import RuntimeConfig
@@ -145,7 +155,8 @@ def _configured(arguments: argparse.Namespace) -> tuple[StageConfig, RuntimeConf
     keys = [*model.model_fields, *runtime_model(model).model_fields]
     given = {key: parse_value(text) for key in keys if (text := getattr(arguments, key)) is not None}
     preset = arguments.config or ("smoke" if mode == "smoke" else None)
-    layers = [*base_layers(preset), Layer("command line", given)]
+    flags = Layer("command line", given)
+    layers = [*base_layers(preset), flags]
     config, runtime = build(model, layers), build(runtime_model(model), layers)
     fetched = {
         key: _fetched(path, runtime.wandb_download_dir)
@@ -157,7 +168,8 @@ def _configured(arguments: argparse.Namespace) -> tuple[StageConfig, RuntimeConf
     if mode == "inference":
         path = fetched.get("checkpoint_path") or config.inputs().get("checkpoint_path")
         notes += _take_from_checkpoint(layers, path)
-    return build(model, layers), runtime, notes
+    config = build(model, layers)
+    return config, runtime, notes + without_effect(config, flags)
 
 
 def _take_from_checkpoint(layers: list[Layer], path: str | None) -> list[str]:

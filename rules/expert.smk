@@ -1,11 +1,11 @@
 rule expert:
     output:
-        checkpoint=directory("results/experts/{reference}/checkpoint"),
+        checkpoint=directory(plan.fetched.checkpoint),
     log:
-        "logs/experts/{reference}.log",
-    wildcard_constraints:
-        reference="[^/]+",
+        f"logs/experts/{plan.fetched.name}.log",
+    benchmark:
+        f"logs/experts/{plan.fetched.name}.benchmark.tsv"
     params:
-        reference=plan.external.reference if plan.external else None,
+        reference=plan.fetched.reference,
     script:
         "../scripts/expert.py"

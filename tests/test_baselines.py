@@ -1,6 +1,7 @@
 """Public checkpoints: written as Craftax_Baselines does, and networks of its own to compare with."""
 
 import base64
+import errno
 import json
 import runpy
 import shutil
@@ -22,11 +23,15 @@ from flax.training.train_state import TrainState
 
 from remdm import cli
 from remdm.config.base import UserError
+from remdm.config.layers import base_layers, build
+from remdm.config.offline import OfflineConfig
+from remdm.config.ppo import ExpertConfig, PPOConfig
 from remdm.envs.craftax import Game, load_game
 from remdm.experts.baselines import GAMES
 from remdm.experts.network import make_network
-from remdm.stages.checkpoint import open_checkpoint, read_public, summary
+from remdm.stages.checkpoint import describe, open_checkpoint, read_public, summary
 from remdm.stages.expert import load_expert
+from remdm.stages.training import resumed
 from remdm.training import checkpoint
 from tests.conftest import REPOSITORY
 
@@ -144,6 +149,22 @@ def load(path, game=GAME):
     return load_expert("ppo_checkpoint_path", str(path), CLASSIC, game, temperature=0.0)
 
 
+def write_ours(folder, kind, params):
+    network = ExpertConfig(ppo_model_type=kind, layer_size=8)
+    metadata = describe("expert", CLASSIC, network, update=3, frames_per_update=10)
+    checkpoint.save(folder, {"params": {"params": params}}, metadata)
+
+
+def actions(policy, obs, first):
+    """What a policy plays [T, B] on observations [T, B, D]."""
+    memory, played = policy.init(obs.shape[1]), []
+    act = jax.jit(policy.act)
+    for step, starts in zip(obs, first, strict=True):
+        action, memory = act(jax.random.PRNGKey(0), step, jnp.zeros(len(step), int), starts, memory)
+        played.append(action)
+    return played
+
+
 def sequence(length=12, batch=7):
     rng = np.random.default_rng(1)
     obs = rng.normal(size=(length, batch, OBS)).astype(np.float32)
@@ -166,13 +187,15 @@ def test_logits_equal_those_of_the_original_network(kind, size, form, tmp_path):
     _, logits, _ = network.apply(expert.params(), memory, jnp.asarray(obs), jnp.asarray(first))
     np.testing.assert_allclose(logits, expected, atol=1e-5, rtol=0)
 
-    policy = load(policies)
-    memory, played = policy.init(obs.shape[1]), []
-    act = jax.jit(policy.act)
-    for step, starts in zip(obs, first, strict=True):
-        action, memory = act(jax.random.PRNGKey(0), step, jnp.zeros(len(step), int), starts, memory)
-        played.append(action)
-    np.testing.assert_array_equal(played, expected.argmax(-1))
+    np.testing.assert_array_equal(actions(load(policies), obs, first), expected.argmax(-1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_checkpoint_of_ours_plays_as_the_parameters_it_was_written_with(kind, tmp_path):
+    params, (obs, first) = random_params(kind, 8), sequence()
+    write_ours(tmp_path / "ours", kind, params)
+    expected = reference_logits(kind, params, obs, first).argmax(-1)
+    np.testing.assert_array_equal(actions(load(tmp_path / "ours"), obs, first), expected)
 
 
 def test_the_reference_sees_resets_and_biases():
@@ -216,6 +239,17 @@ def test_devices_it_was_saved_on_are_not_needed(public, tmp_path):
     load(policies)
 
 
+def test_a_record_older_than_zarr3_is_of_zarr(public, tmp_path):
+    policies = public(tmp_path)
+    path = policies / "1000" / "default" / "_METADATA"
+    record = json.loads(path.read_text())
+    del record["use_zarr3"]
+    path.write_text(json.dumps(record))
+    arrays = read_public(policies).arrays
+    wanted = random_params("ppo_rnn", 8)["Dense_0"]["bias"]
+    np.testing.assert_array_equal(arrays["params/Dense_0/bias"], wanted)
+
+
 def refusal(path, game=GAME):
     with pytest.raises(UserError) as raised:
         load(path, game)
@@ -243,6 +277,38 @@ def test_what_is_no_checkpoint_is_named(tmp_path):
     assert "step 1000 is not whole, for it has no default/_METADATA" in refusal(unfinished)
     (stepless / "7").mkdir()
     assert "step 7 is not whole" in refusal(stepless)
+
+
+def test_what_lies_in_folders_of_ours_is_named_as_ours(tmp_path):
+    """Snapshots are numbered as public steps are, and an item is a folder of arrays as theirs are."""
+    finished, snapshots = tmp_path / "checkpoint", tmp_path / "state" / "snapshots"
+    write_ours(finished, "ppo", random_params("ppo", 8))
+    write_ours(snapshots / "000000000012", "ppo", random_params("ppo", 8))
+    for path, ours in ((finished / "params", finished), (snapshots, snapshots / "000000000012")):
+        assert f"leads to {ours}, which is a checkpoint of ours and no public one" in refusal(path)
+
+
+def test_training_goes_on_from_one_of_ours_alone(public, tmp_path):
+    policies = public(tmp_path)
+    for model in (PPOConfig, OfflineConfig):
+        for step in (None, 2):
+            given = {"resume_checkpoint_path": str(policies), "resume_step": step}
+            config = build(model, base_layers(None)).model_copy(update=given)
+            with pytest.raises(UserError) as raised:
+                resumed(config)
+            assert str(raised.value) == (
+                f"resume_checkpoint_path: checkpoint {policies}: is a ppo_rnn of layer_size 8 for "
+                f"observations of 6 and 5 actions, which is no game of ours, "
+                f"but a checkpoint of ours is needed"
+            )
+
+
+def test_a_network_that_is_no_object_is_named(tmp_path):
+    for network in (None, "ppo", [1]):
+        metadata = {"kind": "expert", "network": network}
+        checkpoint.save(tmp_path / "ours", {"params": {"a": jnp.ones(3)}}, metadata)
+        with pytest.raises(UserError, match=r"ours: network = .* in metadata\.json: should be an object"):
+            summary(tmp_path / "ours")
 
 
 def loads_unharmed(policies, whole):
@@ -370,6 +436,32 @@ def test_the_wrong_game_or_kind_is_an_error_that_says_what_it_is(tmp_path):
     assert "its kind is planner, but expert is needed" in refusal(planner, classic)
 
 
+def run_fetching_job(tmp_path):
+    output = SimpleNamespace(checkpoint=str(tmp_path / "slug" / "checkpoint"))
+    params = SimpleNamespace(reference="wandb:us/craftax/expert:v0")
+    job = SimpleNamespace(log=[str(tmp_path / "log")], output=output, params=params)
+    runpy.run_path(str(REPOSITORY / "scripts" / "expert.py"), init_globals={"snakemake": job})
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UserError("no way to it"), "error: no way to it"),
+        (OSError(errno.ENOSPC, "No space left on device", "slug"), "error: slug: No space left on device"),
+    ],
+)
+def test_a_fetch_that_fails_is_one_line_of_the_log(error, line, tmp_path, monkeypatch):
+    def fetch(reference, folder):
+        raise error
+
+    monkeypatch.setattr("remdm.training.tracking.fetch", fetch)
+    with pytest.raises(SystemExit) as stopped:
+        run_fetching_job(tmp_path)
+    assert stopped.value.code == 2
+    [told] = (tmp_path / "log").read_text().splitlines()
+    assert told.endswith(line)
+
+
 def test_the_job_that_fetches_leaves_the_checkpoint_alone(public, tmp_path, monkeypatch):
     """As the rule `expert` runs it, but for W&B itself."""
 
@@ -378,10 +470,7 @@ def test_the_job_that_fetches_leaves_the_checkpoint_alone(public, tmp_path, monk
         return public(folder / "us" / "craftax" / "expert").rename(folder / "v0")
 
     monkeypatch.setattr("remdm.training.tracking.fetch", fetch)
-    output = SimpleNamespace(checkpoint=str(tmp_path / "slug" / "checkpoint"))
-    params = SimpleNamespace(reference="wandb:us/craftax/expert:v0")
-    job = SimpleNamespace(log=[str(tmp_path / "log")], output=output, params=params)
-    runpy.run_path(str(REPOSITORY / "scripts" / "expert.py"), init_globals={"snakemake": job})
+    run_fetching_job(tmp_path)
     assert [path.name for path in (tmp_path / "slug").iterdir()] == ["checkpoint"]
     load(tmp_path / "slug" / "checkpoint")
 

@@ -52,6 +52,26 @@ def test_the_installed_command_refuses_without_starting_jax(tmp_path):
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
+def notes(*arguments):
+    return cli._configured(cli._parser().parse_args(arguments))[2]
+
+
+def test_flags_of_no_account_are_pointed_out():
+    effect = "has no effect with the other keys given"
+    assert notes("ppo", "--rnd_reward_coef", "5") == [f"command line: rnd_reward_coef = 5 {effect}"]
+    assert notes("ppo", "--rnd_reward_coef", "5", "--ppo_model_type", "ppo_rnd") == []
+    arguments = ["inference", "--eta", "0.9", "--policy"]
+    assert notes(*arguments, "expert") == [f"command line: eta = 0.9 {effect}"]
+    assert notes(*arguments, "planner") == []
+
+
+def test_a_preset_may_hold_keys_of_other_choices(tmp_path):
+    """Its sampler is of no account to an expert, and rightly there for the planners."""
+    preset = tmp_path / "mine.yaml"
+    preset.write_text("eta: 0.9")
+    assert notes("inference", "--config", str(preset), "--policy", "expert") == []
+
+
 @pytest.mark.parametrize("mode", STAGES)
 def test_help_names_every_key_within_80_columns(mode, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")

@@ -22,9 +22,9 @@ def play(env, policy, num_steps, seed=0):
     return state, jax.device_get(transitions)
 
 
-@pytest.mark.parametrize("block", [1, 3])
-def test_statistics_and_boundaries_of_perfect_play(block):
-    _, data = play(toy_env(6, block), toy_expert(), 60)
+@pytest.mark.parametrize("pool_size", [1, 3])
+def test_statistics_and_boundaries_of_perfect_play(pool_size):
+    _, data = play(toy_env(6, pool_size), toy_expert(), 60)
     step = data.step
     assert (step.reward == 1).all()
     for e in range(6):
@@ -41,9 +41,9 @@ def test_statistics_and_boundaries_of_perfect_play(block):
     assert not step.achievements[~step.done].any()
 
 
-@pytest.mark.parametrize("block", [1, 2, 5])
-def test_every_new_episode_gets_a_world_of_its_own(block):
-    env = toy_env(16, block)
+@pytest.mark.parametrize("pool_size", [1, 2, 5])
+def test_every_new_episode_gets_a_world_of_its_own(pool_size):
+    env = toy_env(16, pool_size)
 
     @jax.jit
     def run(key):
@@ -51,7 +51,7 @@ def test_every_new_episode_gets_a_world_of_its_own(block):
 
         def step(state, key):
             _, state, _ = env.step(key, state, jnp.zeros(16, int))
-            return state, state.env_state.world
+            return state, state.env_state.env_state.world
 
         return jax.lax.scan(step, state, jax.random.split(key, 100))[1]
 
@@ -68,11 +68,11 @@ def test_environments_that_go_on_are_left_alone():
     _, state = env.reset(jax.random.PRNGKey(0))
     new_obs, new_state, step = env.step(jax.random.PRNGKey(1), state, jnp.zeros(8, int))
     bare_obs, bare, *_ = jax.vmap(GAME.env.step, in_axes=(0, 0, 0, None))(
-        jax.random.split(jax.random.PRNGKey(1), 8), state.env_state, jnp.zeros(8, int), None
+        jax.random.split(jax.random.PRNGKey(1), 8), state.env_state.env_state, jnp.zeros(8, int), None
     )
     going = ~step.done
     assert (new_obs[going] == bare_obs[going]).all()
-    assert (new_state.env_state.left[going] == bare.left[going]).all()
+    assert (new_state.env_state.env_state.left[going] == bare.left[going]).all()
 
 
 def test_episodes_go_on_in_optimistic_resets():
@@ -126,7 +126,7 @@ def test_craftax_classic_is_reset_exactly():
             assert returns[end, e] == pytest.approx(reward[begin : end + 1, e].sum(), abs=1e-4)
             # Rewards are one for each achievement and a tenth for each health point.
             assert abs(achievements[end, e].sum() - returns[end, e]) < 1.5
-    worlds = np.asarray(state.env.env_state.map).reshape(16, -1)
+    worlds = np.asarray(state.env.env_state.env_state.map).reshape(16, -1)
     assert len(np.unique(worlds, axis=0)) == 16
 
 

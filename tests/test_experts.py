@@ -1,17 +1,25 @@
 """The expert's network, its losses by hand, and PPO on the toy game."""
 
+from dataclasses import replace
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+import polars as pl
 import pytest
 
+from remdm.config.base import UserError
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.ppo import PPOConfig
+from remdm.envs.batch import Step
 from remdm.experts.exploration import Experience, elliptical_bonus, make_exploration
-from remdm.experts.network import ActorCritic, ActorCriticRNN, GRUCell, init_params
+from remdm.experts.gru import GRUCell
+from remdm.experts.network import ActorCritic, ActorCriticRNN, init_params
 from remdm.experts.policy import expert_policy
-from remdm.experts.ppo import Batch, gae, make_ppo, ppo_loss
+from remdm.experts.ppo import Batch, gae, make_ppo, ppo_loss, streams
+from remdm.training.loop import train
 from tests.toy import CHAIN_GAME, MEMORY_GAME, toy_env
 
 TOY_KEYS = {
@@ -25,21 +33,37 @@ def ppo_config(**keys):
 
 
 def test_gru_equals_flax_and_forgets_at_the_start_of_an_episode():
+    """Outputs, and the gradients by every input, of which those of the sequence are written by hand."""
     key = jax.random.PRNGKey(0)
     x, hidden = jax.random.normal(key, (5, 3, 4)), jax.random.normal(key, (3, 6))
-    done = jnp.zeros((5, 3), bool).at[2, 1].set(True)
-    cell = GRUCell(6)
-    params = cell.init(key, hidden, x, done)
+    first = jnp.zeros((5, 3), bool).at[2, 1].set(True)
+    cell, reference = GRUCell(6), nn.GRUCell(6)
+    params = cell.init(key, hidden, x, first)
     # Biases are zero at first, which would hide a wrong one.
     params = jax.tree.map(lambda leaf: leaf + 0.1, params)
-    last, outputs = cell.apply(params, hidden, x, done)
 
-    reference = nn.GRUCell(6)
-    for t in range(5):
-        hidden = jnp.where(done[t][:, None], 0.0, hidden)
-        hidden, output = reference.apply(params, hidden, x[t])
-        np.testing.assert_allclose(outputs[t], output, atol=1e-6)
-    np.testing.assert_allclose(last, hidden, atol=1e-6)
+    def by_flax(params, hidden, x):
+        outputs = []
+        for t in range(5):
+            hidden, output = reference.apply(params, jnp.where(first[t][:, None], 0.0, hidden), x[t])
+            outputs.append(output)
+        return hidden, jnp.stack(outputs)
+
+    def ours(params, hidden, x):
+        return cell.apply(params, hidden, x, first)
+
+    weights = jax.random.normal(key, (6, 3, 6))
+
+    def weighted(function):
+        def loss(*arguments):
+            last, outputs = function(*arguments)
+            return jnp.sum(weights[0] * last) + jnp.sum(weights[1:] * outputs)
+
+        return jax.jit(jax.grad(loss, argnums=(0, 1, 2)))
+
+    for function in (lambda f: f, weighted):
+        got, expected = function(ours)(params, hidden, x), function(by_flax)(params, hidden, x)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), got, expected)
 
 
 @pytest.mark.parametrize(("num_critics", "layers"), [(1, 8), (2, 12)])
@@ -208,6 +232,15 @@ def test_e3b_goes_where_the_episode_has_not_been():
     assert went(ppo_exploration="e3b") >= 4
 
 
+def test_elliptical_bonus_stays_positive():
+    """Thousands of steps without an end, of latents that are large and nearly alike."""
+    latent = 30 + jax.random.normal(jax.random.PRNGKey(0), (3000, 2, 8))
+    fresh = 10 * jnp.eye(8)
+    inverse, bonus = elliptical_bonus(jnp.stack([fresh, fresh]), latent, jnp.zeros((3000, 2), bool), fresh)
+    assert bonus.min() >= 0
+    assert np.linalg.eigvalsh(inverse).min() > 0
+
+
 def test_elliptical_bonus_is_that_of_the_inverted_covariance():
     """The same by inverting the covariance at every step."""
     steps, envs, size, ridge = 6, 3, 4, 0.1
@@ -253,13 +286,55 @@ def test_what_was_seen_often_is_no_longer_novel(keys):
     assert exploration.reward(state, ended)[1][3, 2] == 0.0
 
 
-def test_intrinsic_returns_of_rnd_go_on_beyond_the_end():
-    """gamma = lambda = 1: an advantage is the sum of what follows, to the return's end, less the value."""
-    reward, done = jnp.ones((4, 1, 2)), jnp.array([False, True, False, False])[:, None]
-    ends = jnp.stack([done, jnp.zeros_like(done)], axis=-1)
+@pytest.mark.parametrize("episodic", [False, True])
+def test_intrinsic_returns_of_rnd_go_on_beyond_the_end(episodic):
+    """gamma = lambda = 1: an advantage is the sum of what follows, to the end of its return."""
+    done = jnp.array([False, True, False, False])[:, None]
+    none = jnp.zeros((4, 1))
+    step = Step(jnp.ones((4, 1)), done, none, none, none)
+    config = ppo_config(ppo_model_type="ppo_rnd", rnd_episodic=episodic, rnd_gae_coef=0.25)
+    reward, ends, weights = streams(step, 10 * jnp.ones((4, 1)), config)
     advantage = gae(reward, jnp.zeros_like(reward), ends, jnp.zeros((1, 2)), 1.0, 1.0)[:, 0]
-    assert advantage[:, 0].tolist() == [2.0, 1.0, 2.0, 1.0]
-    assert advantage[:, 1].tolist() == [4.0, 3.0, 2.0, 1.0]
+    assert advantage[:, 0].tolist() == [2, 1, 2, 1]
+    assert advantage[:, 1].tolist() == ([20, 10, 20, 10] if episodic else [40, 30, 20, 10])
+    assert weights.tolist() == [1, 0.25]
+
+
+def test_other_explorations_add_to_the_games_reward():
+    none = jnp.zeros((2, 1))
+    step = Step(jnp.ones((2, 1)), jnp.array([[False], [True]]), none, none, none)
+    reward, ends, weights = streams(step, jnp.array([[0.5], [0.0]]), ppo_config(ppo_exploration="icm"))
+    assert reward[:, 0].tolist() == [[1.5], [1.0]]
+    assert ends[:, 0].tolist() == [[False], [True]]
+    assert weights.tolist() == [1]
+
+
+@pytest.mark.parametrize("keys", [{"ppo_model_type": "ppo_rnd"}, {"ppo_exploration": "e3b"}])
+def test_what_explores_resumes_bit_for_bit(keys, make_run):
+    """Its networks, moments and covariances are part of the state."""
+    config = ppo_config(**{**CURIOUS, "ppo_num_envs": 8, "ppo_total_timesteps": 8 * 16 * 6, **keys})
+    algorithm = make_ppo(config, toy_env(8))
+    [whole], _ = train(algorithm, 0, make_run(name="whole"))
+    run = make_run(name="parts", checkpoint_every_minutes=1e-6, chunk_updates=1)
+    with pytest.raises(UserError, match="update 4: ppo/loss = nan"):
+        train(replace(algorithm, update=failing_after(algorithm.update, 3)), 0, run)
+    assert list((run.state / "snapshots").glob("0*"))
+    [resumed], _ = train(algorithm, 0, run)
+    jax.tree.map(np.testing.assert_array_equal, whole.items(), resumed.items())
+    tables = [pl.read_parquet(result.folder / "metrics.parquet") for result in (whole, resumed)]
+    assert tables[0].equals(tables[1])
+
+
+def failing_after(update, updates):
+    """An update whose loss is not finite once as many are done; the optimiser counts them."""
+
+    def failing(state):
+        count = optax.tree.get(state.opt_state, "count", filtering=lambda path, _: "ScaleByAdam" in str(path))
+        state, metrics = update(state)
+        late = count >= updates * 8
+        return state, {**metrics, "ppo/loss": jnp.where(late, jnp.nan, metrics["ppo/loss"])}
+
+    return failing
 
 
 def test_expert_policy_draws_at_its_temperature():

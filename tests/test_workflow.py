@@ -1,5 +1,6 @@
 """What makes a job stale, on copies of the real sources and the real workflow configuration."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -183,7 +184,7 @@ def test_an_expert_from_elsewhere_is_trained_by_no_job(public):
     assert (role("expert"), label("expert")) == ("expert", "Expert")
 
 
-def test_content_alone_of_an_expert_from_elsewhere_makes_stale(public, tmp_path):
+def test_digests_follow_the_content_alone_of_an_expert_from_elsewhere(public, tmp_path):
     def take(path=public):
         return digests(with_expert({"checkpoint": str(path)}))
 
@@ -228,6 +229,68 @@ def test_snakemake_plans_with_an_expert_from_elsewhere(public, tmp_path):
     done = dry_run(str(tmp_path / "nowhere"))
     assert done.returncode == 2
     assert "scales.demo.expert.checkpoint = " in done.stderr
+
+
+def test_only_a_reference_has_a_job_that_fetches_it(public, tmp_path):
+    """What a rule makes is removed when it runs: a fetched folder that is named itself must have none."""
+    from remdm.config.reader import read_mapping
+
+    def rules(checkpoint):
+        config = {"scales": read_mapping(WORKFLOW)["scales"]}
+        config["scales"]["demo"]["expert"] = {"checkpoint": checkpoint}
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
+        command = ["-m", "snakemake", "--list-rules", "--snakefile", str(REPOSITORY / "Snakefile")]
+        command += ["--directory", str(tmp_path), "--configfile", str(tmp_path / "mine.yaml")]
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    assert "expert" in rules("wandb:us/craftax/expert:v0")
+    fetched = Path("results/experts/us-craftax-expert-v0/checkpoint")
+    shutil.copytree(public, tmp_path / fetched)
+    assert "expert" not in rules(str(fetched))
+
+
+@pytest.mark.parametrize("name", ["", "expert", "us/craftax/expert", "us//expert:v0", "a/b/c/expert:v0"])
+def test_a_malformed_reference_is_named_before_the_first_job(name):
+    message = rf"demo\.expert\.checkpoint = wandb:{name}: not of the form wandb:entity/project/name:version"
+    with pytest.raises(UserError, match=message):
+        with_expert({"checkpoint": f"wandb:{name}"})
+
+
+def test_an_expert_from_elsewhere_plays_one_game(public):
+    other = "Craftax-Symbolic-v1"
+    for checkpoint in (str(public), "wandb:us/craftax/expert:v0"):
+        with pytest.raises(UserError, match=rf"demo\.expert\.checkpoint = {checkpoint}: plays one game"):
+            with_expert({"checkpoint": checkpoint}, envs=[GAME, other])
+    assert with_expert({"checkpoint": str(public)}).external.checkpoint == str(public)
+
+
+def test_an_expert_of_ours_fits_the_scale(tmp_path):
+    record, key = tmp_path / "metadata.json", rf"demo\.expert\.checkpoint = {tmp_path}: its"
+
+    def plan(content):
+        record.write_text(content)
+        return with_expert({"checkpoint": str(tmp_path)})
+
+    assert plan(json.dumps({"kind": "expert", "env_name": GAME})).external.checkpoint == str(tmp_path)
+    with pytest.raises(UserError, match=f"{key} env_name is Craftax-Symbolic-v1, but {GAME} is needed"):
+        plan(json.dumps({"kind": "expert", "env_name": "Craftax-Symbolic-v1"}))
+    with pytest.raises(UserError, match=f"{key} kind is planner, but expert is needed"):
+        plan(json.dumps({"kind": "planner", "env_name": GAME}))
+    for content in ("{", "[]"):
+        with pytest.raises(UserError, match=rf"{key} metadata\.json cannot be read"):
+            plan(content)
+
+
+def test_an_override_that_no_job_reads_is_named(public):
+    message = r"demo\.overrides: ppo_lr = 0\.1: has no effect, for no job of this scale reads it"
+    with pytest.raises(UserError, match=message):
+        with_expert({"checkpoint": str(public)}, overrides={"ppo_lr": 0.1})
+    with pytest.raises(UserError, match=r"rnd_lr = 1\.0: has no effect"):
+        with_expert("ppo_rnn", overrides={"rnd_lr": 1.0})
+    # One reader is enough: no expert denoises, but planners do.
+    assert with_expert({"checkpoint": str(public)}, overrides={"eta": 0.5}).jobs
 
 
 def test_experts_that_cannot_be_are_named(tmp_path):

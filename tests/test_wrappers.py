@@ -1,7 +1,6 @@
 """Every wrapper on a toy with known transitions, and all of them together on Craftax."""
 
 import copy
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +20,9 @@ from remdm.envs.wrappers import (
     AutoResetEnvWrapper,
     BatchEnvWrapper,
     LogWrapper,
-    OnDemandResetVecEnvWrapper,
     OptimisticResetVecEnvWrapper,
+    PooledResetVecEnvWrapper,
+    PooledState,
     Wrapper,
 )
 from tests.toy import GAME, LONGEST, NUM_ACTIONS
@@ -147,14 +147,64 @@ def test_optimistic_resets_share_worlds_only_when_they_must(reset_ratio, num_fre
     assert (obs[:, -1] * LONGEST).round().tolist() == new.left.tolist()
 
 
-@pytest.mark.parametrize("block", [1, 2, 4, 9])
-def test_on_demand_resets_equal_auto_resets_bit_for_bit(block):
+class OneWorld(Wrapper):
+    """Every reset is the same: then it is of no account whose key it is of."""
+
+    def reset(self, key, params):
+        return self.env.reset(jax.random.PRNGKey(5), params)
+
+
+@pytest.mark.parametrize("pool_size", [1, 2, 4, 9])
+def test_pooled_resets_equal_auto_resets_bit_for_bit(pool_size):
     actions = some_actions(80, 6)
-    exact = play(BatchEnvWrapper(AutoResetEnvWrapper(LogWrapper(TOY)), 6), actions)
-    on_demand = play(OnDemandResetVecEnvWrapper(LogWrapper(TOY), 6, block), actions)
-    done = exact[1][3]
-    assert (done.sum(axis=1) > 1).any()  # more than one block of one
-    assert_equal_bits(on_demand, exact)
+    # Six different worlds to begin with, so that not all episodes end at once.
+    obs, state = BatchEnvWrapper(LogWrapper(TOY), 6).reset(jax.random.PRNGKey(3), None)
+    exact = BatchEnvWrapper(AutoResetEnvWrapper(LogWrapper(OneWorld(TOY))), 6)
+    exact.reset = lambda key, params: (obs, state)
+    pooled = PooledResetVecEnvWrapper(LogWrapper(OneWorld(TOY)), 6, pool_size)
+    empty = pooled.reset(jax.random.PRNGKey(0), None)[1]
+    pooled.reset = lambda key, params: (obs, empty.replace(env_state=state))
+
+    first, (*outcome, done, info) = play(exact, actions)
+    pooled_first, (pooled_obs, pooled_state, *pooled_outcome) = play(pooled, actions)
+    assert {0, 1, 3} <= set(done.sum(axis=1))
+    assert_equal_bits((pooled_first[0], pooled_first[1].env_state), first)
+    assert_equal_bits([pooled_obs, pooled_state.env_state, *pooled_outcome], [*outcome, done, info])
+    # What was handed out was in the pool, and no more was generated than it holds.
+    handed_out = np.cumsum(done.sum(axis=1))
+    assert (pooled_state.left == -handed_out % pool_size).all()
+
+
+def test_a_pool_is_refilled_within_a_step_and_from_other_keys():
+    """Nine episodes end at once, with two worlds left in a pool of four."""
+    pooled = PooledResetVecEnvWrapper(TOY, 9, pool_size=4)
+    _, state = pooled.reset(jax.random.PRNGKey(0), None)
+    state = state.replace(env_state=state.env_state.replace(left=jnp.full(9, 9).at[:2].set(1)))
+    worlds = []
+    for t, ending in enumerate([2, 9, 1]):
+        left = jnp.where(jnp.arange(9) < ending, 1, 9)
+        state = state.replace(env_state=state.env_state.replace(left=left))
+        obs, state, _, done, _ = pooled.step(jax.random.PRNGKey(t), state, jnp.zeros(9, int), None)
+        assert done.sum() == ending
+        worlds += state.env_state.world[done].tolist()
+        assert (obs[:, -1] * LONGEST).round().tolist() == state.env_state.left.tolist()
+    assert state.left == 0
+    assert len(set(worlds)) == 12
+
+
+def test_pooled_resets_vectorise():
+    """As `num_repeats` does: each repetition plays as it would by itself."""
+    pooled, actions = PooledResetVecEnvWrapper(LogWrapper(TOY), 3, pool_size=2), some_actions(40, 3)
+
+    def run(seed):
+        _, state = pooled.reset(jax.random.PRNGKey(seed), None)
+        keys = jax.random.split(jax.random.PRNGKey(seed + 10), len(actions))
+        return jax.lax.scan(lambda s, x: pooled.step(x[0], s, x[1], None)[1::-1], state, (keys, actions))
+
+    together = jax.vmap(run)(jnp.arange(2))
+    for seed in range(2):
+        one = jax.tree.map(lambda x, seed=seed: x[seed], together)
+        jax.tree.map(np.testing.assert_array_equal, one, run(seed))
 
 
 # --- history and tokens ---
@@ -277,7 +327,7 @@ def executed_actions(done, replan_every, horizon, inpaint_history):
 @pytest.mark.parametrize("replan_every", [1, 3, 4])
 def test_planner_executes_the_plans_that_were_due(replan_every, inpaint_history):
     num_steps, num_envs, horizon = 40, 5, 4
-    batch = OnDemandResetVecEnvWrapper(TOY, num_envs, 2)
+    batch = PooledResetVecEnvWrapper(TOY, num_envs, 2)
     env = PlannerWrapper(
         OfflineTrajectoryWrapper(batch, num_steps * num_envs), horizon, replan_every, inpaint_history
     )
@@ -324,7 +374,7 @@ def test_buffer_draws_uniformly_from_what_is_filled():
 
 def test_trajectories_are_the_last_transitions():
     num_steps, num_envs, capacity = 50, 4, 30
-    env = OfflineTrajectoryWrapper(OnDemandResetVecEnvWrapper(TOY, num_envs, 1), capacity)
+    env = OfflineTrajectoryWrapper(PooledResetVecEnvWrapper(TOY, num_envs, 1), capacity)
     actions = some_actions(num_steps, num_envs)
     (first_obs, first), (obs, state, reward, done, _) = play(env, actions)
     assert first.buffer.size == 0
@@ -346,16 +396,15 @@ CRAFTAX_HORIZON, CRAFTAX_REPLAN, CRAFTAX_CAPACITY, CRAFTAX_WINDOW, CRAFTAX_BINS 
 
 RESETS = {
     "exact": lambda env: BatchEnvWrapper(AutoResetEnvWrapper(env), CRAFTAX_ENVS),
-    "on demand": lambda env: OnDemandResetVecEnvWrapper(env, CRAFTAX_ENVS, block=4),
+    "pooled": lambda env: PooledResetVecEnvWrapper(env, CRAFTAX_ENVS, pool_size=4),
     "optimistic": lambda env: OptimisticResetVecEnvWrapper(env, CRAFTAX_ENVS, reset_ratio=2),
 }
 
 
-@functools.cache
-def craftax(resets):
+def play_craftax(resets, wrap=lambda env: env):
     """All wrappers on one another, with random plans; episodes last 40 steps at most."""
     game = load_game("Craftax-Classic-Symbolic-v1")
-    batch = RESETS[resets](SequenceHistoryWrapper(LogWrapper(game.env), CRAFTAX_WINDOW))
+    batch = RESETS[resets](SequenceHistoryWrapper(LogWrapper(wrap(game.env)), CRAFTAX_WINDOW))
     env = OfflineTrajectoryWrapper(batch, CRAFTAX_CAPACITY)
     env = PlannerWrapper(env, CRAFTAX_HORIZON, CRAFTAX_REPLAN, inpaint_history=False)
     env = DiscreteTokenizationWrapper(env, CRAFTAX_BINS, 0.0, 1.0)
@@ -363,20 +412,30 @@ def craftax(resets):
     return plans, *play(env, plans, game.params.replace(max_timesteps=CRAFTAX_LIMIT))
 
 
-def test_craftax_on_demand_equals_auto_reset_bit_for_bit():
-    _, *exact = craftax("exact")
-    _, *on_demand = craftax("on demand")
+def test_craftax_pooled_equals_auto_reset_bit_for_bit():
+    """With one world for all, whose key a world is of is the only difference."""
+
+    def comparable(first, outcome):
+        (obs, state), (next_obs, next_state, *rest) = first, outcome
+        batches = []
+        for planner in (state, next_state):
+            batch = planner.env_state.env_state
+            batches.append(batch.env_state if isinstance(batch, PooledState) else batch)
+        return obs, next_obs, *batches, state.cycle, next_state.cycle, next_state.env_state.buffer, rest
+
+    _, *exact = play_craftax("exact", OneWorld)
+    _, *pooled = play_craftax("pooled", OneWorld)
     done = exact[1][3]
-    # Episodes end alone and, for more than one block, together.
+    # Episodes end alone and together.
     assert {1, CRAFTAX_ENVS} <= set(done.sum(axis=1))
-    assert_equal_bits(on_demand, exact)
+    assert_equal_bits(comparable(*pooled), comparable(*exact))
 
 
-@pytest.mark.parametrize("resets", RESETS)
+@pytest.mark.parametrize("resets", ["pooled", "optimistic"])
 def test_craftax_in_all_wrappers(resets):
-    plans, _, (tokens, state, reward, done, info) = craftax(resets)
+    plans, _, (tokens, state, reward, done, info) = play_craftax(resets)
     trajectory, cycle = state.env_state, state.cycle
-    history = trajectory.env_state
+    history = trajectory.env_state.env_state if resets == "pooled" else trajectory.env_state
     log, obs = history.env_state, trajectory.obs
     assert done.any(axis=0).all()
     times = np.arange(CRAFTAX_STEPS)

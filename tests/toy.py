@@ -13,7 +13,7 @@ from flax import struct
 from remdm.envs.batch import BatchEnv
 from remdm.envs.craftax import Game
 from remdm.envs.policy import Policy
-from remdm.envs.wrappers import LogWrapper, OnDemandResetVecEnvWrapper, OptimisticResetVecEnvWrapper
+from remdm.envs.wrappers import LogWrapper, OptimisticResetVecEnvWrapper, PooledResetVecEnvWrapper
 
 NUM_ACTIONS = 4
 SHORTEST, LONGEST = 5, 12
@@ -58,12 +58,12 @@ GAME = Game(
 )
 
 
-def toy_env(num_envs, block=1, reset_ratio=None, game=None):
+def toy_env(num_envs, pool_size=2, reset_ratio=None, game=None):
     game = game or GAME
     env = LogWrapper(game.env)
     if reset_ratio is not None:
         return BatchEnv(game, OptimisticResetVecEnvWrapper(env, num_envs, reset_ratio))
-    return BatchEnv(game, OnDemandResetVecEnvWrapper(env, num_envs, block))
+    return BatchEnv(game, PooledResetVecEnvWrapper(env, num_envs, pool_size))
 
 
 def toy_expert():

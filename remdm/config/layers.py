@@ -162,6 +162,20 @@ def overridden(model: type[Section], layers: Sequence[Layer]) -> list[str]:
     return lines
 
 
+def without_effect(config: StageConfig, given: Layer) -> list[str]:
+    """A line for every key of a layer that is of no account, given the other keys.
+
+    Args:
+        config: what was built with that layer.
+        given: what somebody set for this run alone; presets rightly hold keys of other choices too.
+    """
+    return [
+        f"{given.origin}: {key} = {value} has no effect with the other keys given"
+        for key, value in given.values.items()
+        if key in config.unused()
+    ]
+
+
 def _one_line(error: ValidationError, model: type[Section], origins: Mapping[str, str]) -> str:
     """The first problem of a validation, with the key, its value and its origin."""
     first = error.errors()[0]

@@ -72,7 +72,9 @@ class PPOConfig(ResumableConfig, EnvConfig, ExpertConfig, RNDConfig, ICMConfig):
     ppo_num_steps: EnvSteps = Field(description="environment steps per update")
     ppo_lr: PositiveFloat = Field(description="learning rate, annealed linearly to 0")
     ppo_update_epochs: Positive = Field(description="passes over each rollout")
-    ppo_num_minibatches: Positive = Field(description="minibatches per pass, each of whole environments")
+    ppo_num_minibatches: Positive = Field(
+        description="minibatches per pass: of whole environments for ppo_rnn, of single steps else"
+    )
     ppo_gamma: Discount = Field(description="discount")
     ppo_gae_lambda: Fraction = Field(description="lambda of generalised advantage estimation")
     ppo_clip_eps: PositiveFloat = Field(description="clipping range of ratio and value")
@@ -86,11 +88,12 @@ class PPOConfig(ResumableConfig, EnvConfig, ExpertConfig, RNDConfig, ICMConfig):
 
     @model_validator(mode="after")
     def _minibatches_divide(self) -> "PPOConfig":
-        if self.ppo_num_envs % self.ppo_num_minibatches:
-            raise ValueError(
-                f"ppo_num_minibatches = {self.ppo_num_minibatches}: "
-                f"must divide ppo_num_envs = {self.ppo_num_envs}"
-            )
+        sequences = f"ppo_num_envs = {self.ppo_num_envs}", self.ppo_num_envs
+        if self.ppo_model_type != "ppo_rnn":
+            steps = self.frames_per_update
+            sequences = f"ppo_num_envs * ppo_num_steps = {steps}", steps
+        if sequences[1] % self.ppo_num_minibatches:
+            raise ValueError(f"ppo_num_minibatches = {self.ppo_num_minibatches}: must divide {sequences[0]}")
         return self
 
     @model_validator(mode="after")
@@ -107,11 +110,17 @@ class PPOConfig(ResumableConfig, EnvConfig, ExpertConfig, RNDConfig, ICMConfig):
         used = {
             "rnd_": self.ppo_model_type == "ppo_rnd",
             "icm_": self.ppo_exploration != "none",
+            "icm_forward_coef": self.ppo_exploration == "icm",
             "icm_reward_coef": self.ppo_exploration == "icm",
             "e3b_": self.ppo_exploration == "e3b",
         }
         unused = tuple(prefix for prefix, is_used in used.items() if not is_used)
         return {key for key in PPOConfig.model_fields if key.startswith(unused)}
+
+    @property
+    def explores(self) -> bool:
+        """Whether novelty is rewarded."""
+        return self.ppo_model_type == "ppo_rnd" or self.ppo_exploration != "none"
 
     @property
     def frames_per_update(self) -> int:

@@ -1,5 +1,6 @@
 """`workflow_config.yaml`: which experiments the pipeline runs."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +11,18 @@ from remdm.config.env import EnvName
 from remdm.config.layers import near
 from remdm.config.reader import read_mapping
 
+# An artifact of W&B, where a folder could be named. Entity and project may be left to its client's settings.
+WANDB = "wandb:"
+WANDB_FORM = f"{WANDB}entity/project/name:version"
+_PART = r"\w[\w. -]*"
+_ARTIFACT = re.compile(rf"{WANDB}(?:(?:{_PART}/)?{_PART}/)?{_PART}:[\w.-]+")
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+
+
+def is_well_formed(reference: str) -> bool:
+    """Whether a reference to W&B, `wandb:` included, is of the form that can be fetched."""
+    return _ARTIFACT.fullmatch(reference) is not None
 
 
 class _Model(BaseModel):

@@ -3,7 +3,7 @@
 The specification's stack is env -> LogWrapper -> AutoResetEnvWrapper -> BatchEnvWrapper. World
 generation costs some thirty times a step, and under `vmap` a reset "if done" generates a world for
 everyone at every step; so the pipeline takes in place of the last two one wrapper that resets the
-batch as a whole.
+batch as a whole, from a pool of worlds.
 """
 
 from typing import Any, Protocol
@@ -149,41 +149,72 @@ class OptimisticResetVecEnvWrapper(BatchEnvWrapper):
         return obs, state, reward, done, info
 
 
-class OnDemandResetVecEnvWrapper(BatchEnvWrapper):
-    """A batch with automatic resets that generates worlds only for episodes that ended.
+@struct.dataclass
+class PooledState:
+    """The environments, and worlds for the episodes to come."""
 
-    Bit for bit `BatchEnvWrapper(AutoResetEnvWrapper(env), num_envs)`, at the cost of what ended:
-    worlds are generated in blocks of `block` for as long as any is left to replace.
+    env_state: Any  # [E, ...]
+    pool: Worlds  # [P, ...], of which the first `left` have not been handed out
+    left: jax.Array
+
+
+class PooledResetVecEnvWrapper(BatchEnvWrapper):
+    """A batch with automatic resets that generates worlds in batches, and hands each out once.
+
+    It plays as `BatchEnvWrapper(AutoResetEnvWrapper(env), num_envs)` does, with fresh worlds from other
+    keys, at the cost of the episodes that ended. Worlds come `pool_size` at a time, when the pool has
+    run dry: a world by itself costs several times its share of a batch.
     """
 
-    def __init__(self, env: Env, num_envs: int, block: int) -> None:
+    def __init__(self, env: Env, num_envs: int, pool_size: int) -> None:
         super().__init__(env, num_envs)
-        self.block = block
+        self.pool_size = pool_size
 
-    def step(self, key: jax.Array, state: Any, action: jax.Array, params: Any) -> Outcome:
+    def reset(self, key: jax.Array, params: Any) -> Worlds:
+        """A fresh world in every environment, and an empty pool."""
+        obs, state = super().reset(key, params)
+        empty = jax.tree.map(lambda x: jnp.zeros((self.pool_size, *x.shape[1:]), x.dtype), (obs, state))
+        return obs, PooledState(state, empty, jnp.zeros((), jnp.int32))
+
+    def step(self, key: jax.Array, state: PooledState, action: jax.Array, params: Any) -> Outcome:
         """Act in every environment and replace the worlds of episodes that ended."""
         keys = jax.random.split(key, self.num_envs)
-        step_keys, reset_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-        obs, state, reward, done, info = self.step_each(step_keys, state, action, params)
-        obs, state = self._replace(reset_keys, done, (obs, state), params)
-        return obs, state, reward, done, info
+        step_keys, _ = jax.vmap(jax.random.split, out_axes=1)(keys)
+        obs, env_state, reward, done, info = self.step_each(step_keys, state.env_state, action, params)
+        # Every environment's key is drawn from `key` by splitting, so this one is none of theirs.
+        pool_key = jax.random.fold_in(key, self.num_envs)
+        worlds, pool, left = self._replace(pool_key, done, (obs, env_state), state, params)
+        return worlds[0], PooledState(worlds[1], pool, left), reward, done, info
 
-    def _replace(self, keys: jax.Array, done: jax.Array, worlds: Worlds, params: Any) -> Worlds:
+    def _replace(
+        self, key: jax.Array, done: jax.Array, worlds: Worlds, state: PooledState, params: Any
+    ) -> tuple[Worlds, Worlds, jax.Array]:
+        """Worlds with those of finished episodes replaced, the pool, and what is left of it."""
+        places = jnp.arange(self.pool_size)
         nobody = self.num_envs
-        order = jnp.nonzero(done, size=self.num_envs + self.block, fill_value=nobody)[0]
-
-        def generate(carry: tuple[jax.Array, Worlds]) -> tuple[jax.Array, Worlds]:
-            first, worlds = carry
-            envs = jax.lax.dynamic_slice(order, (first,), (self.block,))
-            fresh = self.reset_each(keys[envs], params)
-            # Places past the last finished episode are out of range, and dropped.
-            worlds = jax.tree.map(lambda old, new: old.at[envs].set(new, mode="drop"), worlds, fresh)
-            return first + self.block, worlds
-
+        order = jnp.nonzero(done, size=self.num_envs + self.pool_size, fill_value=nobody)[0]
         finished = jnp.sum(done)
-        return jax.lax.while_loop(
-            lambda carry: carry[0] < finished, generate, (jnp.zeros_like(finished), worlds)
-        )[1]
+
+        def refill(carry: tuple) -> tuple:
+            _, left, key = carry
+            key, pool_key = jax.random.split(key)
+            pool = self.reset_each(jax.random.split(pool_key, self.pool_size), params)
+            return pool, left + self.pool_size, key
+
+        def hand_out(carry: tuple) -> tuple:
+            given, worlds, pool, left, key = carry
+            # A loop where a condition would do: vectorised, a condition would generate at every step.
+            pool, left, key = jax.lax.while_loop(lambda c: c[1] == 0, refill, (pool, left, key))
+            count = jnp.minimum(left, finished - given)
+            envs = jax.lax.dynamic_slice(order, (given,), (self.pool_size,))
+            envs = jnp.where(places < count, envs, nobody)  # out of range, and dropped
+            source = left - 1 - places
+            worlds = jax.tree.map(lambda old, new: old.at[envs].set(new[source], mode="drop"), worlds, pool)
+            return given + count, worlds, pool, left - count, key
+
+        carry = (jnp.zeros_like(finished), worlds, state.pool, state.left, key)
+        _, worlds, pool, left, _ = jax.lax.while_loop(lambda carry: carry[0] < finished, hand_out, carry)
+        return worlds, pool, left
 
 
 def _where(done: jax.Array, new: Any, old: Any) -> Any:

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from remdm.config.base import UserError
 from remdm.config.ppo import ExpertConfig
 from remdm.experts.network import init_params, make_network
+from remdm.training.checkpoint import METADATA, TREE, named
 
 # Width of an observation, and number of actions.
 GAMES = {"Craftax-Classic-Symbolic-v1": (1345, 17), "Craftax-Symbolic-v1": (8268, 43)}
-MARK = "_METADATA"  # the file that every folder of arrays by Orbax has
 SHOWN_NAMES = 3
 
 
@@ -61,7 +61,7 @@ def find_arrays(path: Path) -> Path:
         path: a run's folder with `policies/` in it, `policies/`, a step below it, or its `default/`.
 
     Raises:
-        UserError: it leads to none; the message says what is there.
+        UserError: it leads to none, or to one of ours; the message says what is there.
     """
     if not path.is_dir():
         raise UserError(
@@ -71,16 +71,30 @@ def find_arrays(path: Path) -> Path:
     names = sorted(entry.name for entry in steps.iterdir())
     frames = [name for name in names if name.isdecimal() and (steps / name).is_dir()]
     step = steps / max(frames, key=int) if frames else path
+    _refuse_ours(path, step)
     for folder in (step / "default", step):
-        if (folder / MARK).is_file():
+        if (folder / TREE).is_file():
             return folder
     if frames or path.name.isdecimal():
-        raise UserError(f"checkpoint {path}: step {step.name} is not whole, for it has no default/{MARK}")
+        raise UserError(f"checkpoint {path}: step {step.name} is not whole, for it has no default/{TREE}")
     shown = ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
     raise UserError(
         f"checkpoint {path}: holds none, but {shown or 'nothing at all'}; name a folder that has "
         f"metadata.json in it, or the policies/ that Craftax_Baselines left"
     )
+
+
+def _refuse_ours(path: Path, step: Path) -> None:
+    """Refuse a checkpoint of ours, whose items and numbered snapshots look much like public ones."""
+    places = [step, path]
+    if (path / TREE).is_file():  # an item, as `params/` is
+        places.append(path.absolute().parent)
+    for place in places:
+        if (place / METADATA).is_file():
+            raise UserError(
+                f"checkpoint {path}: leads to {place}, which is a checkpoint of ours and no public one; name "
+                f"the checkpoint/ of a finished run"
+            )
 
 
 def step_of(folder: Path) -> int | None:
@@ -111,10 +125,7 @@ def recognise(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> Baseline:
         model_type = "ppo_rnn"
     network = ExpertConfig.model_validate({"ppo_model_type": model_type, "layer_size": first[1]})
     baseline = Baseline(network, obs_dim=first[0], num_actions=last[1])
-    wanted = {
-        jax.tree_util.keystr(where, simple=True, separator="/"): leaf.shape
-        for where, leaf in jax.tree_util.tree_leaves_with_path(baseline.shapes())
-    }
+    wanted = {name: leaf.shape for name, leaf in named(baseline.shapes()).items()}
     for name in [*wanted, *shapes]:
         if wanted.get(name) != shapes.get(name):
             there, needed = (list(x[name]) if name in x else "absent" for x in (shapes, wanted))

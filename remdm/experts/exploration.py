@@ -24,6 +24,15 @@ class Experience(NamedTuple):
     action: jax.Array
     done: jax.Array  # whether the episode ended with the action
 
+    def left(self, numbers: jax.Array) -> jax.Array:
+        """Observations before the actions of some numbers t E + e, [B, D]."""
+        # Gathered from where they are: a copy of a rollout's observations can take gigabytes.
+        return self.obs.reshape(-1, self.obs.shape[-1])[numbers]
+
+    def reached(self, numbers: jax.Array) -> jax.Array:
+        """Observations after the actions of some numbers, [B, D]."""
+        return self.left(numbers + self.action.shape[1])
+
 
 class Exploration(NamedTuple):
     """A reward of novelty as pure functions of a state of its own.
@@ -42,10 +51,10 @@ class Exploration(NamedTuple):
 
 def make_exploration(config: PPOConfig, game: Game, num_envs: int) -> Exploration | None:
     """The exploration that a configuration names; None where the game's reward is all there is."""
+    if not config.explores:
+        return None
     if config.ppo_model_type == "ppo_rnd":
         return make_rnd(config, game)
-    if config.ppo_exploration == "none":
-        return None
     return make_icm(config, game, num_envs)
 
 
@@ -93,11 +102,10 @@ def make_rnd(config: PPOConfig, game: Game) -> Exploration:
         return state, config.rnd_reward_coef * novelty
 
     def update(key: jax.Array, state: RNDState, experience: Experience) -> tuple[RNDState, Metrics]:
-        reached = experience.obs[1:].reshape(-1, game.obs_dim)
         done = experience.done.reshape(-1)
 
         def loss(predictor: Any, numbers: jax.Array) -> jax.Array:
-            novelty = error(predictor, state.target, reached[numbers], done[numbers])
+            novelty = error(predictor, state.target, experience.reached(numbers), done[numbers])
             return config.rnd_loss_coef * jnp.mean(novelty)
 
         def step(learner: tuple, numbers: jax.Array) -> tuple[tuple, Metrics]:
@@ -148,11 +156,11 @@ class ICM(nn.Module):
 
 @struct.dataclass
 class ICMState:
-    """Networks, and for E3B the inverse covariance of each episode's latents so far, [E, L, L]."""
+    """Networks, and for E3B the inverse covariance of each episode's latents so far."""
 
     params: Any
     opt_state: optax.OptState
-    inverse_covariance: jax.Array
+    inverse_covariance: jax.Array | None  # [E, L, L]
 
 
 def make_icm(config: PPOConfig, game: Game, num_envs: int) -> Exploration:
@@ -160,16 +168,19 @@ def make_icm(config: PPOConfig, game: Game, num_envs: int) -> Exploration:
     network = ICM(config.icm_layer_size, config.icm_latent_size, game.num_actions)
     optimizer = adamw(config.icm_lr, config.ppo_max_grad_norm)
     fresh = jnp.eye(config.icm_latent_size) / config.e3b_lambda
+    elliptical = config.ppo_exploration == "e3b"
 
     def init(key: jax.Array) -> ICMState:
         obs = jnp.zeros(game.obs_dim)
         params = network.init(key, obs, obs, jnp.zeros((), jnp.int32))
-        return ICMState(params, optimizer.init(params), jnp.broadcast_to(fresh, (num_envs, *fresh.shape)))
+        inverse = jnp.broadcast_to(fresh, (num_envs, *fresh.shape)) if elliptical else None
+        return ICMState(params, optimizer.init(params), inverse)
 
     def reward(state: ICMState, experience: Experience) -> tuple[ICMState, jax.Array]:
         done = experience.done
         latent = network.apply(state.params, experience.obs, method="encode")
-        if config.ppo_exploration == "e3b":
+        if elliptical:
+            assert state.inverse_covariance is not None
             inverse, bonus = elliptical_bonus(state.inverse_covariance, latent[1:], done, fresh)
             return replace(state, inverse_covariance=inverse), config.e3b_reward_coef * bonus
         predicted = network.apply(state.params, latent[:-1], experience.action, method="predict")
@@ -179,18 +190,23 @@ def make_icm(config: PPOConfig, game: Game, num_envs: int) -> Exploration:
     def loss(params: Any, obs: jax.Array, next_obs: jax.Array, action: jax.Array, done: jax.Array) -> tuple:
         error, logits = network.apply(params, obs, next_obs, action)
         mistake = optax.softmax_cross_entropy_with_integer_labels(logits, action)
-        forward = jnp.mean(jnp.where(done, 0.0, error))
-        inverse = jnp.mean(jnp.where(done, 0.0, mistake))
-        metrics = {"exploration/forward_loss": forward, "exploration/inverse_loss": inverse}
-        return config.icm_forward_coef * forward + config.icm_inverse_coef * inverse, metrics
+        inverse_loss = jnp.mean(jnp.where(done, 0.0, mistake))
+        metrics = {"exploration/inverse_loss": inverse_loss}
+        if elliptical:  # the forward model is of no use, and XLA leaves it out
+            return config.icm_inverse_coef * inverse_loss, metrics
+        forward_loss = jnp.mean(jnp.where(done, 0.0, error))
+        metrics["exploration/forward_loss"] = forward_loss
+        return config.icm_forward_coef * forward_loss + config.icm_inverse_coef * inverse_loss, metrics
 
     def update(key: jax.Array, state: ICMState, experience: Experience) -> tuple[ICMState, Metrics]:
-        obs, action, done = experience
-        samples = [x.reshape(-1, *x.shape[2:]) for x in (obs[:-1], obs[1:], action, done)]
+        action, done = experience.action.reshape(-1), experience.done.reshape(-1)
 
         def step(learner: tuple, numbers: jax.Array) -> tuple[tuple, Metrics]:
             params, opt_state = learner
-            grads, metrics = jax.grad(loss, has_aux=True)(params, *(x[numbers] for x in samples))
+            obs, next_obs = experience.left(numbers), experience.reached(numbers)
+            grads, metrics = jax.grad(loss, has_aux=True)(
+                params, obs, next_obs, action[numbers], done[numbers]
+            )
             updates, opt_state = optimizer.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), metrics
 
@@ -221,7 +237,8 @@ def elliptical_bonus(
 
     def step(inverse: jax.Array, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         latent, done = now
-        solved = jnp.einsum("eij,ej->ei", inverse, latent)
+        # Rounded products, as GPUs have by default, would in time make the inverse indefinite.
+        solved = jnp.einsum("eij,ej->ei", inverse, latent, precision=jax.lax.Precision.HIGHEST)
         bonus = jnp.sum(latent * solved, axis=-1)
         grown = inverse - jnp.einsum("ei,ej->eij", solved, solved) / (1 + bonus)[:, None, None]
         return jnp.where(done[:, None, None], fresh, grown), jnp.where(done, 0.0, bonus)

@@ -12,41 +12,7 @@ import jax.numpy as jnp
 from flax.linen.initializers import constant, orthogonal
 
 from remdm.config.ppo import ExpertConfig
-
-
-class GRUCell(nn.Module):
-    """A gated recurrent unit over a sequence (arXiv 1406.1078), equal to `flax.linen.GRUCell`.
-
-    The input's share of the gates is one product over the whole sequence; only the state's stays
-    in the scan. The state is zeroed at the first step of an episode, before the cell.
-    """
-
-    features: int
-
-    def setup(self) -> None:  # noqa: D102
-        # Parameter names of the layout; "in" is a Python keyword, hence by string.
-        for gate in ("ir", "iz", "in"):
-            setattr(self, gate, nn.Dense(self.features, name=gate))
-        orthogonal_dense = {"features": self.features, "kernel_init": orthogonal()}
-        self.hr = nn.Dense(**orthogonal_dense, use_bias=False)
-        self.hz = nn.Dense(**orthogonal_dense, use_bias=False)
-        self.hn = nn.Dense(**orthogonal_dense)
-
-    def __call__(self, hidden: jax.Array, x: jax.Array, done: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """State [B, L], inputs [T, B, F], done [T, B] -> last state [B, L], outputs [T, B, L]."""
-        inputs = (self.ir(x), self.iz(x), getattr(self, "in")(x))
-
-        def step(cell: "GRUCell", hidden: jax.Array, now: tuple) -> tuple[jax.Array, jax.Array]:
-            (input_r, input_z, input_n), first = now
-            hidden = jnp.where(first[:, None], 0.0, hidden)
-            r = nn.sigmoid(input_r + cell.hr(hidden))
-            z = nn.sigmoid(input_z + cell.hz(hidden))
-            n = nn.tanh(input_n + r * cell.hn(hidden))
-            hidden = (1.0 - z) * n + z * hidden
-            return hidden, hidden
-
-        scan = nn.scan(step, variable_broadcast="params", split_rngs={"params": False})
-        return scan(self, hidden, (inputs, done))
+from remdm.experts.gru import GRUCell
 
 
 class ScannedRNN(nn.Module):
@@ -72,13 +38,12 @@ class ActorCritic(nn.Module):
     @nn.compact
     def __call__(self, memory: tuple, obs: jax.Array, first: jax.Array) -> tuple[tuple, jax.Array, jax.Array]:
         """As all networks here; `memory` is empty and `first` of no account."""
-        hidden = (self.layer_size,) * 3
 
         def head(index: int, features: int, scale: float) -> jax.Array:
             """The network whose first layer is number `4 * index`."""
             x = obs
-            for layer, width in enumerate(hidden):
-                x = nn.tanh(_dense(width, 2**0.5, f"Dense_{4 * index + layer}")(x))
+            for layer in range(3):
+                x = nn.tanh(_dense(self.layer_size, 2**0.5, f"Dense_{4 * index + layer}")(x))
             return _dense(features, scale, f"Dense_{4 * index + 3}")(x)
 
         values = [head(1 + critic, 1, 1.0) for critic in range(self.num_critics)]

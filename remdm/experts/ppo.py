@@ -11,7 +11,7 @@ from flax import struct
 from remdm.config.ppo import PPOConfig
 from remdm.envs.batch import BatchEnv, Step
 from remdm.envs.rollout import PlayState, Transition, advance, episode_metrics, start
-from remdm.experts.exploration import Experience, make_exploration
+from remdm.experts.exploration import Experience, Exploration, make_exploration
 from remdm.experts.network import Network, init_params, make_network
 from remdm.training.algorithm import Algorithm, Metrics
 from remdm.training.epochs import train_epochs
@@ -116,6 +116,32 @@ def ppo_loss(params: Any, network: Network, batch: Batch, config: PPOConfig) -> 
     }
 
 
+def explore(
+    key: jax.Array, exploration: Exploration, state: Any, data: Transition, last_obs: jax.Array
+) -> tuple[jax.Array, Any, Metrics]:
+    """Intrinsic rewards [T, E] of a rollout, and the exploration's state after learning from it."""
+    obs = jnp.concatenate([data.obs, last_obs[None]])
+    experience = Experience(obs, data.action, data.step.done)
+    state, reward = exploration.reward(state, experience)
+    state, metrics = exploration.update(key, state, experience)
+    return reward, state, metrics | {"exploration/reward": jnp.mean(reward)}
+
+
+def streams(
+    step: Step, novelty: jax.Array | float, config: PPOConfig
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Rewards and ends of returns [T, E, C] by critic, and the weights of their advantages [C].
+
+    The critic of RND values novelty by itself (arXiv 1810.12894, section 2.3); elsewhere `novelty`
+    is added to the game's reward.
+    """
+    if config.ppo_model_type != "ppo_rnd":
+        return (step.reward + novelty)[..., None], step.done[..., None], jnp.ones(1)
+    rewards = jnp.stack([step.reward, jnp.broadcast_to(novelty, step.reward.shape)], axis=-1)
+    ends = jnp.stack([step.done, step.done & config.rnd_episodic], axis=-1)
+    return rewards, ends, jnp.array([1.0, config.rnd_gae_coef])
+
+
 def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
     """PPO on `env`: an update is one rollout, then epochs of minibatches.
 
@@ -147,23 +173,6 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
 
         return jax.lax.scan(step, play, jax.random.split(key, config.ppo_num_steps))
 
-    def explore(key: jax.Array, state: Any, data: Transition, last_obs: jax.Array) -> tuple:
-        """Intrinsic rewards [T, E] of a rollout, and the exploration that has learnt from it."""
-        assert exploration is not None
-        obs = jnp.concatenate([data.obs, last_obs[None]])
-        experience = Experience(obs, data.action, data.step.done)
-        state, reward = exploration.reward(state, experience)
-        state, metrics = exploration.update(key, state, experience)
-        return reward, state, metrics | {"exploration/reward": jnp.mean(reward)}
-
-    def streams(step: Step, novelty: jax.Array | float) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Rewards and ends of returns [T, E, C], and the weights of their advantages [C]."""
-        if network.num_critics == 1:
-            return (step.reward + novelty)[..., None], step.done[..., None], jnp.ones(1)
-        ends = step.done & config.rnd_episodic
-        rewards = jnp.stack([step.reward, novelty], axis=-1)
-        return rewards, jnp.stack([step.done, ends], axis=-1), jnp.array([1.0, config.rnd_gae_coef])
-
     def train_on(learner: tuple, batch: Batch) -> tuple[tuple, Metrics]:
         params, opt_state = learner
         grads, metrics = jax.grad(ppo_loss, has_aux=True)(params, network, batch, config)
@@ -174,16 +183,26 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
     def update(state: PPOState) -> tuple[PPOState, Metrics]:
         key, rollout_key, epoch_key, explore_key = jax.random.split(state.key, 4)
         play, (data, first, log_prob, value) = collect(rollout_key, state.params, state.play)
-        novelty, new_exploration, metrics = 0.0, None, {}
+        novelty: jax.Array | float = 0.0
+        new_exploration, metrics = None, Metrics()
         if exploration:
-            novelty, new_exploration, metrics = explore(explore_key, state.exploration, data, play.obs)
+            novelty, new_exploration, metrics = explore(
+                explore_key, exploration, state.exploration, data, play.obs
+            )
 
         last_value = network.apply(state.params, play.memory, play.obs[None], play.done[None])[2][0]
-        reward, ends, weights = streams(data.step, novelty)
+        reward, ends, weights = streams(data.step, novelty, config)
         advantages = gae(reward, value, ends, last_value, config.ppo_gamma, config.ppo_gae_lambda)
         target = advantages + value
         batch = Batch(
-            state.play.memory, data.obs, first, data.action, log_prob, value, advantages @ weights, target
+            state.play.memory,
+            data.obs,
+            first,
+            data.action,
+            log_prob,
+            value,
+            jnp.sum(advantages * weights, axis=-1),
+            target,
         )
         if not network.recurrent:
             batch = batch.single_steps()

@@ -108,6 +108,8 @@ def memory_terms(config: TrainingConfig, algorithm: Algorithm, state: Any, game:
     if isinstance(config, DaggerConfig):
         terms.append(Term("windows on their way into the buffer", config.windows_per_update * frame, envs))
     if isinstance(config, PPOConfig):
+        if config.explores:
+            terms.append(Term("observations for exploration", config.frames_per_update * frame, envs))
         frames = config.frames_per_update // config.ppo_num_minibatches
         activations = 3 * 12 * FLOAT * config.layer_size  # forward and backward through a dozen layers
         terms.append(Term("a minibatch", frames * (frame + activations), envs))

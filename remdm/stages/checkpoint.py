@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import jax
 import numpy as np
@@ -89,6 +89,15 @@ def read_public(path: Path) -> PublicExpert:
     return PublicExpert(folder, step_of(folder), baseline, arrays)
 
 
+def refuse_public(path: Path, wanted: str) -> NoReturn:
+    """Say of a checkpoint that is none of ours what it is, and what of ours is needed.
+
+    Raises:
+        UserError: always.
+    """
+    raise UserError(f"checkpoint {path}: is {read_public(path).baseline}, but a {wanted} of ours is needed")
+
+
 def open_checkpoint(key: str, path: str | None, kind: str, env_name: str) -> tuple[Path, dict[str, Any]]:
     """Folder and metadata of a checkpoint, before anything is compiled or written.
 
@@ -103,9 +112,7 @@ def open_checkpoint(key: str, path: str | None, kind: str, env_name: str) -> tup
     folder = Path(path)
     try:
         if is_public(folder):
-            raise UserError(
-                f"checkpoint {path}: is {read_public(folder).baseline}, but a {kind} of ours is needed"
-            )
+            refuse_public(folder, kind)
         metadata = checkpoint.read_metadata(folder)
     except UserError as error:
         raise UserError(f"{key}: {error}") from None
@@ -124,6 +131,11 @@ def summary(path: Path) -> dict[str, str]:
     if is_public(path):
         return _summary_of_public(read_public(path))
     metadata = checkpoint.read_metadata(path)
+    network = metadata.get("network", {})
+    if not isinstance(network, dict):
+        raise UserError(
+            f"checkpoint {path}: network = {network!r} in {checkpoint.METADATA}: should be an object"
+        )
     checkpoint.verify(path)
     shapes = checkpoint.array_shapes(path, "params")
     told = {
@@ -131,7 +143,7 @@ def summary(path: Path) -> dict[str, str]:
         "game": metadata.get("env_name"),
         "trained": f"{metadata.get('update_step')} updates, {metadata.get('frames')} frames",
         "parameters": f"{sum(math.prod(shape.shape) for shape in shapes.values()):,}",
-        **metadata.get("network", {}),
+        **network,
         "can go on": _can_go_on(path),
         "W&B run": metadata.get("wandb_run_id"),
         "size": f"{_megabytes(path)}, checksums right",

@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,15 +57,36 @@ def prepare_jax(runtime: RuntimeConfig) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 
+@contextmanager
+def reported(job: str) -> Iterator[None]:
+    """End the process where the block fails, after saying why in the log.
+
+    What the user can put right is one line and exit status 2; an interrupted training has an exit
+    status of its own; all else is a traceback and exit status 1.
+    """
+    try:
+        yield
+    except Interrupted as interrupted:
+        sys.exit(interrupted.status)
+    except UserError as error:
+        logger.error("error: %s", error)
+        sys.exit(2)
+    except Exception as error:
+        if isinstance(error, OSError) and (problem := disk_problem(error)):
+            logger.error("error: %s", problem)
+            sys.exit(2)
+        logger.exception("%s failed", job)
+        sys.exit(1)
+
+
 def run_script(snakemake: Any, stage: str, model: type[C], run_stage: Callable[[C, Run], None]) -> None:
     """Run a stage as a Snakemake job: its parameters and inputs in, its outputs in their folder.
 
-    Inputs whose name is a key of the stage become that key. A `UserError` is one line in the log
-    and exit status 2; an interrupted training has an exit status of its own.
+    Inputs whose name is a key of the stage become that key.
     """
     started = time.perf_counter()
     configure_logging(Path(snakemake.log[0]))
-    try:
+    with reported(stage):
         keys = json.loads(snakemake.params.config)
         keys |= {key: _path(snakemake.input.get(key)) for key in model.path_keys()}
         config = build(model, [*base_layers(None), Layer("the job", keys)])
@@ -76,17 +98,6 @@ def run_script(snakemake: Any, stage: str, model: type[C], run_stage: Callable[[
         folder = Path(snakemake.output.run).parent
         with Run(stage, folder, Path("state") / digest, digest, runtime, started) as run:
             run_stage(config, run)
-    except Interrupted as interrupted:
-        sys.exit(interrupted.status)
-    except UserError as error:
-        logger.error("error: %s", error)
-        sys.exit(2)
-    except Exception as error:
-        if isinstance(error, OSError) and (problem := disk_problem(error)):
-            logger.error("error: %s", problem)
-            sys.exit(2)
-        logger.exception("%s failed", stage)
-        sys.exit(1)
 
 
 def _path(named_input: Any) -> str | None:

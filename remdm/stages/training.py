@@ -8,7 +8,7 @@ from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.config.training import ResumableConfig, TrainingConfig
 from remdm.envs.craftax import Game
 from remdm.stages.budget import announce
-from remdm.stages.checkpoint import describe
+from remdm.stages.checkpoint import describe, is_public, refuse_public
 from remdm.training import checkpoint
 from remdm.training.algorithm import Algorithm
 from remdm.training.loop import train
@@ -62,14 +62,19 @@ def resumed(config: ResumableConfig) -> tuple[Start | None, str | None]:
     The update is that of the metadata unless `resume_step` says another.
 
     Raises:
-        UserError: no update is known, or the budget leaves nothing to do.
+        UserError: it is no checkpoint of ours, no update is known, or the budget leaves nothing to do.
     """
     if config.resume_checkpoint_path is None:
         return None, None
     folder = Path(config.resume_checkpoint_path)
     metadata: dict[str, Any] = {}
-    if (folder / checkpoint.METADATA).exists() or not folder.is_dir():
-        metadata = checkpoint.read_metadata(folder)
+    try:
+        if not is_public(folder) or not folder.is_dir():
+            metadata = checkpoint.read_metadata(folder)
+        elif not checkpoint.has(folder, "params"):  # else one of ours that has lost its metadata
+            refuse_public(folder, "checkpoint")
+    except UserError as error:
+        raise UserError(f"resume_checkpoint_path: {error}") from None
     step = metadata.get("update_step") if config.resume_step is None else config.resume_step
     if not isinstance(step, int):
         raise UserError(

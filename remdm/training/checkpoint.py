@@ -215,7 +215,8 @@ def _open(folder: Path, below: str = "") -> dict[str, "ts.TensorStore | np.ndarr
         apart = [name for name, leaf in leaves.items() if not leaf["skip_deserialize"]]
         together = [name for name, leaf in leaves.items() if leaf["skip_deserialize"]]
         together = [name for name in together if leaves[name]["value_type"] in ARRAY_TYPES]
-        driver = "zarr3" if record["use_zarr3"] else "zarr"
+        # Records older than the key are of zarr; so Orbax reads them too.
+        driver = "zarr3" if record.get("use_zarr3") else "zarr"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise _damaged(folder, f"{TREE} cannot be read") from None
     found = _aggregate(folder) if together else {}

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from remdm.config.base import UserError
 from remdm.config.runtime import RuntimeConfig
+from remdm.config.workflow import WANDB, WANDB_FORM, is_well_formed
 from remdm.training.metrics import Row
 
 if TYPE_CHECKING:
@@ -35,10 +36,6 @@ FINISH_SECONDS = 15.0
 CLOSE_SECONDS = 30.0
 FETCH_SECONDS = 1800.0
 QUEUED_ROWS = 10_000
-
-PREFIX = "wandb:"
-_PART = r"\w[\w. -]*"
-_ARTIFACT = re.compile(rf"(?:(?:{_PART}/)?{_PART}/)?{_PART}:[\w.-]+")
 
 
 class Tracker:
@@ -170,7 +167,7 @@ def _finish(run: "Run") -> None:
 
 def is_reference(path: str) -> bool:
     """Whether `path` names an artifact of W&B and not a file."""
-    return path.startswith(PREFIX)
+    return path.startswith(WANDB)
 
 
 def fetch(reference: str, download_dir: Path) -> Path:
@@ -185,9 +182,9 @@ def fetch(reference: str, download_dir: Path) -> Path:
     Raises:
         UserError: there is no such artifact, no way to it, or it is not one to be trusted.
     """
-    name = reference.removeprefix(PREFIX)
-    if not _ARTIFACT.fullmatch(name):
-        raise UserError(f"{reference}: not of the form wandb:entity/project/name:version")
+    if not is_well_formed(reference):
+        raise UserError(f"{reference}: not of the form {WANDB_FORM}")
+    name = reference.removeprefix(WANDB)
     try:
         download_dir.mkdir(parents=True, exist_ok=True)
         scratch = TemporaryDirectory(dir=download_dir, prefix=".partial-")

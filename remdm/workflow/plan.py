@@ -11,13 +11,20 @@ from typing import Any
 from remdm.config.base import ConfigError, StageConfig
 from remdm.config.layers import STAGES, Layer, base_layers, build, near, overridden
 from remdm.config.runtime import TrainingRuntimeConfig
-from remdm.config.workflow import PlannerEntry, WorkflowConfig, load_workflow_config
+from remdm.config.workflow import (
+    WANDB,
+    WANDB_FORM,
+    PlannerEntry,
+    WorkflowConfig,
+    is_well_formed,
+    load_workflow_config,
+)
 from remdm.workflow.digest import content_digest, figure_digest, stage_digest
 
 RESULTS = "results"
-WANDB = "wandb:"
+METADATA = "metadata.json"
 # Where a checkpoint, ours or a public one, has a file by which it is known.
-MARKS = ("metadata.json", "_METADATA", "*/_METADATA", "*/*/_METADATA", "*/*/*/_METADATA")
+MARKS = (METADATA, "_METADATA", "*/_METADATA", "*/*/_METADATA", "*/*/*/_METADATA")
 # What the pipeline itself decides of how runs are saved and tracked.
 WATCHING = frozenset(TrainingRuntimeConfig.model_fields) - {"save_policy", "resume_wandb_run_id", "jit"}
 # What the jobs themselves fix: their place in the matrix, and the paths of their inputs.
@@ -55,6 +62,11 @@ class External:
     digest: str
     reference: str | None = None
 
+    @property
+    def name(self) -> str:
+        """The name of the folder it is fetched into."""
+        return Path(self.checkpoint).parent.name
+
 
 class Plan:
     """Everything the Snakefile asks; building it validates every job and never imports JAX."""
@@ -68,6 +80,7 @@ class Plan:
         self.notes: list[str] = []
         self.external = self._find_external()
         self._configs = {job: self._build_config(job) for job in self.jobs}
+        self._check_overrides_are_read()
         self._digests: dict[Job, str] = {}
         for job in self.jobs:  # each after those it depends on
             inputs = [
@@ -89,13 +102,19 @@ class Plan:
         """The expert's checkpoint if it is not trained here.
 
         Raises:
-            UserError: it is no folder, or has no file that checkpoints have.
+            UserError: it is no folder, has no file that checkpoints have, is none of an expert for the
+                scale's game, or a reference is not of the right form.
         """
         path = self.scale.expert.checkpoint
         if path is None:
             return None
-        key = f"{self.origin}: scales.{self.config.scale}.expert.checkpoint"
+        key = f"{self._keys}.expert.checkpoint"
+        games = list(dict.fromkeys(self.scale.envs))
+        if len(games) > 1:
+            raise ConfigError(f"{key} = {path}: plays one game, but envs names {', '.join(games)}; leave one")
         if path.startswith(WANDB):
+            if not is_well_formed(path):
+                raise ConfigError(f"{key} = {path}: not of the form {WANDB_FORM}")
             slug = re.sub(r"[^\w.-]+", "-", path.removeprefix(WANDB))
             return External(f"{RESULTS}/experts/{slug}/checkpoint", digest=path, reference=path)
         if Path(path).is_dir() and not any(next(Path(path).glob(mark), None) for mark in MARKS):
@@ -103,7 +122,34 @@ class Plan:
                 f"{key} = {path}: is no checkpoint, for it has no metadata.json (ours) and no "
                 f"policies/<frames>/default/_METADATA (a public one)"
             )
-        return External(str(Path(path)), content_digest(key, path))
+        digest = content_digest(key, path)
+        if (Path(path) / METADATA).is_file():
+            _check_ours(key, Path(path), games[0])
+        return External(str(Path(path)), digest)
+
+    @property
+    def _keys(self) -> str:
+        """Where the keys of the scale stand, for messages."""
+        return f"{self.origin}: scales.{self.config.scale}"
+
+    @property
+    def fetched(self) -> External | None:
+        """The expert's checkpoint if a job of its own fetches it."""
+        return self.external if self.external is not None and self.external.reference is not None else None
+
+    def _check_overrides_are_read(self) -> None:
+        """Refuse an override that changes no job.
+
+        Raises:
+            ConfigError: such as a key of PPO where the expert is there already.
+        """
+        read = {key for config in self._configs.values() for key in config.recorded()}
+        for key, value in self.scale.overrides.items():
+            if key not in read:
+                raise ConfigError(
+                    f"{self._keys}.overrides: {key} = {value}: has no effect, for no job of this scale reads "
+                    f"it; drop it"
+                )
 
     @cached_property
     def planners(self) -> dict[str, PlannerEntry]:
@@ -191,7 +237,7 @@ class Plan:
             fixed["ppo_model_type"] = self.scale.expert.model
         if job.stage == "inference":
             fixed["policy"] = {self.scale.expert.name: "expert", "random": "random"}.get(job.name, "planner")
-        overrides = Layer(f"{self.origin}: scales.{self.config.scale}.overrides", self.scale.overrides)
+        overrides = Layer(f"{self._keys}.overrides", self.scale.overrides)
         layers = [*self._presets(job), overrides.checked(OVERRIDABLE), Layer(self.origin, fixed)]
         self.notes += [note for note in overridden(STAGES[job.stage], layers) if note not in self.notes]
         return build(STAGES[job.stage], layers)
@@ -230,3 +276,19 @@ class Plan:
     def figure_digest(self, module: str, *jobs: Job) -> str:
         """Digest of a figure or table drawn by a module of `analysis/` from some jobs."""
         return figure_digest(module, [self.digest(job) for job in jobs])
+
+
+def _check_ours(key: str, folder: Path, env_name: str) -> None:
+    """Refuse a checkpoint of ours that is no expert for a game; a job would find that out hours later.
+
+    Raises:
+        ConfigError: another kind or game, or no readable metadata.
+    """
+    try:
+        metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+        told = {name: metadata.get(name) for name in ("kind", "env_name")}
+    except (OSError, ValueError, AttributeError):
+        raise ConfigError(f"{key} = {folder}: its {METADATA} cannot be read as an object") from None
+    for name, wanted in (("kind", "expert"), ("env_name", env_name)):
+        if told[name] != wanted:
+            raise ConfigError(f"{key} = {folder}: its {name} is {told[name]}, but {wanted} is needed")
