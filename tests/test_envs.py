@@ -94,6 +94,7 @@ def test_episode_metrics_average_over_completed_episodes():
     assert metrics["env/episodes"] == len(lengths)
     assert metrics["env/episode_return"] == pytest.approx(lengths.mean())
     assert metrics["env/achievement/perfect"] == 1.0
+    assert metrics["env/achievements"] == 2.0
     _, short = play(toy_env(6), toy_expert(), SHORTEST - 1)
     assert np.isnan(episode_metrics(short.step, GAME.achievements)["env/episode_return"])
 

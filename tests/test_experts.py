@@ -286,6 +286,14 @@ def test_what_was_seen_often_is_no_longer_novel(keys):
     assert exploration.reward(state, ended)[1][3, 2] == 0.0
 
 
+def test_experience_pairs_what_an_action_left_with_what_it_reached():
+    obs = jnp.arange(24.0).reshape(4, 3, 2)  # four steps of three environments
+    experience = Experience(obs, jnp.zeros((3, 3), int), jnp.zeros((3, 3), bool))
+    numbers = jnp.array([0, 4, 8])
+    assert experience.left(numbers).tolist() == [obs[0, 0].tolist(), obs[1, 1].tolist(), obs[2, 2].tolist()]
+    assert experience.reached(numbers).tolist() == [obs[t + 1, t].tolist() for t in range(3)]
+
+
 @pytest.mark.parametrize("episodic", [False, True])
 def test_intrinsic_returns_of_rnd_go_on_beyond_the_end(episodic):
     """gamma = lambda = 1: an advantage is the sum of what follows, to the end of its return."""

@@ -8,6 +8,7 @@ from remdm.analysis.style import in_millions, new_figure, save
 # Panels in order; those of which a run has no metric are left out.
 PANELS = {
     "Episode return": ["env/episode_return", "val/episode_return"],
+    "Achievements per episode": ["env/achievements", "val/achievements"],
     "Validation reward": ["val/score"],
     "Episode length": ["env/episode_length"],
     "Loss": ["diffusion/loss", "diffusion/unweighted_loss"],
@@ -22,6 +23,12 @@ PANELS = {
     "Value loss": ["ppo/value_loss"],
     "KL and clip fraction": ["ppo/kl", "ppo/clip_fraction"],
     "Explained variance": ["ppo/explained_variance"],
+    "Intrinsic reward": ["exploration/reward"],
+    "Exploration's losses": [
+        "exploration/rnd_loss",
+        "exploration/forward_loss",
+        "exploration/inverse_loss",
+    ],
     "Expert share and agreement": ["dagger/beta", "dagger/agreement"],
     "Valid windows": ["train/valid_fraction", "dagger/valid_fraction"],
 }

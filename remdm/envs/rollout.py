@@ -90,5 +90,6 @@ def episode_metrics(step: Step, achievements: tuple[str, ...]) -> dict[str, jax.
         "env/episode_return": mean(step.episode_return),
         "env/episode_length": mean(step.episode_length),
         "env/reward": jnp.mean(step.reward),
+        "env/achievements": jnp.sum(unlocked),
         **{f"env/achievement/{name}": rate for name, rate in zip(achievements, unlocked, strict=True)},
     }

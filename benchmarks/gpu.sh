@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# What a GPU makes of the expert: its training in pieces, its utilisation, and the two benchmarks.
+#
+#     benchmarks/gpu.sh FOLDER [MINUTES [KEYS ...]]
+#
+# A piece lasts MINUTES (9) and ends with its state saved; called again, the script goes on from there.
+# KEYS are flags of `remdm ppo`; the default is PPO-RNN on Classic with 1024 environments.
+set -uo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+mkdir -p "${1:?name a folder for the results}"
+cd "$1"
+minutes=${2:-9}
+export PYTHONPATH=$root
+
+if command -v nvidia-smi > /dev/null; then
+  nvidia-smi --query-gpu=timestamp,utilization.gpu,utilization.memory,memory.used \
+    --format=csv,noheader,nounits -l 5 >> utilisation.csv &
+  trap 'kill %1' EXIT
+fi
+
+# 75 means: out of time, the state is saved.
+python -m remdm.cli ppo --seed 0 --no-use-wandb --output ppo --time_limit_minutes "$minutes" "${@:3}" 2>&1 | tee -a ppo.log
+status=${PIPESTATUS[0]}
+if [ "$status" = 75 ]; then
+  echo "call again to go on"
+elif [ "$status" = 0 ]; then
+  python "$root/benchmarks/ppo.py" --config paper 2>&1 | tee ppo.txt
+  python "$root/benchmarks/resets.py" --games classic 2>&1 | tee resets.txt
+fi
+[ -s utilisation.csv ] && awk -F, '{ sum += $2; n++ } END { printf "mean utilisation %.0f %% of %d samples\n", sum / n, n }' utilisation.csv
+exit "$status"
