@@ -28,7 +28,10 @@ from remdm.config.reference import Key, all_keys, help_text, json_schema, refere
 from remdm.config.runtime import RuntimeConfig
 from remdm.training.interruption import Interrupted
 from remdm.training.tracking import fetch, is_reference
-from remdm.workflow.digest import content_digest, stage_digest
+from remdm.workflow.digest import content_digest, stage_origin
+from remdm.workflow.plan import Plan
+from remdm.workflow.provenance import chain
+from remdm.workflow.why import explain
 
 logger = logging.getLogger("remdm")
 
@@ -108,6 +111,11 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument(
         "--wandb_download_dir", metavar="DIR", help="where artifacts go, ./artifacts by default"
     )
+    why = add("why", "say why the pipeline would make a result again", _why)
+    why.add_argument("target", metavar="TARGET", help="a file or folder under results/")
+    why.add_argument("--scale", metavar="NAME", help="a scale of workflow_config.yaml, by default its own")
+    provenance = add("provenance", "say what a figure, a table or a run was made from", _provenance)
+    provenance.add_argument("target", metavar="FIGURE", help="a file of results, moved or not")
     reference = add("keys", "print the reference of all keys, in Markdown", _keys)
     reference.add_argument("--schema", action="store_true", help="as a JSON schema instead")
     return parser
@@ -128,8 +136,9 @@ def _run_stage(arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
     mode, model = arguments.mode, STAGES[arguments.mode]
     config, runtime, notes = _configured(arguments)
-    inputs = [f"{key}={content_digest(key, path)}" for key, path in config.inputs().items()]
-    digest = stage_digest(mode, config, inputs)
+    inputs = {key: content_digest(key, path) for key, path in config.inputs().items()}
+    origin = stage_origin(mode, config, inputs)
+    digest = origin.digest
     folder = arguments.output or _default_folder(mode, config, arguments.config)
     _refuse_another_run(folder, digest)
 
@@ -143,7 +152,7 @@ def _run_stage(arguments: argparse.Namespace) -> None:
         logger.warning(note)
     logger.info("%s: seed %d", mode, config.seed)
     run_stage = getattr(importlib.import_module(f"remdm.stages.{mode}"), f"run_{mode}")
-    with Run(mode, folder, Path("state") / digest, digest, runtime, started) as run:
+    with Run(mode, folder, Path("state") / digest, digest, runtime, origin.record(), started) as run:
         run_stage(config, run)
     _draw(model, folder)
     logger.info("results in %s", folder)
@@ -257,6 +266,15 @@ def _show(arguments: argparse.Namespace) -> None:
     told = summary(Path(path))
     for name, text in told.items():
         print(f"{name:<{max(map(len, told))}}  {text}")
+
+
+def _why(arguments: argparse.Namespace) -> None:
+    overrides = {} if arguments.scale is None else {"scale": arguments.scale}
+    print(*explain(Plan.load(Path("workflow_config.yaml"), overrides), arguments.target), sep="\n")
+
+
+def _provenance(arguments: argparse.Namespace) -> None:
+    print(*chain(arguments.target), sep="\n")
 
 
 def _keys(arguments: argparse.Namespace) -> None:

@@ -1,8 +1,6 @@
 rule collect:
     input:
-        ppo_checkpoint_path=lambda wildcards: ancient(
-            plan.checkpoint("collect", "ppo_checkpoint_path", wildcards)
-        ),
+        ppo_checkpoint_path=checkpoint_of("collect", "ppo_checkpoint_path"),
     output:
         trajectories="results/{env}/collect/{name}/s{seed}/trajectories.npz",
         metrics="results/{env}/collect/{name}/s{seed}/metrics.parquet",
@@ -13,7 +11,6 @@ rule collect:
         "logs/{env}/collect/{name}/s{seed}.benchmark.tsv"
     threads: workflow.cores or 8
     params:
-        config=lambda wildcards: plan.params("collect", wildcards)[0],
-        digest=lambda wildcards: plan.params("collect", wildcards)[1],
+        digest=lambda wildcards: plan.digest(plan.find("collect", wildcards)),
     script:
         "../scripts/collect.py"

@@ -1,11 +1,13 @@
 rule expert:
     output:
-        checkpoint=directory(plan.fetched.checkpoint),
+        checkpoint=directory("results/experts/{slug}/checkpoint"),
     log:
-        f"logs/experts/{plan.fetched.name}.log",
+        "logs/experts/{slug}.log",
     benchmark:
-        f"logs/experts/{plan.fetched.name}.benchmark.tsv"
+        "logs/experts/{slug}.benchmark.tsv"
+    wildcard_constraints:
+        slug="|".join(plan.fetched),
     params:
-        reference=plan.fetched.reference,
+        reference=lambda wildcards: plan.fetched[wildcards.slug].reference,
     script:
         "../scripts/expert.py"

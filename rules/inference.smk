@@ -1,6 +1,6 @@
 rule inference:
     input:
-        checkpoint_path=lambda wildcards: ancient(plan.checkpoint("inference", "checkpoint_path", wildcards)),
+        checkpoint_path=checkpoint_of("inference", "checkpoint_path"),
     output:
         episodes="results/{env}/inference/{name}/s{seed}/episodes.parquet",
         summary="results/{env}/inference/{name}/s{seed}/summary.json",
@@ -11,7 +11,6 @@ rule inference:
         "logs/{env}/inference/{name}/s{seed}.benchmark.tsv"
     threads: workflow.cores or 8
     params:
-        config=lambda wildcards: plan.params("inference", wildcards)[0],
-        digest=lambda wildcards: plan.params("inference", wildcards)[1],
+        digest=lambda wildcards: plan.digest(plan.find("inference", wildcards)),
     script:
         "../scripts/inference.py"

@@ -1,8 +1,6 @@
 rule offline:
     input:
-        ppo_checkpoint_path=lambda wildcards: ancient(
-            plan.checkpoint("offline", "ppo_checkpoint_path", wildcards)
-        ),
+        ppo_checkpoint_path=checkpoint_of("offline", "ppo_checkpoint_path"),
     output:
         checkpoint=directory("results/{env}/offline/{name}/s{seed}/checkpoint"),
         checkpoint_best=directory("results/{env}/offline/{name}/s{seed}/checkpoint_best"),
@@ -14,20 +12,15 @@ rule offline:
         "logs/{env}/offline/{name}/s{seed}.benchmark.tsv"
     threads: workflow.cores or 8
     params:
-        config=lambda wildcards: plan.params("offline", wildcards)[0],
-        digest=lambda wildcards: plan.params("offline", wildcards)[1],
+        digest=lambda wildcards: plan.digest(plan.find("offline", wildcards)),
     script:
         "../scripts/offline.py"
 
 
 rule online:
     input:
-        ppo_checkpoint_path=lambda wildcards: ancient(
-            plan.checkpoint("online", "ppo_checkpoint_path", wildcards)
-        ),
-        offline_checkpoint_path=lambda wildcards: ancient(
-            plan.checkpoint("online", "offline_checkpoint_path", wildcards)
-        ),
+        ppo_checkpoint_path=checkpoint_of("online", "ppo_checkpoint_path"),
+        offline_checkpoint_path=checkpoint_of("online", "offline_checkpoint_path"),
     output:
         checkpoint=directory("results/{env}/online/{name}/s{seed}/checkpoint"),
         checkpoint_best=directory("results/{env}/online/{name}/s{seed}/checkpoint_best"),
@@ -39,7 +32,6 @@ rule online:
         "logs/{env}/online/{name}/s{seed}.benchmark.tsv"
     threads: workflow.cores or 8
     params:
-        config=lambda wildcards: plan.params("online", wildcards)[0],
-        digest=lambda wildcards: plan.params("online", wildcards)[1],
+        digest=lambda wildcards: plan.digest(plan.find("online", wildcards)),
     script:
         "../scripts/online.py"

@@ -9,7 +9,6 @@ rule ppo:
         "logs/{env}/ppo/{name}/s{seed}.benchmark.tsv"
     threads: workflow.cores or 8
     params:
-        config=lambda wildcards: plan.params("ppo", wildcards)[0],
-        digest=lambda wildcards: plan.params("ppo", wildcards)[1],
+        digest=lambda wildcards: plan.digest(plan.find("ppo", wildcards)),
     script:
         "../scripts/ppo.py"

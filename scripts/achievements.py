@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from remdm.analysis.achievements import draw_achievements
-from remdm.analysis.session import logged
+from remdm.analysis.session import drawing
 
-with logged(snakemake.log[0]):
+with drawing(snakemake):
     draw_achievements(list(snakemake.input), Path(snakemake.output[0]))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from remdm.analysis.curves import draw_curves
-from remdm.analysis.session import logged
+from remdm.analysis.session import drawing
 
-with logged(snakemake.log[0]):
-    draw_curves(Path(snakemake.input.metrics).parent, Path(snakemake.output[0]))
+with drawing(snakemake):
+    draw_curves(Path(snakemake.input[0]).parent, Path(snakemake.output.figure))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from remdm.analysis.learning import draw_learning_curves
-from remdm.analysis.session import logged
+from remdm.analysis.session import drawing
 
-with logged(snakemake.log[0]):
+with drawing(snakemake):
     draw_learning_curves(list(snakemake.input), Path(snakemake.output[0]))

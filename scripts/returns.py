@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from remdm.analysis.returns import draw_returns
-from remdm.analysis.session import logged
+from remdm.analysis.session import drawing
 
-with logged(snakemake.log[0]):
+with drawing(snakemake):
     draw_returns(list(snakemake.input), Path(snakemake.output[0]))

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from remdm.analysis.session import logged
+from remdm.analysis.session import drawing
 from remdm.analysis.table import write_table
 
-with logged(snakemake.log[0]):
+with drawing(snakemake):
     write_table(list(snakemake.input), Path(snakemake.output[0]))

@@ -46,3 +46,17 @@ def _messages_reach_pytest():
     handlers, propagate = logger.handlers[:], logger.propagate
     yield
     logger.handlers[:], logger.propagate = handlers, propagate
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory):
+    """A finished run of everything at the smallest size; to be read, and to be copied."""
+    from tests.smallest import snakemake, write_config
+
+    folder = tmp_path_factory.mktemp("pipeline")
+    path = write_config(folder / "smallest.yaml")
+    # Jobs this small mostly compile, on one core each: let two run side by side.
+    alone = [f"{rule}=1" for rule in ("collect", "offline", "online", "inference")]
+    done = snakemake(folder, "--configfile", str(path), "--set-threads", *alone)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder

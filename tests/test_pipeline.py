@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
@@ -16,58 +15,32 @@ import yaml
 from remdm import cli
 from tests.conftest import REPOSITORY
 from tests.kill import updates_saved
-
-GAME = "Craftax-Classic-Symbolic-v1"
-SMALLEST = {
-    "layer_size": 16, "ppo_num_envs": 8, "ppo_num_steps": 16, "ppo_num_minibatches": 2,
-    "ppo_update_epochs": 1, "ppo_total_timesteps": 384, "collect_num_envs": 8, "collect_num_steps": 800,
-    "plan_horizon": 4, "d_model": 16, "n_heads": 2, "n_layers": 1, "d_ff": 16, "obs_encoder_width": 16,
-    "num_envs": 8, "num_steps": 16, "num_minibatches": 2, "update_epochs": 1, "lr": 1e-3,
-    "offline_total_timesteps": 384, "online_total_timesteps": 384, "diffusion_steps": 3,
-    "dagger_buffer_cycles": 2.0, "val_interval_frames": 256, "val_diffusion_steps": 3, "val_steps": 8,
-    "val_num_envs": 8, "eval_num_envs": 8, "eval_steps": 600, "diffusion_steps_eval": 3, "replan_every": 2,
-}  # fmt: skip
-
-
-SNAKEMAKE = [
-    sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"),
-    "--workflow-profile", str(REPOSITORY / "profiles" / "default"),
-]  # fmt: skip
-
-
-def snakemake(folder, *arguments):
-    return subprocess.run(
-        [*SNAKEMAKE, "--directory", str(folder), *arguments], capture_output=True, text=True
-    )
-
-
-@pytest.fixture(scope="module")
-def pipeline(tmp_path_factory):
-    """A finished run of everything."""
-    folder = tmp_path_factory.mktemp("pipeline")
-    config = yaml.safe_load((REPOSITORY / "workflow_config.yaml").read_text())
-    config["scales"]["demo"]["overrides"] = SMALLEST
-    config["runtime"]["compilation_cache_dir"] = str(REPOSITORY / ".tests-cache")
-    path = folder / "smallest.yaml"
-    path.write_text(yaml.safe_dump(config))
-    # Jobs this small mostly compile, on one core each: let two run side by side.
-    alone = [f"{rule}=1" for rule in ("collect", "offline", "online", "inference")]
-    done = snakemake(folder, "--configfile", str(path), "--set-threads", *alone)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return folder
+from tests.smallest import GAME, SMALLEST, SNAKEMAKE, snakemake, write_config
 
 
 def test_report_and_results_are_where_the_layout_says(pipeline):
     results = pipeline / "results"
-    assert (results / "paper" / "report.html").stat().st_size > 50_000
-    training = {"checkpoint", "metrics.parquet", "curves.png", "run.json"}
+    assert (results / "paper" / "report.html").stat().st_size > 3_000
+    training = {"checkpoint", "metrics.parquet", "curves.png", "curves.run.json", "run.json"}
     for place, names in {
         "ppo/ppo_rnn": training,
-        "collect/ppo_rnn": {"trajectories.npz", "metrics.parquet", "curves.png", "run.json"},
+        "collect/ppo_rnn": {
+            "trajectories.npz",
+            "metrics.parquet",
+            "curves.png",
+            "curves.run.json",
+            "run.json",
+        },
         "offline/demo": training | {"checkpoint_best"},
         "online/demo": training | {"checkpoint_best"},
         **{
-            f"inference/{name}": {"episodes.parquet", "summary.json", "achievements.png", "run.json"}
+            f"inference/{name}": {
+                "episodes.parquet",
+                "summary.json",
+                "achievements.png",
+                "achievements.run.json",
+                "run.json",
+            }
             for name in ("ppo_rnn", "offline-demo", "online-demo", "random")
         },
     }.items():
@@ -191,18 +164,13 @@ def test_uv_resolves_to_the_lock_of_record(tmp_path):
 
 def test_an_interrupted_job_goes_on_where_it_was(tmp_path):
     """The job is killed and retried by Snakemake, which Ctrl-C then stops; the next call finishes."""
-    config = yaml.safe_load((REPOSITORY / "workflow_config.yaml").read_text())
-    config["scales"]["demo"]["overrides"] = {**SMALLEST, "ppo_total_timesteps": 128 * 1500}
-    config["runtime"] |= {
-        "compilation_cache_dir": str(REPOSITORY / ".tests-cache"),
-        "checkpoint_every_minutes": 1e-3,
-    }
-    (tmp_path / "long.yaml").write_text(yaml.safe_dump(config))
+    overrides = {**SMALLEST, "ppo_total_timesteps": 128 * 1500}
+    config = write_config(tmp_path / "long.yaml", overrides, checkpoint_every_minutes=1e-3)
     folder = tmp_path / "results" / GAME / "ppo" / "ppo_rnn" / "s0"
     log = tmp_path / "logs" / GAME / "ppo" / "ppo_rnn" / "s0.log"
     target = str((folder / "run.json").relative_to(tmp_path))
     command = [*SNAKEMAKE, target, "--retries", "1", "--directory", str(tmp_path)]
-    command += ["--configfile", str(tmp_path / "long.yaml")]
+    command += ["--configfile", str(config)]
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )

@@ -80,12 +80,12 @@ def copy(tmp_path, monkeypatch):
     monkeypatch.setattr("remdm.workflow.digest.ROOT", tmp_path)
 
     def take():
-        for function in (source._tree, source._imports, source._module_file):
+        for function in (source._tree_digest, source._imports, source._module_file):
             function.cache_clear()
         return digests(Plan.load(WORKFLOW, {}))
 
     yield tmp_path / "remdm", take
-    for function in (source._tree, source._imports, source._module_file):
+    for function in (source._tree_digest, source._imports, source._module_file):
         function.cache_clear()
 
 
@@ -153,8 +153,18 @@ def with_expert(expert, **keys):
     from remdm.config.reader import read_mapping
 
     scales = read_mapping(WORKFLOW)["scales"]
-    scales["demo"] |= {"expert": expert, **keys}
+    scales["demo"] |= {"experts": [expert], **keys}
     return Plan.load(WORKFLOW, {"scales": scales})
+
+
+def checkpoint(plan, stage, key, name):
+    found = plan.dependencies(Job(GAME, stage, name, 0)).get(key)
+    return None if found is None else found.checkpoint
+
+
+def external(plan):
+    [found] = plan.externals.values()
+    return found
 
 
 @pytest.fixture
@@ -179,7 +189,7 @@ def test_an_expert_from_elsewhere_is_trained_by_no_job(public):
         ("online", "ppo_checkpoint_path", "demo"),
         ("inference", "checkpoint_path", "expert"),
     ):
-        assert plan.checkpoint(stage, key, {"env": GAME, "name": name, "seed": "0"}) == [str(public)]
+        assert checkpoint(plan, stage, key, name) == str(public)
     assert plan.job_config(Job(GAME, "inference", "expert", 0)).policy == "expert"
     assert (role("expert"), label("expert")) == ("expert", "Expert")
 
@@ -202,10 +212,9 @@ def test_a_reference_to_wandb_is_fetched_by_a_job():
         return with_expert({"checkpoint": f"wandb:us/craftax/classic-expert:{version}"})
 
     before = plan("v0")
-    checkpoint = "results/experts/us-craftax-classic-expert-v0/checkpoint"
-    assert before.external.reference == "wandb:us/craftax/classic-expert:v0"
-    wildcards = {"env": GAME, "name": "demo", "seed": "0"}
-    assert before.checkpoint("offline", "ppo_checkpoint_path", wildcards) == [checkpoint]
+    path = "results/experts/us-craftax-classic-expert-v0/checkpoint"
+    assert [found.reference for found in before.fetched.values()] == ["wandb:us/craftax/classic-expert:v0"]
+    assert checkpoint(before, "offline", "ppo_checkpoint_path", "demo") == path
     assert before.jobs_of("ppo") == []
     stale = changed(digests(before), digests(plan("v1")))
     assert stale == set(digests(before)) - {"inference/random"}
@@ -216,7 +225,7 @@ def test_snakemake_plans_with_an_expert_from_elsewhere(public, tmp_path):
 
     def dry_run(checkpoint):
         config = {key: value for key, value in read_mapping(WORKFLOW).items() if key == "scales"}
-        config["scales"]["demo"]["expert"] = {"checkpoint": checkpoint}
+        config["scales"]["demo"]["experts"] = [{"checkpoint": checkpoint}]
         (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
         command = ["-m", "snakemake", "-n", "--quiet", "rules", "--snakefile", str(REPOSITORY / "Snakefile")]
         command += ["--directory", str(tmp_path), "--configfile", str(tmp_path / "mine.yaml")]
@@ -228,7 +237,7 @@ def test_snakemake_plans_with_an_expert_from_elsewhere(public, tmp_path):
     assert done.returncode == 0, done.stderr
     done = dry_run(str(tmp_path / "nowhere"))
     assert done.returncode == 2
-    assert "scales.demo.expert.checkpoint = " in done.stderr
+    assert "scales.demo.experts.0.checkpoint = " in done.stderr
 
 
 def test_only_a_reference_has_a_job_that_fetches_it(public, tmp_path):
@@ -237,7 +246,7 @@ def test_only_a_reference_has_a_job_that_fetches_it(public, tmp_path):
 
     def rules(checkpoint):
         config = {"scales": read_mapping(WORKFLOW)["scales"]}
-        config["scales"]["demo"]["expert"] = {"checkpoint": checkpoint}
+        config["scales"]["demo"]["experts"] = [{"checkpoint": checkpoint}]
         (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
         command = ["-m", "snakemake", "--list-rules", "--snakefile", str(REPOSITORY / "Snakefile")]
         command += ["--directory", str(tmp_path), "--configfile", str(tmp_path / "mine.yaml")]
@@ -253,7 +262,9 @@ def test_only_a_reference_has_a_job_that_fetches_it(public, tmp_path):
 
 @pytest.mark.parametrize("name", ["", "expert", "us/craftax/expert", "us//expert:v0", "a/b/c/expert:v0"])
 def test_a_malformed_reference_is_named_before_the_first_job(name):
-    message = rf"demo\.expert\.checkpoint = wandb:{name}: not of the form wandb:entity/project/name:version"
+    message = (
+        rf"demo\.experts\.0\.checkpoint = wandb:{name}: not of the form wandb:entity/project/name:version"
+    )
     with pytest.raises(UserError, match=message):
         with_expert({"checkpoint": f"wandb:{name}"})
 
@@ -261,19 +272,19 @@ def test_a_malformed_reference_is_named_before_the_first_job(name):
 def test_an_expert_from_elsewhere_plays_one_game(public):
     other = "Craftax-Symbolic-v1"
     for checkpoint in (str(public), "wandb:us/craftax/expert:v0"):
-        with pytest.raises(UserError, match=rf"demo\.expert\.checkpoint = {checkpoint}: plays one game"):
+        with pytest.raises(UserError, match=rf"demo\.experts\.0\.checkpoint = {checkpoint}: plays one game"):
             with_expert({"checkpoint": checkpoint}, envs=[GAME, other])
-    assert with_expert({"checkpoint": str(public)}).external.checkpoint == str(public)
+    assert external(with_expert({"checkpoint": str(public)})).checkpoint == str(public)
 
 
 def test_an_expert_of_ours_fits_the_scale(tmp_path):
-    record, key = tmp_path / "metadata.json", rf"demo\.expert\.checkpoint = {tmp_path}: its"
+    record, key = tmp_path / "metadata.json", rf"demo\.experts\.0\.checkpoint = {tmp_path}: its"
 
     def plan(content):
         record.write_text(content)
         return with_expert({"checkpoint": str(tmp_path)})
 
-    assert plan(json.dumps({"kind": "expert", "env_name": GAME})).external.checkpoint == str(tmp_path)
+    assert external(plan(json.dumps({"kind": "expert", "env_name": GAME}))).checkpoint == str(tmp_path)
     with pytest.raises(UserError, match=f"{key} env_name is Craftax-Symbolic-v1, but {GAME} is needed"):
         plan(json.dumps({"kind": "expert", "env_name": "Craftax-Symbolic-v1"}))
     with pytest.raises(UserError, match=f"{key} kind is planner, but expert is needed"):
@@ -299,7 +310,7 @@ def test_experts_that_cannot_be_are_named(tmp_path):
             with_expert(expert)
         return str(raised.value)
 
-    key = "scales.demo.expert"
+    key = "scales.demo.experts.0"
     assert f"{key} = 'ppo_rn': should be 'ppo', 'ppo_rnn' or 'ppo_rnd'" in refusal("ppo_rn")
     assert f"{key}: must be ppo, ppo_rnn or ppo_rnd, or {{checkpoint: PATH}}" in refusal({})
     assert f"unknown key {key}.checkpint" in refusal({"checkpint": "x"})
@@ -320,8 +331,8 @@ def test_dependencies_and_configs_of_jobs():
     assert plan.dependencies(Job(GAME, "inference", "ppo_rnn", 0)) == {"checkpoint_path": expert}
     assert plan.dependencies(Job(GAME, "inference", "random", 0)) == {}
     assert isinstance(plan.job_config(offline), OfflineConfig)
-    wildcards = {"env": GAME, "name": "random", "seed": "0"}
-    assert '"policy": "random"' in plan.params("inference", wildcards)[0]
+    random = Job(GAME, "inference", "random", 0)
+    assert '"policy": "random"' in plan.origins[plan.digest(random)]
 
 
 def with_planners(*planners):
@@ -341,10 +352,9 @@ def test_a_warm_start_is_an_edge_of_the_graph():
     job = Job(GAME, "online", "demo_from_demo", 0)
     offline = Job(GAME, "offline", "demo", 0)
     assert plan.dependencies(job)["offline_checkpoint_path"] == offline
-    wildcards = {"env": GAME, "name": "demo_from_demo", "seed": "0"}
     path = f"{offline.folder}/checkpoint"
-    assert plan.checkpoint("online", "offline_checkpoint_path", wildcards) == [path]
-    assert plan.checkpoint("online", "offline_checkpoint_path", {**wildcards, "name": "demo"}) == []
+    assert checkpoint(plan, "online", "offline_checkpoint_path", "demo_from_demo") == path
+    assert checkpoint(plan, "online", "offline_checkpoint_path", "demo") is None
     # Another start is another result, and an evaluation of its own follows it.
     assert plan.digest(job) != plan.digest(Job(GAME, "online", "demo", 0))
     assert Job(GAME, "inference", "online-demo_from_demo", 0) in plan.jobs
@@ -360,6 +370,88 @@ def test_any_preset_is_a_planner(preset):
     assert plan.job_config(Job(GAME, "online", preset, 0)).num_updates > 1
     with pytest.raises(UserError, match=f"did you mean .*{preset}"):
         with_planners({"method": "offline", "preset": preset[:-1]})
+
+
+def with_scale(**keys):
+    from remdm.config.reader import read_mapping
+
+    scales = read_mapping(WORKFLOW)["scales"]
+    scales["demo"] |= keys
+    return Plan.load(WORKFLOW, {"scales": scales})
+
+
+def names(plan, *stages):
+    return [f"{job.stage}/{job.name}" for job in plan.jobs_of(*stages)]
+
+
+def test_every_expert_teaches_every_planner_and_all_are_evaluated(base):
+    plan = with_scale(experts=["ppo_rnn", "ppo"])
+    assert names(plan, "ppo", "collect", "offline", "online") == [
+        "ppo/ppo_rnn", "ppo/ppo", "collect/ppo_rnn", "collect/ppo",
+        "offline/demo", "online/demo", "offline/demo_by_ppo", "online/demo_by_ppo",
+    ]  # fmt: skip
+    assert names(plan, "inference") == [
+        f"inference/{name}"
+        for name in ("ppo_rnn", "ppo", "offline-demo", "online-demo", "offline-demo_by_ppo",
+                     "online-demo_by_ppo", "random")
+    ]  # fmt: skip
+    job = Job(GAME, "online", "demo_by_ppo", 0)
+    assert plan.dependencies(job) == {"ppo_checkpoint_path": Job(GAME, "ppo", "ppo", 0)}
+    assert plan.dependencies(Job(GAME, "inference", "online-demo_by_ppo", 0)) == {"checkpoint_path": job}
+    # What the first expert alone would give is where it would be, and as it would be.
+    assert digests(plan).items() >= base.items()
+
+
+def test_a_second_expert_warm_starts_from_its_own_pupil():
+    warm = {"method": "online", "preset": "demo", "warm_start": "demo"}
+    plan = with_scale(experts=["ppo_rnn", "ppo"], planners=[OFFLINE, warm])
+    found = plan.dependencies(Job(GAME, "online", "demo_from_demo_by_ppo", 0))
+    assert found["offline_checkpoint_path"] == Job(GAME, "offline", "demo_by_ppo", 0)
+
+
+def test_planners_and_checkpoints_are_for_their_games(public):
+    other = "Craftax-Symbolic-v1"
+    mine = {"checkpoint": str(public), "label": "mine", "env": other}
+    plan = with_scale(
+        envs=[GAME, other],
+        experts=["ppo_rnn", mine],
+        planners=[OFFLINE, {**OFFLINE, "preset": "demo_full", "envs": [other]}],
+    )
+    found = {(job.env, job.stage, job.name) for job in plan.jobs if job.stage != "inference"}
+    assert (other, "offline", "demo_full_by_expert_mine") in found
+    assert (other, "collect", "expert_mine") in found
+    assert not {(GAME, "collect", "expert_mine"), (GAME, "offline", "demo_full")} & found
+    assert (role("expert_mine"), label("expert_mine")) == ("expert", "Expert (mine)")
+    with pytest.raises(UserError, match=f"envs names {GAME}, but none of the planners is for it"):
+        with_scale(planners=[{**OFFLINE, "envs": [other]}])
+    with pytest.raises(UserError, match=r"experts\.0\.env = Craftax-Symbolic-v1: not among envs"):
+        with_scale(experts=[mine])
+
+
+def test_an_evaluation_is_made_where_it_differs(base):
+    plan = with_scale(evaluations={"often": {"replan_every": 2}, "long": {"eval_steps": 2000}})
+    often = {"inference/offline-demo-often", "inference/online-demo-often"}  # the others do not replan
+    assert set(digests(plan)) == set(base) | often | {f"{name}-long" for name in EVALUATIONS}
+    assert digests(plan).items() >= base.items()
+    assert plan.job_config(Job(GAME, "inference", "online-demo-often", 0)).replan_every == 2
+    with pytest.raises(UserError, match=r"evaluations\.same: changes no evaluation; drop it"):
+        with_scale(evaluations={"same": {"replan_every": 1}})
+    with pytest.raises(UserError, match=r"evaluations\.wrong: lr: has no effect here"):
+        with_scale(evaluations={"wrong": {"lr": 1e-3}})
+
+
+def test_what_is_named_twice_is_refused():
+    with pytest.raises(UserError, match=f"offline demo: named twice for {GAME}"):
+        with_scale(planners=[OFFLINE, OFFLINE])
+    with pytest.raises(UserError, match=f"ppo ppo: named twice for {GAME}"):
+        with_scale(experts=["ppo", "ppo"])
+
+
+def test_the_paper_is_a_matrix_of_both_games():
+    plan = Plan.load(WORKFLOW, {"scale": "paper"})
+    assert {job.seed for job in plan.jobs} == {42, 43, 44}
+    assert len({job.env for job in plan.jobs}) == 2
+    assert plan.job_config(Job("Craftax-Symbolic-v1", "online", "craftax_exp_d_7M", 43)).d_model == 256
 
 
 def test_which_of_two_keys_counts_is_noted():

@@ -1,8 +1,7 @@
-"""The report: one HTML file that opens anywhere, without a network."""
+"""The report: an HTML page that shows the figures beside it, without a network."""
 
-import base64
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -48,15 +47,12 @@ compiled program was found in the cache, compilation is its loading.</p>
 """)
 
 
-def write_report(
-    trainings: list[str], evaluations: list[str], figures: Mapping[str, str], output: Path
-) -> None:
-    """Write the report from the results of trainings and evaluations.
+def write_report(trainings: list[str], evaluations: list[str], output: Path) -> None:
+    """Write the report from the results of trainings and evaluations; it shows the figures beside it.
 
     Args:
         trainings: files of the folders of trainings and of collecting.
         evaluations: files of the folders of evaluations.
-        figures: paths of `returns`, `achievements` and `learning` figures.
     """
     evaluated, trained = read_results(evaluations), read_results(trainings)
     several = any(result.seed != evaluated[0].seed for result in evaluated)
@@ -70,12 +66,10 @@ def write_report(
         interval="In brackets the smallest and largest mean of a seed."
         if several
         else "In brackets the 95 % bootstrap interval over completed episodes, of one training seed.",
-        returns=_figure(figures["returns"], "Mean return of all completed episodes."),
-        achievements=_figure(
-            figures["achievements"], "Share of episodes in which each achievement is unlocked."
-        ),
+        returns=_figure("returns", "Mean return of all completed episodes."),
+        achievements=_figure("achievements", "Share of episodes in which each achievement is unlocked."),
         learning=_figure(
-            figures["learning"],
+            "learning",
             "The expert's return in training; the planners' reward in validation rollouts from fresh worlds, "
             "and their accuracy on masked actions.",
         ),
@@ -194,8 +188,7 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     return "<table>" + line("th", head) + "".join(line("td", row) for row in rows) + "</table>"
 
 
-def _figure(path: str, caption: str) -> str:
-    data = base64.b64encode(Path(path).read_bytes()).decode()
+def _figure(name: str, caption: str) -> str:
+    """A figure by its place beside the report: redrawn, it is shown as it is now."""
     text = html.escape(caption)
-    image = f'<img alt="{text}" src="data:image/png;base64,{data}">'
-    return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
+    return f'<figure><img alt="{text}" src="figures/{name}.png"><figcaption>{text}</figcaption></figure>'

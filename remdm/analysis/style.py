@@ -30,12 +30,12 @@ def role(policy: str) -> str:
     method = policy.split("-")[0]
     if method in LABELS:
         return method
-    return "expert" if policy.startswith("ppo") else "planner"
+    return "expert" if policy.startswith(("ppo", "expert")) else "planner"
 
 
 def label(policy: str) -> str:
     """A policy's name in figures: `offline-demo` is `Offline BC (demo)`."""
-    named = policy.removeprefix(role(policy)).removeprefix("-")
+    named = policy.removeprefix(role(policy)).lstrip("-_")
     return f"{LABELS[role(policy)]} ({named})" if named else LABELS[role(policy)]
 
 

@@ -29,35 +29,18 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class PlannerEntry(_Model):
-    """A planner: how it is trained, and with which preset."""
-
-    method: Literal["offline", "online"] = Field(description="offline BC or online DAgger")
-    preset: Name = Field(description="a file of configs/")
-    warm_start: Name | None = Field(
-        default=None, description="preset of the offline planner whose weights DAgger starts from"
-    )
-
-    @model_validator(mode="after")
-    def _only_dagger_starts_warm(self) -> "PlannerEntry":
-        if self.warm_start is not None and self.method != "online":
-            raise ValueError(f"warm_start = {self.warm_start}: is for method: online alone")
-        return self
-
-    @property
-    def name(self) -> str:
-        """The name of its results."""
-        return self.preset if self.warm_start is None else f"{self.preset}_from_{self.warm_start}"
-
-
 class ExpertEntry(_Model):
-    """Whom the planners learn from: `expert: ppo_rnn` is trained, `expert: {checkpoint: ...}` is there."""
+    """Whom planners learn from: `ppo_rnn` is trained here, `{checkpoint: ...}` is there already."""
 
     model: Literal["ppo", "ppo_rnn", "ppo_rnd"] | None = Field(
         default=None, description="the architecture of an expert that is trained"
     )
     checkpoint: str | None = Field(
         default=None, min_length=1, description="folder of a checkpoint, ours or a public one, or wandb:REF"
+    )
+    label: Name | None = Field(default=None, description="tells several checkpoints apart in results")
+    env: EnvName | None = Field(
+        default=None, description="the checkpoint's game; needed where the scale has several"
     )
 
     @model_validator(mode="before")
@@ -71,21 +54,60 @@ class ExpertEntry(_Model):
             raise ValueError(
                 "must be ppo, ppo_rnn or ppo_rnd, or {checkpoint: PATH}, or {checkpoint: wandb:REF}"
             )
+        if self.checkpoint is None and (self.label or self.env):
+            raise ValueError("label and env are for a checkpoint alone")
         return self
 
     @property
     def name(self) -> str:
         """The name of its results."""
-        return self.model or "expert"
+        return self.model or "_".join(filter(None, ("expert", self.label)))
+
+    def plays(self, env: str) -> bool:
+        """Whether it is for a game."""
+        return self.env in (None, env)
+
+
+class PlannerEntry(_Model):
+    """A planner: how it is trained, and with which preset; every expert of its game teaches one."""
+
+    method: Literal["offline", "online"] = Field(description="offline BC or online DAgger")
+    preset: Name = Field(description="a file of configs/")
+    warm_start: Name | None = Field(
+        default=None, description="preset of the offline planner whose weights DAgger starts from"
+    )
+    envs: list[EnvName] | None = Field(
+        default=None, min_length=1, description="the games it is for; null is all of the scale"
+    )
+
+    @model_validator(mode="after")
+    def _only_dagger_starts_warm(self) -> "PlannerEntry":
+        if self.warm_start is not None and self.method != "online":
+            raise ValueError(f"warm_start = {self.warm_start}: is for method: online alone")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The name of its results."""
+        return self.preset if self.warm_start is None else f"{self.preset}_from_{self.warm_start}"
+
+    def plays(self, env: str) -> bool:
+        """Whether it is for a game."""
+        return self.envs is None or env in self.envs
 
 
 class Scale(_Model):
-    """One size of the whole experiment."""
+    """One size of the whole experiment: a matrix of games, experts, planners, evaluations and seeds."""
 
     envs: list[EnvName] = Field(min_length=1, description="the games")
-    expert: ExpertEntry = Field(description="the expert's architecture, or where its checkpoint is")
-    preset: Name = Field(description="the preset of the expert, of collecting and of evaluation")
+    experts: list[ExpertEntry] = Field(
+        min_length=1, description="architectures to train, or where checkpoints are"
+    )
+    preset: Name = Field(description="the preset of the experts, of collecting and of evaluation")
     planners: list[PlannerEntry] = Field(min_length=1, description="the planners compared")
+    evaluations: dict[Name, dict[str, Any]] = Field(
+        description="further evaluations by name, each with the keys that differ from the preset's"
+    )
     seeds: list[Count] = Field(min_length=1, description="independent repetitions of everything")
     overrides: dict[str, Any] = Field(description="keys laid over every preset")
 
@@ -115,10 +137,12 @@ def load_workflow_config(path: Path, overrides: dict[str, Any]) -> WorkflowConfi
         config = WorkflowConfig(**data)
     except ValidationError as error:
         first = error.errors()[0]
-        # Of `expert: ppo_rn`, the name of the field is not in the file.
+        # Of `experts: [ppo_rn]`, the name of the field is not in the file.
         where = ".".join(str(part) for part in first["loc"]).removesuffix(".model")
         if first["type"] == "extra_forbidden":
-            raise ConfigError(f"{path}: unknown key {where}") from None
+            known = {*WorkflowConfig.model_fields, *Scale.model_fields}
+            near_names = near(where.rpartition(".")[2], known)
+            raise ConfigError(f"{path}: unknown key {where}{near_names}") from None
         if first["type"] == "missing":
             raise ConfigError(f"{path}: {where} is missing") from None
         wanted = first["msg"].removeprefix("Input ").removeprefix("Value error, ")

@@ -87,16 +87,17 @@ def run_script(snakemake: Any, stage: str, model: type[C], run_stage: Callable[[
     started = time.perf_counter()
     configure_logging(Path(snakemake.log[0]))
     with reported(stage):
-        keys = json.loads(snakemake.params.config)
+        digest = snakemake.params.digest
+        origin = json.loads(snakemake.config["origins"][digest])
+        keys = origin["config"]
         keys |= {key: _path(snakemake.input.get(key)) for key in model.path_keys()}
         config = build(model, [*base_layers(None), Layer("the job", keys)])
         runtime_keys = runtime_model(model)
         given = snakemake.config["runtime"]
         runtime = runtime_keys(**{key: given[key] for key in runtime_keys.model_fields})
         prepare_jax(runtime)
-        digest = snakemake.params.digest
         folder = Path(snakemake.output.run).parent
-        with Run(stage, folder, Path("state") / digest, digest, runtime, started) as run:
+        with Run(stage, folder, Path("state") / digest, digest, runtime, origin, started) as run:
             run_stage(config, run)
 
 

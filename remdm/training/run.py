@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -34,6 +35,7 @@ class Run:
         folder: receives the declared outputs.
         state: survives a kill; a changed configuration has another one.
         digest: of everything that decides the result.
+        origin: all that decides it, as the digest was taken of it.
         started: when the process began to work, on the clock of `time.perf_counter`.
     """
 
@@ -42,6 +44,7 @@ class Run:
     state: Path
     digest: str
     runtime: RuntimeConfig
+    origin: Mapping[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
     tracker: Tracker | NoTracker = field(default_factory=NoTracker)
     wandb_run_id: str | None = None
@@ -96,6 +99,7 @@ class Run:
             "config": config.model_dump(),
             "seed": config.seed,
             "digest": self.digest,
+            "origin": dict(self.origin),
             "wandb_run_id": self.wandb_run_id,
             "git_commit": _git_commit(),
             "packages": _versions(),

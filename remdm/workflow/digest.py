@@ -1,25 +1,57 @@
-"""What makes a stage stale: its keys, the code it can reach, and its inputs. Never a clock."""
+"""What makes a result stale: its keys, the code it can reach, and its inputs. Never a clock."""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from remdm.config.base import StageConfig, UserError
-from remdm.workflow.source import ROOT, source_digest
+from remdm.workflow.source import ROOT, source_digests
 
 
-def stage_digest(stage: str, config: StageConfig, inputs: Sequence[str]) -> str:
-    """Digest of a job, given the digests of its inputs."""
-    source = source_digest(ROOT / "remdm" / "stages" / f"{stage}.py")
-    return _digest({"stage": stage, "config": config.recorded(), "source": source, "inputs": inputs})
+@dataclass(frozen=True)
+class Origin:
+    """All that decides a result; it goes into the result's record, so that later ones can be compared.
+
+    Attributes:
+        stage: its stage, or the module that draws it.
+        config: the keys that decide it.
+        sources: digests of the modules it can reach, by path in the repository.
+        inputs: digests of what it is made from, by key or by folder.
+    """
+
+    stage: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> str:
+        """The result's digest."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    def record(self) -> dict[str, Any]:
+        """What goes into a result's record."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """The same text for the same origin."""
+        return json.dumps(self.record(), sort_keys=True)
 
 
-def figure_digest(module: str, inputs: Sequence[str]) -> str:
-    """Digest of a figure or table drawn by a module of `analysis/`, given those of what it shows."""
-    source = source_digest(ROOT / "remdm" / "analysis" / f"{module}.py")
-    return _digest({"source": source, "inputs": inputs})
+def stage_origin(stage: str, config: StageConfig, inputs: Mapping[str, str]) -> Origin:
+    """The origin of a job, given the digests of its inputs by key."""
+    sources = source_digests(ROOT / "remdm" / "stages" / f"{stage}.py")
+    return Origin(stage, config.recorded(), sources, dict(inputs))
+
+
+def figure_origin(module: str, inputs: Mapping[str, str]) -> Origin:
+    """The origin of what a module of `analysis/` draws, given the digests of the results it shows."""
+    sources = source_digests(ROOT / "remdm" / "analysis" / f"{module}.py")
+    return Origin(module, sources=sources, inputs=dict(inputs))
 
 
 def content_digest(key: str, path: str | None) -> str:
@@ -45,7 +77,3 @@ def content_digest(key: str, path: str | None) -> str:
     except OSError as error:
         raise UserError(f"{key} = {path}: {error.filename} cannot be read ({error.strerror})") from None
     return digest.hexdigest()
-
-
-def _digest(parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

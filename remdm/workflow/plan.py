@@ -1,30 +1,24 @@
 """The jobs of `workflow_config.yaml`: their configuration, their inputs and their digests."""
 
-import json
-import re
-from collections.abc import Iterator, Mapping
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from remdm.config.base import ConfigError, StageConfig
-from remdm.config.layers import STAGES, Layer, base_layers, build, near, overridden
+from remdm.config.inference import InferenceConfig
+from remdm.config.layers import STAGES, Layer, base_layers, build, overridden
 from remdm.config.runtime import TrainingRuntimeConfig
-from remdm.config.workflow import (
-    WANDB,
-    WANDB_FORM,
-    PlannerEntry,
-    WorkflowConfig,
-    is_well_formed,
-    load_workflow_config,
-)
-from remdm.workflow.digest import content_digest, figure_digest, stage_digest
+from remdm.config.workflow import ExpertEntry, WorkflowConfig, load_workflow_config
+from remdm.workflow.digest import Origin, figure_origin, stage_origin
+from remdm.workflow.external import External, find_external
+from remdm.workflow.matrix import Cell, cells
+from remdm.workflow.record import recorded_digest
 
 RESULTS = "results"
-METADATA = "metadata.json"
-# Where a checkpoint, ours or a public one, has a file by which it is known.
-MARKS = (METADATA, "_METADATA", "*/_METADATA", "*/*/_METADATA", "*/*/*/_METADATA")
+METADATA = Path(".snakemake/metadata")  # Snakemake's own, by the names of outputs in base64
 # What the pipeline itself decides of how runs are saved and tracked.
 WATCHING = frozenset(TrainingRuntimeConfig.model_fields) - {"save_policy", "resume_wandb_run_id", "jit"}
 # What the jobs themselves fix: their place in the matrix, and the paths of their inputs.
@@ -53,19 +47,40 @@ class Job:
         """Where it leaves its checkpoint, if it trains."""
         return f"{self.folder}/checkpoint"
 
+    @property
+    def record(self) -> str:
+        """What it says of itself."""
+        return f"{self.folder}/run.json"
+
+    def __str__(self) -> str:
+        return self.folder
+
 
 @dataclass(frozen=True)
-class External:
-    """A checkpoint that no stage makes; `digest` is of its content, or of the reference it is fetched by."""
+class Figure:
+    """Figures or tables that a module of `analysis/` makes of some jobs' results.
 
-    checkpoint: str
-    digest: str
-    reference: str | None = None
+    Attributes:
+        path: of the outputs, without their suffixes.
+    """
+
+    path: str
+    suffixes: tuple[str, ...]
+    module: str
+    jobs: tuple[Job, ...]
 
     @property
-    def name(self) -> str:
-        """The name of the folder it is fetched into."""
-        return Path(self.checkpoint).parent.name
+    def outputs(self) -> list[str]:
+        """Its files."""
+        return [f"{self.path}{suffix}" for suffix in self.suffixes]
+
+    @property
+    def record(self) -> str:
+        """What it says of itself."""
+        return f"{self.path}.run.json"
+
+    def __str__(self) -> str:
+        return self.outputs[0]
 
 
 class Plan:
@@ -78,16 +93,20 @@ class Plan:
         watching = Layer(f"{origin}: runtime", config.runtime).checked(WATCHING)
         self.runtime = build(TrainingRuntimeConfig, [*base_layers(None), watching])
         self.notes: list[str] = []
-        self.external = self._find_external()
-        self._configs = {job: self._build_config(job) for job in self.jobs}
+        self.externals = self._find_externals()
+        self._cells: dict[tuple[str, str, str], Cell] = {}
+        self._configs: dict[Job, StageConfig] = {}
+        for env in dict.fromkeys(self.scale.envs):
+            for cell in cells(self.scale, env, self._keys):
+                self._add(env, cell)
         self._check_overrides_are_read()
-        self._digests: dict[Job, str] = {}
-        for job in self.jobs:  # each after those it depends on
-            inputs = [
-                f"{key}={found.digest if isinstance(found, External) else self._digests[found]}"
+        self._origins: dict[Job, Origin] = {}
+        for job, built in self._configs.items():  # each after those it depends on
+            inputs = {
+                key: found.digest if isinstance(found, External) else self._origins[found].digest
                 for key, found in self.dependencies(job).items()
-            ]
-            self._digests[job] = stage_digest(job.stage, self.job_config(job), inputs)
+            }
+            self._origins[job] = stage_origin(job.stage, built, inputs)
 
     @classmethod
     def load(cls, path: Path, overrides: Mapping[str, Any]) -> "Plan":
@@ -98,44 +117,45 @@ class Plan:
         """
         return cls(load_workflow_config(path, dict(overrides)), str(path))
 
-    def _find_external(self) -> External | None:
-        """The expert's checkpoint if it is not trained here.
+    def _find_externals(self) -> dict[ExpertEntry, External]:
+        """The checkpoints of experts that are not trained here.
 
         Raises:
-            UserError: it is no folder, has no file that checkpoints have, is none of an expert for the
-                scale's game, or a reference is not of the right form.
+            UserError: one cannot be used, or plays one game where the scale has several.
         """
-        path = self.scale.expert.checkpoint
-        if path is None:
-            return None
-        key = f"{self._keys}.expert.checkpoint"
+        found = {}
         games = list(dict.fromkeys(self.scale.envs))
-        if len(games) > 1:
-            raise ConfigError(f"{key} = {path}: plays one game, but envs names {', '.join(games)}; leave one")
-        if path.startswith(WANDB):
-            if not is_well_formed(path):
-                raise ConfigError(f"{key} = {path}: not of the form {WANDB_FORM}")
-            slug = re.sub(r"[^\w.-]+", "-", path.removeprefix(WANDB))
-            return External(f"{RESULTS}/experts/{slug}/checkpoint", digest=path, reference=path)
-        if Path(path).is_dir() and not any(next(Path(path).glob(mark), None) for mark in MARKS):
-            raise ConfigError(
-                f"{key} = {path}: is no checkpoint, for it has no metadata.json (ours) and no "
-                f"policies/<frames>/default/_METADATA (a public one)"
-            )
-        digest = content_digest(key, path)
-        if (Path(path) / METADATA).is_file():
-            _check_ours(key, Path(path), games[0])
-        return External(str(Path(path)), digest)
+        for i, expert in enumerate(self.scale.experts):
+            if expert.env is not None and expert.env not in games:
+                raise ConfigError(f"{self._keys}.experts.{i}.env = {expert.env}: not among envs")
+            if expert.checkpoint is None:
+                continue
+            key = f"{self._keys}.experts.{i}.checkpoint"
+            if expert.env is None and len(games) > 1:
+                raise ConfigError(
+                    f"{key} = {expert.checkpoint}: plays one game, but envs names {', '.join(games)}; say "
+                    f"which as env"
+                )
+            game = expert.env or games[0]
+            found[expert] = find_external(key, expert.checkpoint, game, f"{RESULTS}/experts")
+        return found
 
     @property
     def _keys(self) -> str:
         """Where the keys of the scale stand, for messages."""
         return f"{self.origin}: scales.{self.config.scale}"
 
-    @property
-    def fetched(self) -> External | None:
-        """The expert's checkpoint if a job of its own fetches it."""
-        return self.external if self.external is not None and self.external.reference is not None else None
+    def _add(self, env: str, cell: Cell) -> None:
+        """Add a cell's jobs; a further evaluation that would be as the preset's is left out."""
+        jobs = {Job(env, cell.stage, cell.name, seed): seed for seed in self.scale.seeds}
+        built = {job: self._build_config(job, cell) for job in jobs}
+        if cell.evaluation is not None:
+            plain = cell._replace(evaluation=None)
+            [*_, (job, config)] = built.items()
+            if self._build_config(job, plain).recorded() == config.recorded():
+                return
+        self._cells[env, cell.stage, cell.name] = cell
+        self._configs |= built
 
     def _check_overrides_are_read(self) -> None:
         """Refuse an override that changes no job.
@@ -150,49 +170,44 @@ class Plan:
                     f"{self._keys}.overrides: {key} = {value}: has no effect, for no job of this scale reads "
                     f"it; drop it"
                 )
-
-    @cached_property
-    def planners(self) -> dict[str, PlannerEntry]:
-        """Planners by the name their evaluation goes by."""
-        planners = {f"{entry.method}-{entry.name}": entry for entry in self.scale.planners}
-        for entry in self.scale.planners:
-            if entry.warm_start is not None and f"offline-{entry.warm_start}" not in planners:
-                raise ConfigError(
-                    f"{self.origin}: warm_start = {entry.warm_start}: not among the offline planners"
-                    f"{near(entry.warm_start, (e.preset for e in self.scale.planners))}"
-                )
-        return planners
-
-    @cached_property
-    def policies(self) -> list[str]:
-        """Everyone who is evaluated."""
-        return [self.scale.expert.name, *self.planners, "random"]
+        for name in self.scale.evaluations:
+            if not any(cell.evaluation == name for cell in self._cells.values()):
+                raise ConfigError(f"{self._keys}.evaluations.{name}: changes no evaluation; drop it")
 
     @cached_property
     def jobs(self) -> list[Job]:
         """All jobs, each after those it depends on."""
-        return [
-            Job(env, stage, name, seed)
-            for env in self.scale.envs
-            for seed in self.scale.seeds
-            for stage, name in self._stages()
-        ]
+        return list(self._configs)
 
-    def _stages(self) -> Iterator[tuple[str, str]]:
-        if self.external is None:
-            yield "ppo", self.scale.expert.name
-        yield "collect", self.scale.expert.name
-        for entry in self.planners.values():
-            yield entry.method, entry.name
-        for policy in self.policies:
-            yield "inference", policy
+    @property
+    def fetched(self) -> dict[str, External]:
+        """The checkpoints that a job of its own fetches, by the names of their folders."""
+        return {found.slug: found for found in self.externals.values() if found.reference is not None}
+
+    @cached_property
+    def figures(self) -> list[Figure]:
+        """All figures and tables: each run's own, then those of the paper."""
+        trained = self.jobs_of("ppo", "offline", "online")
+        evaluated = self.jobs_of("inference")
+        own = [
+            Figure(f"{job.folder}/{name}", (".png",), name, (job,))
+            for job in self.jobs
+            for name in ("achievements" if job.stage == "inference" else "curves",)
+        ]
+        figures, tables = f"{RESULTS}/paper/figures", f"{RESULTS}/paper/tables"
+        return [
+            *own,
+            Figure(f"{figures}/learning", (".png",), "learning", tuple(trained)),
+            Figure(f"{figures}/returns", (".png",), "returns", tuple(evaluated)),
+            Figure(f"{figures}/achievements", (".png",), "achievements", tuple(evaluated)),
+            Figure(f"{tables}/policies", (".csv",), "table", tuple(evaluated)),
+            Figure(f"{RESULTS}/paper/report", (".html",), "report", tuple(self.jobs)),
+        ]
 
     @property
     def targets(self) -> list[str]:
-        """What a bare `snakemake` makes: the report, the tables, and every run's own figure."""
-        own = {"inference": "achievements.png"}
-        figures = [f"{job.folder}/{own.get(job.stage, 'curves.png')}" for job in self.jobs]
-        return [f"{RESULTS}/paper/report.html", f"{RESULTS}/paper/tables/policies.csv", *figures]
+        """What a bare `snakemake` makes: everything."""
+        return [output for figure in self.figures for output in figure.outputs]
 
     @property
     def wildcards(self) -> dict[str, str]:
@@ -207,88 +222,123 @@ class Plan:
         """The job that a rule's wildcards name."""
         return Job(wildcards["env"], stage, wildcards["name"], int(wildcards["seed"]))
 
+    def cell(self, job: Job) -> Cell:
+        """What a job is, seeds apart."""
+        return self._cells[job.env, job.stage, job.name]
+
     def dependencies(self, job: Job) -> dict[str, Job | External]:
         """Whose checkpoints it reads, by the key that names the checkpoint."""
-        expert = self.external or Job(job.env, "ppo", self.scale.expert.name, job.seed)
-        if job.stage == "ppo" or job.name == "random":
+        cell = self.cell(job)
+        if cell.expert is None or job.stage == "ppo":
             return {}
+        expert = self.externals.get(cell.expert) or Job(job.env, "ppo", cell.expert.name, job.seed)
         if job.stage == "inference":
-            entry = self.planners.get(job.name)
-            played = expert if entry is None else Job(job.env, entry.method, entry.name, job.seed)
-            return {"checkpoint_path": played}
-        entry = self.planners.get(f"{job.stage}-{job.name}")
-        if entry is None or entry.warm_start is None:
-            return {"ppo_checkpoint_path": expert}
-        offline = Job(job.env, "offline", entry.warm_start, job.seed)
-        return {"ppo_checkpoint_path": expert, "offline_checkpoint_path": offline}
+            return {"checkpoint_path": self._trained(job, cell) if cell.planner else expert}
+        found: dict[str, Job | External] = {"ppo_checkpoint_path": expert}
+        if cell.planner is not None and cell.planner.warm_start is not None:
+            found["offline_checkpoint_path"] = self._trained(job, cell, warm_start=True)
+        return found
 
-    def checkpoint(self, stage: str, key: str, wildcards: Mapping[str, str]) -> list[str]:
-        """The path of a checkpoint that a job reads; none if it reads none by that key."""
-        found = self.dependencies(self.find(stage, wildcards)).get(key)
-        return [] if found is None else [found.checkpoint]
+    def _trained(self, job: Job, cell: Cell, warm_start: bool = False) -> Job:
+        """The training of the planner that a cell plays, or that it starts from."""
+        for (env, stage, name), other in self._cells.items():
+            if env != job.env or stage == "inference" or other.planner is None or other.expert != cell.expert:
+                continue
+            assert cell.planner is not None
+            wanted = (stage, other.planner.name) == ("offline", cell.planner.warm_start)
+            if wanted if warm_start else other.planner == cell.planner:
+                return Job(env, stage, name, job.seed)
+        raise AssertionError(f"{job}: no such planner")  # `cells` has checked
 
     def job_config(self, job: Job) -> StageConfig:
         """The validated configuration of a job."""
         return self._configs[job]
 
-    def _build_config(self, job: Job) -> StageConfig:
+    def _build_config(self, job: Job, cell: Cell) -> StageConfig:
         fixed: dict[str, Any] = {"env_name": job.env, "seed": job.seed, "num_repeats": 1}
-        if job.stage == "ppo":
-            fixed["ppo_model_type"] = self.scale.expert.model
+        if job.stage == "ppo" and cell.expert is not None:
+            fixed["ppo_model_type"] = cell.expert.model
         if job.stage == "inference":
-            fixed["policy"] = {self.scale.expert.name: "expert", "random": "random"}.get(job.name, "planner")
-        overrides = Layer(f"{self._keys}.overrides", self.scale.overrides)
-        layers = [*self._presets(job), overrides.checked(OVERRIDABLE), Layer(self.origin, fixed)]
+            fixed["policy"] = cell.policy
+        layers = [*self._presets(job, cell), Layer(f"{self._keys}.overrides", self.scale.overrides)]
+        layers[-1].checked(OVERRIDABLE)
+        if cell.evaluation is not None:
+            origin = f"{self._keys}.evaluations.{cell.evaluation}"
+            own = Layer(origin, self.scale.evaluations[cell.evaluation])
+            layers.append(own.checked(set(InferenceConfig.model_fields) - FIXED))
+        layers.append(Layer(self.origin, fixed))
         self.notes += [note for note in overridden(STAGES[job.stage], layers) if note not in self.notes]
         return build(STAGES[job.stage], layers)
 
-    def _presets(self, job: Job) -> list[Layer]:
+    def _presets(self, job: Job, cell: Cell) -> list[Layer]:
         """Defaults, the scale's preset, and for a planner and its evaluation the planner's own.
 
         Raises:
             ConfigError: a planner's preset is for another game.
         """
-        if job.stage in ("offline", "online"):
-            layers = base_layers(self.planners[f"{job.stage}-{job.name}"].preset)
-        else:
+        if cell.planner is None:
             layers = base_layers(self.scale.preset)
-            if job.stage == "inference" and job.name in self.planners:
-                layers.append(base_layers(self.planners[job.name].preset)[-1])
+        elif job.stage == "inference":
+            layers = [*base_layers(self.scale.preset), base_layers(cell.planner.preset)[-1]]
+        else:
+            layers = base_layers(cell.planner.preset)
         for layer in layers[1:]:
             game = layer.values.get("env_name", job.env)
             if game != job.env:
                 raise ConfigError(f"{layer.origin}: env_name = {game}: but the job plays {job.env}")
         return layers
 
-    def digest(self, job: Job) -> str:
-        """Digest of all that decides the job's result: its keys, its code, and what it depends on."""
-        return self._digests[job]
+    def origin_of(self, product: Job | Figure) -> Origin:
+        """All that decides a result: its keys, its code, and what it is made from."""
+        if isinstance(product, Job):
+            return self._origins[product]
+        return figure_origin(product.module, {job.folder: self.digest(job) for job in product.jobs})
 
-    def params(self, stage: str, wildcards: Mapping[str, str]) -> tuple[str, str]:
-        """A rule's parameters, as strings: the resolved configuration, and the digest."""
-        job = self.find(stage, wildcards)
-        return json.dumps(self.job_config(job).recorded()), self.digest(job)
+    def inputs_of(self, product: Job | Figure) -> Mapping[str, Job | External]:
+        """What a result is made from, by the names that its origin has for them."""
+        if isinstance(product, Job):
+            return self.dependencies(product)
+        return {job.folder: job for job in product.jobs}
+
+    def digest(self, job: Job) -> str:
+        """The digest of a job's origin."""
+        return self._origins[job].digest
+
+    def figure(self, path: str) -> Figure:
+        """The figure whose outputs have a path, but for their suffixes."""
+        return next(figure for figure in self.figures if figure.path == path)
+
+    def figure_digest(self, path: str) -> str:
+        """The digest of a figure's origin."""
+        return self.origin_of(self.figure(path)).digest
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """All origins as jobs are told them, by digest."""
+        products: list[Job | Figure] = [*self.jobs, *self.figures]
+        found = [self.origin_of(product) for product in products]
+        return {origin.digest: origin.to_json() for origin in found}
 
     def jobs_of(self, *stages: str) -> list[Job]:
         """All jobs of some stages."""
         return [job for job in self.jobs if job.stage in stages]
 
-    def figure_digest(self, module: str, *jobs: Job) -> str:
-        """Digest of a figure or table drawn by a module of `analysis/` from some jobs."""
-        return figure_digest(module, [self.digest(job) for job in jobs])
+    def is_settled(self, maker: Job | External) -> bool:
+        """Whether a result is there as it would be made now, by its own record."""
+        if isinstance(maker, External):
+            return True
+        return recorded_digest(Path(maker.record)) == self.digest(maker)
 
+    def unseen(self) -> list[str]:
+        """Records of stale results that Snakemake takes for fresh.
 
-def _check_ours(key: str, folder: Path, env_name: str) -> None:
-    """Refuse a checkpoint of ours that is no expert for a game; a job would find that out hours later.
-
-    Raises:
-        ConfigError: another kind or game, or no readable metadata.
-    """
-    try:
-        metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-        told = {name: metadata.get(name) for name in ("kind", "env_name")}
-    except (OSError, ValueError, AttributeError):
-        raise ConfigError(f"{key} = {folder}: its {METADATA} cannot be read as an object") from None
-    for name, wanted in (("kind", "expert"), ("env_name", env_name)):
-        if told[name] != wanted:
-            raise ConfigError(f"{key} = {folder}: its {name} is {told[name]}, but {wanted} is needed")
+        It compares parameters with those it has written into its own folder, and knows nothing of results
+        that were moved here without that folder.
+        """
+        products: list[Job | Figure] = [*self.jobs, *self.figures]
+        return [
+            product.record
+            for product in products
+            if recorded_digest(Path(product.record)) not in (None, self.origin_of(product).digest)
+            and not (METADATA / urlsafe_b64encode(product.record.encode()).decode()).exists()
+        ]

@@ -1,6 +1,6 @@
-"""What source code a stage can reach, and a digest of it.
+"""What source code a stage can reach, and digests of it.
 
-The digest is taken of syntax trees without docstrings and descriptions of keys, so comments,
+A digest is taken of syntax trees without docstrings and descriptions of keys, so comments,
 formatting and documentation make nothing stale; it follows imports, so a change makes stale only
 what can reach it. What only shows how far a run is stays out.
 """
@@ -9,6 +9,7 @@ import ast
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "remdm"
@@ -22,12 +23,9 @@ SHOWING = (
 )
 
 
-def source_digest(entry: Path) -> str:
-    """Digest of a file and of all modules of the package that it reaches by imports."""
-    digest = hashlib.sha256()
-    for path in sorted(reachable(entry)):
-        digest.update(f"{path.relative_to(ROOT)}\0{_tree(path)}\0".encode())
-    return digest.hexdigest()
+def source_digests(entry: Path) -> dict[str, str]:
+    """Digests of a file and of all modules of the package that it reaches, by path in the repository."""
+    return {path.relative_to(ROOT).as_posix(): _tree_digest(path) for path in sorted(reachable(entry))}
 
 
 def reachable(entry: Path) -> frozenset[Path]:
@@ -47,8 +45,8 @@ def _parsed(path: Path) -> ast.Module:
 
 
 @cache
-def _tree(path: Path) -> str:
-    """The syntax tree without docstrings, descriptions of keys, and positions."""
+def _tree_digest(path: Path) -> str:
+    """Digest of the syntax tree without docstrings, descriptions of keys, and positions."""
     tree = _parsed(path)
     for node in ast.walk(tree):
         match node:
@@ -57,7 +55,15 @@ def _tree(path: Path) -> str:
                     del node.body[0]
             case ast.Call(func=ast.Name("Field" | "path_key")):
                 node.keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
-    return ast.dump(tree)
+    return hashlib.sha256(repr(_plain(tree)).encode()).hexdigest()[:12]
+
+
+def _plain(node: Any) -> Any:
+    """A syntax tree as lists, the same in all versions of Python: `ast.dump` shows fields that few have."""
+    if isinstance(node, ast.AST):
+        fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
+        return [type(node).__name__, *((name, _plain(value)) for name, value in fields)]
+    return [_plain(item) for item in node] if isinstance(node, list) else repr(node)
 
 
 @cache

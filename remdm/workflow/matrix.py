@@ -1,0 +1,85 @@
+"""The matrix of experiments: what a scale's games, experts, planners and evaluations come to."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from remdm.config.base import ConfigError
+from remdm.config.layers import near
+from remdm.config.workflow import ExpertEntry, PlannerEntry, Scale
+
+RANDOM = "random"
+
+
+class Cell(NamedTuple):
+    """A stage of an experiment in one game, the same for every seed.
+
+    Attributes:
+        name: the model, the preset or the policy; with the stage, unique in a game.
+        expert: who is trained, teaches or plays.
+        planner: what is trained or plays.
+        evaluation: the name of an evaluation beside that of the preset.
+    """
+
+    stage: str
+    name: str
+    expert: ExpertEntry | None = None
+    planner: PlannerEntry | None = None
+    evaluation: str | None = None
+
+    @property
+    def policy(self) -> str:
+        """What kind of policy plays in it, if it is an evaluation."""
+        return "planner" if self.planner else "expert" if self.expert else RANDOM
+
+
+def cells(scale: Scale, env: str, origin: str) -> list[Cell]:
+    """All stages in one game, each after those it depends on.
+
+    The first expert's planners have their preset's name; those of another expert name it too, so that a
+    further expert leaves the results of the first where they are.
+
+    Args:
+        origin: for messages.
+
+    Raises:
+        ConfigError: a game without expert or planner, a warm start from no planner, or two of one name.
+    """
+    experts = [expert for expert in scale.experts if expert.plays(env)]
+    planners = [planner for planner in scale.planners if planner.plays(env)]
+    if not (experts and planners):
+        kind = "planners" if experts else "experts"
+        raise ConfigError(f"{origin}: envs names {env}, but none of the {kind} is for it")
+    _check_warm_starts(planners, origin)
+    taught = []
+    for expert in experts:
+        by = "" if expert is experts[0] else f"_by_{expert.name}"
+        taught += [Cell(entry.method, entry.name + by, expert, entry) for entry in planners]
+    trained = [Cell("ppo", expert.name, expert) for expert in experts if expert.model]
+    collected = [Cell("collect", expert.name, expert) for expert in experts]
+    every = [*trained, *collected, *taught, *_evaluations(scale, experts, taught)]
+    for i, cell in enumerate(every):
+        if any(cell[:2] == other[:2] for other in every[:i]):
+            raise ConfigError(f"{origin}: {cell.stage} {cell.name}: named twice for {env}; leave one")
+    return every
+
+
+def _evaluations(scale: Scale, experts: list[ExpertEntry], taught: list[Cell]) -> Iterator[Cell]:
+    """Everyone's evaluation by the preset, then the further ones."""
+    for evaluation in (None, *scale.evaluations):
+        suffix = "" if evaluation is None else f"-{evaluation}"
+        for expert in experts:
+            yield Cell("inference", expert.name + suffix, expert, evaluation=evaluation)
+        for cell in taught:
+            name = f"{cell.stage}-{cell.name}{suffix}"
+            yield cell._replace(stage="inference", name=name, evaluation=evaluation)
+        yield Cell("inference", RANDOM + suffix, evaluation=evaluation)
+
+
+def _check_warm_starts(planners: list[PlannerEntry], origin: str) -> None:
+    offline = [planner.name for planner in planners if planner.method == "offline"]
+    for planner in planners:
+        if planner.warm_start is not None and planner.warm_start not in offline:
+            raise ConfigError(
+                f"{origin}: warm_start = {planner.warm_start}: not among the offline planners"
+                f"{near(planner.warm_start, offline)}"
+            )

@@ -1,0 +1,73 @@
+"""Where a result comes from, by the records on disk alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from remdm.config.base import UserError
+from remdm.workflow.record import read_record
+
+INDENT = "  "
+
+
+def chain(target: str) -> list[str]:
+    """Lines that lead from a result back to all it was made from.
+
+    Args:
+        target: a figure, a table, or anything in the folder of a run.
+
+    Raises:
+        UserError: there is no record of it.
+    """
+    path = Path(target)
+    own = path.with_name(f"{path.name.split('.')[0]}.run.json")
+    if own.exists():
+        return list(_figure_lines(path, own))
+    for folder in (path, *path.parents):
+        if (folder / "run.json").exists():
+            return [target, *_run_lines(folder, None, 1)]
+    raise UserError(f"{target}: has no record beside it ({own.name}, or run.json of a run)")
+
+
+def _figure_lines(path: Path, own: Path) -> Iterator[str]:
+    record = _record(own)
+    yield f"{path}  digest {record['digest']}"
+    for folder, digest in record["origin"]["inputs"].items():
+        yield from _run_lines(_beside(path, folder), digest, 1)
+
+
+def _run_lines(folder: Path, digest: str | None, depth: int) -> Iterator[str]:
+    """A run, and below it the runs whose checkpoints it read.
+
+    Args:
+        digest: that the run had when its result was used; None where that is not known.
+    """
+    here = INDENT * depth
+    record = read_record(folder / "run.json")
+    if record is None:
+        yield f"{here}{folder}: its run.json is missing"
+        return
+    rerun = "" if digest in (None, record["digest"]) else f"; made again since then, when it was {digest}"
+    commit = (record["git_commit"] or "no clone")[:11]
+    yield f"{here}{folder}  seed {record['seed']}  commit {commit}  digest {record['digest']}{rerun}"
+    for key, used in record["origin"]["inputs"].items():
+        checkpoint = record["config"][key]
+        yield f"{here}{INDENT}{key}: {checkpoint}"
+        upstream = _beside(folder, checkpoint).parent
+        if (upstream / "run.json").exists():
+            yield from _run_lines(upstream, used, depth + 2)
+
+
+def _beside(known: Path, path: str) -> Path:
+    """A path of the results in the folder that holds `known`, which may have been moved as a whole."""
+    parts = Path(path).parts
+    for folder in known.parents:
+        if folder.name == parts[0] and not Path(path).exists():
+            return folder.joinpath(*parts[1:])
+    return Path(path)
+
+
+def _record(path: Path) -> dict[str, Any]:
+    record = read_record(path)
+    assert record is not None
+    return record

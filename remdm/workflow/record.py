@@ -1,0 +1,40 @@
+"""What results say of their own origin, beside them on disk."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from remdm.config.base import UserError
+from remdm.workflow.digest import Origin
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """A record such as `run.json`; None where there is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        record["digest"], record["origin"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{path}: is no record of a result; delete it, and the result is made again"
+        ) from None
+    return dict(record)
+
+
+def recorded_digest(path: Path) -> str | None:
+    """The digest in a record; None where there is none that can be read."""
+    try:
+        record = read_record(path)
+    except UserError:
+        return None  # whoever reads the result will say so
+    return None if record is None else str(record["digest"])
+
+
+def recorded_origin(record: dict[str, Any]) -> Origin:
+    """The origin that a record holds."""
+    return Origin(**record["origin"])

@@ -1,0 +1,107 @@
+"""Why a result is stale: what its record says it was made of, beside what it would be made of now."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from remdm.config.base import UserError
+from remdm.config.layers import near
+from remdm.workflow.digest import Origin
+from remdm.workflow.plan import Figure, Job, Plan
+from remdm.workflow.record import read_record, recorded_origin
+
+INDENT = "  "
+FRESH = ": up to date"
+
+
+def explain(plan: Plan, target: str) -> list[str]:
+    """Lines that say of a result, and of what it is made from, whether it is stale and why.
+
+    Args:
+        target: a file or folder of the results.
+
+    Raises:
+        UserError: no job makes it, or a record is damaged.
+    """
+    found = find_product(plan, target)
+    lines = list(_lines(plan, found))
+    if lines[0].endswith(FRESH) and not Path(target).exists():
+        return [f"{found}: {Path(target).name} is missing"]
+    return lines
+
+
+def find_product(plan: Plan, target: str) -> Job | Figure:
+    """The job or figure that makes a file or folder.
+
+    Raises:
+        UserError: none does; the message names similar targets.
+    """
+    path = Path(target)
+    if path.is_absolute() and path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    for figure in plan.figures:
+        if path in map(Path, figure.outputs):
+            return figure
+    for job in plan.jobs:
+        if path.is_relative_to(job.folder):
+            return job
+    known = [
+        *(output for figure in plan.figures for output in figure.outputs),
+        *(j.folder for j in plan.jobs),
+    ]
+    raise UserError(f"{target}: is made by no job of scale {plan.config.scale}{near(str(path), known)}")
+
+
+def _lines(plan: Plan, product: Job | Figure, depth: int = 0) -> Iterator[str]:
+    """The verdict on a product, then its reasons, each followed by those of what it is made from."""
+    here, origin = INDENT * depth, plan.origin_of(product)
+    record = read_record(Path(product.record))
+    if record is None:
+        started = (Path("state") / origin.digest).exists()
+        yield f"{here}{product}: not made yet{'; it was begun, and goes on where it was' if started else ''}"
+        return
+    before = recorded_origin(record)
+    if before.digest == origin.digest:
+        yield f"{here}{product}{FRESH}"
+        return
+    commit = record.get("git_commit")
+    yield f"{here}{product}: stale" + (f" (made at commit {commit[:10]})" if commit else "")
+    for text in _differences(before, origin):
+        yield f"{here}{INDENT}{text}"
+    made_from = plan.inputs_of(product)
+    for key in changes(before.inputs, origin.inputs):
+        upstream = made_from.get(key)
+        if isinstance(upstream, Job):
+            yield from _lines(plan, upstream, depth + 2)
+
+
+def _differences(before: Origin, now: Origin) -> Iterator[str]:
+    for key, (old, new) in changes(before.config, now.config).items():
+        yield f"{key}: {old} -> {new}"
+    for path, (old, new) in changes(before.sources, now.sources).items():
+        yield f"{path}: {_code(old, new)}"
+    for key, (old, new) in changes(before.inputs, now.inputs).items():
+        yield f"{key}: {old} -> {new}"
+
+
+def _code(old: Any, new: Any) -> str:
+    if old is NOTHING:
+        return "is new among the modules that this reaches"
+    return "is no longer reached" if new is NOTHING else f"its code has changed ({old} -> {new})"
+
+
+class _Nothing:
+    def __str__(self) -> str:
+        return "nothing"
+
+
+NOTHING = _Nothing()
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Old and new value of what differs; `NOTHING` where there is none."""
+    return {
+        key: (before.get(key, NOTHING), now.get(key, NOTHING))
+        for key in {**before, **now}
+        if before.get(key, NOTHING) != now.get(key, NOTHING)
+    }

@@ -1,0 +1,43 @@
+"""The pipeline at its smallest size, for the tests that run it."""
+
+import subprocess
+import sys
+
+import yaml
+
+from tests.conftest import REPOSITORY
+
+GAME = "Craftax-Classic-Symbolic-v1"
+SMALLEST = {
+    "layer_size": 16, "ppo_num_envs": 8, "ppo_num_steps": 16, "ppo_num_minibatches": 2,
+    "ppo_update_epochs": 1, "ppo_total_timesteps": 384, "collect_num_envs": 8, "collect_num_steps": 800,
+    "plan_horizon": 4, "d_model": 16, "n_heads": 2, "n_layers": 1, "d_ff": 16, "obs_encoder_width": 16,
+    "num_envs": 8, "num_steps": 16, "num_minibatches": 2, "update_epochs": 1, "lr": 1e-3,
+    "offline_total_timesteps": 384, "online_total_timesteps": 384, "diffusion_steps": 3,
+    "dagger_buffer_cycles": 2.0, "val_interval_frames": 256, "val_diffusion_steps": 3, "val_steps": 8,
+    "val_num_envs": 8, "eval_num_envs": 8, "eval_steps": 600, "diffusion_steps_eval": 3, "replan_every": 2,
+}  # fmt: skip
+# Read by DAgger alone, and refused where it is not trained.
+ONLINE_ALONE = {"online_total_timesteps", "diffusion_steps", "dagger_buffer_cycles"}
+
+SNAKEMAKE = [
+    sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"),
+    "--workflow-profile", str(REPOSITORY / "profiles" / "default"),
+]  # fmt: skip
+
+
+def snakemake(folder, *arguments):
+    return subprocess.run(
+        [*SNAKEMAKE, "--directory", str(folder), *arguments], capture_output=True, text=True
+    )
+
+
+def write_config(path, overrides=SMALLEST, methods=("offline", "online"), **runtime):
+    """The demo of `workflow_config.yaml` with keys overridden, and the planners of some methods alone."""
+    config = yaml.safe_load((REPOSITORY / "workflow_config.yaml").read_text())
+    demo = config["scales"]["demo"]
+    demo["overrides"] = overrides
+    demo["planners"] = [planner for planner in demo["planners"] if planner["method"] in methods]
+    config["runtime"] |= {"compilation_cache_dir": str(REPOSITORY / ".tests-cache"), **runtime}
+    path.write_text(yaml.safe_dump(config))
+    return path
