@@ -266,6 +266,21 @@ def test_slurms_time_limit_is_known(make_run, monkeypatch):
     assert deadline(runtime.model_copy(update={"time_limit_minutes": 2.0}), 5.0) == 125.0
 
 
+def test_a_slurm_that_does_not_tell_its_jobs_is_asked(make_run, monkeypatch, tmp_path, caplog):
+    """As `squeue` answers; tests/test_slurm.py asks a real one."""
+    runtime = make_run().runtime
+    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    squeue = tmp_path / "squeue"
+    squeue.write_text('#!/bin/sh\n[ "$SLURM_TIME_FORMAT" = %s ] && echo $(($(date +%s) + 100))\n')
+    squeue.chmod(0o755)
+    assert deadline(runtime, 5.0) - time.perf_counter() == pytest.approx(100, abs=5)
+    squeue.write_text("#!/bin/sh\necho NONE\n")
+    assert deadline(runtime, 5.0) is None
+    assert "does not say when job 17 ends" in caplog.text
+
+
 def test_a_second_signal_acts_as_ever():
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job has not
     with Interruption(None) as interruption:

@@ -1,13 +1,17 @@
 """Reasons to stop early: a signal, or a time limit."""
 
+import logging
 import os
 import signal
+import subprocess
 import threading
 import time
 from types import FrameType, TracebackType
 from typing import Any
 
 from remdm.config.runtime import TrainingRuntimeConfig
+
+logger = logging.getLogger("remdm")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
@@ -29,8 +33,27 @@ def deadline(runtime: TrainingRuntimeConfig, started: float) -> float | None:
     """
     if runtime.time_limit_minutes is not None:
         return started + 60 * runtime.time_limit_minutes
-    slurm = os.environ.get("SLURM_JOB_END_TIME")  # seconds since 1970
-    return time.perf_counter() + float(slurm) - time.time() if slurm else None
+    end = _slurm_end()
+    return None if end is None else time.perf_counter() + end - time.time()
+
+
+def _slurm_end() -> float | None:
+    """When Slurm will end this job, in seconds since 1970; None where there is no Slurm."""
+    told = os.environ.get("SLURM_JOB_END_TIME")
+    if told is not None:
+        return float(told)
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        return None
+    # Older Slurms do not tell a job, nor do all of them its steps.
+    ask = ["squeue", "--noheader", "--format=%e", f"--jobs={job}"]
+    seconds = os.environ | {"SLURM_TIME_FORMAT": "%s"}
+    try:
+        answer = subprocess.run(ask, env=seconds, capture_output=True, text=True, timeout=60, check=True)
+        return float(answer.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        logger.warning("Slurm does not say when job %s ends (%s): set time_limit_minutes", job, error)
+        return None
 
 
 class Interruption:
