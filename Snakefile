@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 
 from remdm.config.base import UserError
+from remdm.config.machine import shared_resources
+from remdm.workflow.cluster import remedies
 from remdm.workflow.plan import Plan
 
 try:
@@ -44,6 +46,16 @@ def checkpoint_of(stage, key):
 
     return find
 
+# On one machine a stage has a device to itself, unless `--resources gpu=N` allows more. A cluster counts itself.
+if workflow.is_main_process and workflow.nodes is None:
+    for name, amount in shared_resources().items():
+        if name not in workflow.global_resources:
+            workflow.register_resource(name, amount)
+
+DEVICES = workflow.global_resources["gpu"].value if "gpu" in workflow.global_resources else 1
+# A core is left for figures, if there is one.
+THREADS = max(1, ((workflow.cores or 1) - 1) // DEVICES)
+
 
 wildcard_constraints:
     **plan.wildcards,
@@ -51,6 +63,12 @@ wildcard_constraints:
 
 # Used with `--software-deployment-method apptainer` alone; remdm.def says how it is built.
 container: "remdm.sif"
+
+
+onerror:
+    for file in log:
+        for line in remedies(Path(file).read_text(encoding="utf-8")):
+            print(line, file=sys.stderr)
 
 
 rule all:

@@ -9,7 +9,10 @@ rule inference:
         "logs/{env}/inference/{name}/s{seed}.log",
     benchmark:
         "logs/{env}/inference/{name}/s{seed}.benchmark.tsv"
-    threads: workflow.cores or 8
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=3000,
     params:
         digest=lambda wildcards: plan.digest(plan.find("inference", wildcards)),
     script:

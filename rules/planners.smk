@@ -10,7 +10,10 @@ rule offline:
         "logs/{env}/offline/{name}/s{seed}.log",
     benchmark:
         "logs/{env}/offline/{name}/s{seed}.benchmark.tsv"
-    threads: workflow.cores or 8
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=6000,
     params:
         digest=lambda wildcards: plan.digest(plan.find("offline", wildcards)),
     script:
@@ -30,7 +33,10 @@ rule online:
         "logs/{env}/online/{name}/s{seed}.log",
     benchmark:
         "logs/{env}/online/{name}/s{seed}.benchmark.tsv"
-    threads: workflow.cores or 8
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=6000,
     params:
         digest=lambda wildcards: plan.digest(plan.find("online", wildcards)),
     script:

@@ -7,7 +7,10 @@ rule ppo:
         "logs/{env}/ppo/{name}/s{seed}.log",
     benchmark:
         "logs/{env}/ppo/{name}/s{seed}.benchmark.tsv"
-    threads: workflow.cores or 8
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=3000,
     params:
         digest=lambda wildcards: plan.digest(plan.find("ppo", wildcards)),
     script:

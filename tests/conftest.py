@@ -56,7 +56,6 @@ def pipeline(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pipeline")
     path = write_config(folder / "smallest.yaml")
     # Jobs this small mostly compile, on one core each: let two run side by side.
-    alone = [f"{rule}=1" for rule in ("collect", "offline", "online", "inference")]
-    done = snakemake(folder, "--configfile", str(path), "--set-threads", *alone)
+    done = snakemake(folder, "--configfile", str(path), "--resources", "gpu=2")
     assert done.returncode == 0, done.stderr[-4000:]
     return folder

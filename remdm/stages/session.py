@@ -15,6 +15,7 @@ from remdm.config.base import StageConfig, UserError
 from remdm.config.files import disk_problem
 from remdm.config.layers import Layer, base_layers, build, runtime_model
 from remdm.config.runtime import RuntimeConfig
+from remdm.stages.device import claimed
 from remdm.training.interruption import Interrupted
 from remdm.training.run import Run
 
@@ -86,7 +87,7 @@ def run_script(snakemake: Any, stage: str, model: type[C], run_stage: Callable[[
     """
     started = time.perf_counter()
     configure_logging(Path(snakemake.log[0]))
-    with reported(stage):
+    with reported(stage), claimed(snakemake.resources.get("gpu", 0)):
         digest = snakemake.params.digest
         origin = json.loads(snakemake.config["origins"][digest])
         keys = origin["config"]

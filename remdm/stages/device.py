@@ -1,0 +1,51 @@
+"""Which GPUs a local job uses, where there are more than it asked for."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from remdm.config.base import UserError
+from remdm.config.machine import visible_gpus
+from remdm.training.lock import locked
+
+
+@contextmanager
+def claimed(count: int) -> Iterator[None]:
+    """Let JAX see `count` GPUs that no other job of this user holds; 0 leaves all as it is.
+
+    Slurm gives a job its own, so nothing is left to choose there.
+
+    Raises:
+        UserError: fewer are free.
+    """
+    visible = visible_gpus()
+    if not 0 < count < len(visible):
+        yield
+        return
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    with ExitStack() as held:
+        mine: list[str] = []
+        for name in visible:
+            try:
+                held.enter_context(locked(_place(name)))
+            except UserError:
+                continue
+            mine.append(name)
+            if len(mine) == count:
+                break
+        else:
+            raise UserError(f"gpu = {count}: {len(mine)} of {len(visible)} GPUs are free of other jobs")
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["CUDA_VISIBLE_DEVICES"]
+            else:
+                os.environ["CUDA_VISIBLE_DEVICES"] = before
+
+
+def _place(name: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"remdm-gpus-{os.getuid()}" / name

@@ -1,0 +1,27 @@
+"""What to do where Slurm refuses a job; its own message does not say which setting it means."""
+
+import re
+
+REFUSED = re.compile(
+    r"Error in rule (\w+):\s+message: SLURM sbatch failed\. The error message was '(.*?)'\.\n", re.DOTALL
+)
+# What would be right, by words of the message.
+REMEDIES = {
+    "invalid partition": "slurm_partition must be one of those of `sinfo -o %R`",
+    "account": "slurm_account must be one of yours, see `sacctmgr show associations user=$USER`",
+    "gres": "gpu must be 0 on a cluster without GPUs",
+    "node configuration": "gpu, cpus_per_task and mem_mb must fit a node, see `sinfo -o '%R %G %c %m'`",
+    "processors": "cpus_per_task must fit a node, see `sinfo -o '%R %c'`",
+    "time limit": "runtime must be at most the partition's, see `sinfo -o '%R %l'`",
+}
+
+
+def remedies(log: str) -> list[str]:
+    """A line for every rule that Slurm refused, from Snakemake's log."""
+    lines = []
+    for rule, said in REFUSED.findall(log):
+        message = said.splitlines()[0].split("error: ")[-1].removeprefix("Batch job submission failed: ")
+        right = [text for words, text in REMEDIES.items() if words in said.lower()]
+        advice = f"; in profiles/slurm/config.yaml, {right[0]}" if right else ""
+        lines.append(f"error: Slurm refused {rule}: {message}{advice}")
+    return list(dict.fromkeys(lines))

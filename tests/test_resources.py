@@ -1,0 +1,89 @@
+"""What jobs ask for, what the machine has, and who gets which GPU."""
+
+import os
+import re
+
+import pytest
+
+from remdm.config.base import UserError
+from remdm.config.machine import shared_resources, visible_gpus
+from remdm.stages.device import claimed
+from tests.conftest import REPOSITORY
+from tests.smallest import snakemake
+
+STAGES = {"ppo", "collect", "offline", "online", "inference"}
+
+
+def planned(folder, *arguments):
+    """What `snakemake -n` says of each rule: its resources as they stand there, and its threads."""
+    done = snakemake(folder, "-n", *arguments)
+    assert done.returncode == 0, done.stderr[-2000:]
+    rules = {}
+    for block in re.split(r"\n\s*\n", done.stdout + done.stderr):
+        if name := re.search(r"^rule (\w+):", block, re.MULTILINE):
+            found = dict(re.findall(r"(\w+)=([^,\n]+)", re.search(r"resources: (.*)", block)[1]))
+            threads = re.search(r"threads: (\d+)", block)
+            rules[name[1]] = found | {"threads": threads[1] if threads else "1"}
+    return rules
+
+
+@pytest.fixture
+def two_gpus(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+
+
+def test_locally_stages_share_the_gpus_and_leave_a_core(tmp_path, two_gpus):
+    rules = planned(tmp_path, "--cores", "5")
+    assert set(rules) > STAGES | {"curves", "table", "report"}
+    for name, asked in rules.items():
+        assert asked.get("gpu", "0") == ("1" if name in STAGES else "0"), name
+        assert asked["threads"] == ("2" if name in STAGES else "1"), name
+    assert int(rules["offline"]["mem_mb"]) > int(rules["ppo"]["mem_mb"])
+
+
+def test_under_slurm_a_stage_asks_for_what_the_profile_says(tmp_path):
+    rules = planned(tmp_path, "--profile", str(REPOSITORY / "profiles" / "slurm"))
+    for name, asked in rules.items():
+        assert asked.get("gpu", "0") == ("1" if name in STAGES else "0"), name
+        assert int(asked["runtime"]) == {"ppo": 1440, "offline": 1440, "online": 1440}.get(
+            name, 120 if name in STAGES else 30
+        )
+        assert asked["cpus_per_task"] == ("4" if name in STAGES else "2")
+    assert rules["offline"]["mem_mb"] == "32000"  # whatever the machine that submits has
+
+
+@pytest.mark.parametrize(
+    ("told", "names"), [("", []), ("-1", []), ("NoDevFiles", []), ("0", ["0"]), ("0,GPU-7", ["0", "GPU-7"])]
+)
+def test_gpus_are_those_a_process_may_see(monkeypatch, told, names):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", told)
+    assert visible_gpus() == names
+    assert shared_resources()["gpu"] == max(1, len(names))
+
+
+def test_gpus_are_asked_for_where_nothing_names_them(monkeypatch, tmp_path):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert visible_gpus() == []
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: H200\n  MIG 1g Device 0\nGPU 1: H200'\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin")
+    assert visible_gpus() == ["0", "1"]
+
+
+def test_jobs_side_by_side_hold_different_gpus(two_gpus):
+    with claimed(1):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
+        os.environ["CUDA_VISIBLE_DEVICES"] = "2,5"  # as another job is started
+        with claimed(1):
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
+            os.environ["CUDA_VISIBLE_DEVICES"] = "2,5"
+            with pytest.raises(UserError, match="gpu = 1: 0 of 2 GPUs are free"), claimed(1):
+                pass
+    os.environ["CUDA_VISIBLE_DEVICES"] = "2,5"
+    with claimed(1):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
+    for count in (0, 2):  # none asked for, or all: nothing to choose
+        with claimed(count):
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,5"
