@@ -46,6 +46,7 @@ def checkpoint_of(stage, key):
 
     return find
 
+
 # On one machine a stage has a device to itself, unless `--resources gpu=N` allows more. A cluster counts itself.
 if workflow.is_main_process and workflow.nodes is None:
     for name, amount in shared_resources().items():

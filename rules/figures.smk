@@ -1,22 +1,32 @@
-# Figures and tables read result files alone. Their digest covers their own code, so a colour redraws one figure.
-
-TRAINED = plan.jobs_of("ppo", "offline", "online")
-TRAININGS = [path for job in TRAINED for path in settled(job, job.record)]
-COLLECTIONS = [path for job in plan.jobs_of("collect") for path in settled(job, job.record)]
-EVALUATED = plan.jobs_of("inference")
-EVALUATIONS = [path for job in EVALUATED for path in settled(job, f"{job.folder}/summary.json")]
+# Figures and tables read result files alone. Their digest covers their own code, so a colour redraws one figure
+# (those that all figures share, of analysis/style.py, redraw all). Captions say how many seeds and episodes are
+# behind a figure, so they are written with it.
 
 
-def files_of(stage, wildcards, *names):
-    job = plan.find(stage, wildcards)
-    return settled(job, *(f"{job.folder}/{name}" for name in names))
+def shown_in(path):
+    """What the jobs that a figure shows have left for it."""
+    return [file for job in plan.figure(path).jobs for file in settled(job, *job.results)]
+
+
+def of_run(figure):
+    """The input function and the digest of a figure of one run."""
+
+    def path(wildcards):
+        job = plan.find(getattr(wildcards, "stage", "inference"), wildcards)
+        return f"{job.folder}/{figure}"
+
+    return lambda wildcards: shown_in(path(wildcards)), lambda wildcards: plan.figure_digest(path(wildcards))
+
+
+SHOWN_IN_CURVES, DIGEST_OF_CURVES = of_run("curves")
+SHOWN_UNLOCKED, DIGEST_OF_UNLOCKED = of_run("achievements")
 
 
 rule curves:
     input:
-        lambda wildcards: files_of(wildcards.stage, wildcards, "metrics.parquet", "run.json"),
+        SHOWN_IN_CURVES,
     output:
-        figure=report(
+        png=report(
             "results/{env}/{stage}/{name}/s{seed}/curves.png",
             caption="../report/curves.rst",
             category="Training",
@@ -28,20 +38,18 @@ rule curves:
     wildcard_constraints:
         stage="ppo|collect|offline|online",
     params:
-        digest=lambda wildcards: plan.figure_digest(
-            f"results/{wildcards.env}/{wildcards.stage}/{wildcards.name}/s{wildcards.seed}/curves"
-        ),
+        digest=DIGEST_OF_CURVES,
     script:
         "../scripts/curves.py"
 
 
 rule unlocked:
     input:
-        lambda wildcards: files_of("inference", wildcards, "summary.json"),
+        SHOWN_UNLOCKED,
     output:
-        figure=report(
+        png=report(
             "results/{env}/inference/{name}/s{seed}/achievements.png",
-            caption="../report/achievements.rst",
+            caption="../report/unlocked.rst",
             category="Evaluation",
             labels={"policy": "{name}", "seed": "{seed}"},
         ),
@@ -49,87 +57,69 @@ rule unlocked:
     log:
         "logs/{env}/inference/{name}/s{seed}.achievements.log",
     params:
-        digest=lambda wildcards: plan.figure_digest(
-            f"results/{wildcards.env}/inference/{wildcards.name}/s{wildcards.seed}/achievements"
-        ),
+        digest=DIGEST_OF_UNLOCKED,
     script:
-        "../scripts/achievements.py"
+        "../scripts/unlocked.py"
 
 
-rule learning:
-    input:
-        TRAININGS,
-    output:
-        figure=report(
-            "results/paper/figures/learning.png",
-            caption="../report/learning.rst",
-            category="Paper",
-        ),
-        run="results/paper/figures/learning.run.json",
-    log:
-        "logs/paper/learning.log",
-    params:
-        digest=plan.figure_digest("results/paper/figures/learning"),
-    script:
-        "../scripts/learning.py"
+for figure in plan.paper_figures:
 
-
-rule returns:
-    input:
-        EVALUATIONS,
-    output:
-        figure=report(
-            "results/paper/figures/returns.png",
-            caption="../report/returns.rst",
-            category="Paper",
-        ),
-        run="results/paper/figures/returns.run.json",
-    log:
-        "logs/paper/returns.log",
-    params:
-        digest=plan.figure_digest("results/paper/figures/returns"),
-    script:
-        "../scripts/returns.py"
-
-
-rule achievements:
-    input:
-        EVALUATIONS,
-    output:
-        figure=report(
-            "results/paper/figures/achievements.png",
-            caption="../report/achievements.rst",
-            category="Paper",
-        ),
-        run="results/paper/figures/achievements.run.json",
-    log:
-        "logs/paper/achievements.log",
-    params:
-        digest=plan.figure_digest("results/paper/figures/achievements"),
-    script:
-        "../scripts/achievements.py"
+    rule:
+        name:
+            figure.name
+        input:
+            shown_in(figure.path),
+        output:
+            png=report(
+                f"{figure.path}.png",
+                caption="../report/figure.rst",
+                category="Paper",
+                subcategory="Figures",
+                labels={"shows": figure.name},
+            ),
+            pdf=f"{figure.path}.pdf",
+            caption=f"{figure.path}.txt",
+            run=figure.record,
+        log:
+            f"logs/paper/{figure.name}.log",
+        params:
+            digest=plan.figure_digest(figure.path),
+        script:
+            f"../scripts/{figure.name}.py"
 
 
 rule table:
     input:
-        EVALUATIONS,
+        lambda wildcards: shown_in(f"results/paper/tables/{wildcards.table}"),
     output:
-        table="results/paper/tables/policies.csv",
-        run="results/paper/tables/policies.run.json",
+        csv=report(
+            "results/paper/tables/{table}.csv",
+            caption="../report/table.rst",
+            category="Paper",
+            subcategory="Tables",
+            labels={"shows": "{table}"},
+        ),
+        tex="results/paper/tables/{table}.tex",
+        md="results/paper/tables/{table}.md",
+        run="results/paper/tables/{table}.run.json",
     log:
-        "logs/paper/table.log",
+        "logs/paper/tables/{table}.log",
+    wildcard_constraints:
+        table="|".join(figure.name for figure in plan.paper_tables),
     params:
-        digest=plan.figure_digest("results/paper/tables/policies"),
+        digest=lambda wildcards: plan.figure_digest(f"results/paper/tables/{wildcards.table}"),
     script:
         "../scripts/table.py"
 
 
+# The page shows the pictures that lie beside it, so one that is redrawn does not make it stale.
 rule report:
     input:
-        trainings=[*TRAININGS, *COLLECTIONS],
-        evaluations=EVALUATIONS,
+        records=shown_in("results/paper/report"),
+        figures=[ancient(f"{figure.path}.png") for figure in plan.paper_figures],
+        captions=[ancient(f"{figure.path}.txt") for figure in plan.paper_figures],
     output:
-        report="results/paper/report.html",
+        html="results/paper/report.html",
         run="results/paper/report.run.json",
     log:
         "logs/paper/report.log",

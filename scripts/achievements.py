@@ -1,9 +1,9 @@
-"""Rules `achievements` and `unlocked`."""
+"""Rule `achievements`."""
 
 from pathlib import Path
 
-from remdm.analysis.achievements import draw_achievements
+from remdm.analysis.achievements import publish_achievements
 from remdm.analysis.session import drawing
 
 with drawing(snakemake):
-    draw_achievements(list(snakemake.input), Path(snakemake.output[0]))
+    publish_achievements(list(snakemake.input), Path(snakemake.output.png).with_suffix(""))

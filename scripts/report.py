@@ -7,7 +7,7 @@ from remdm.analysis.session import drawing
 
 with drawing(snakemake):
     write_report(
-        list(snakemake.input.trainings),
-        list(snakemake.input.evaluations),
-        Path(snakemake.output.report),
+        list(snakemake.input.records),
+        [Path(figure) for figure in snakemake.input.figures],
+        Path(snakemake.output.html),
     )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from remdm.analysis.session import drawing
-from remdm.analysis.table import write_table
+from remdm.analysis.tables import make_table
 
 with drawing(snakemake):
-    write_table(list(snakemake.input), Path(snakemake.output[0]))
+    make_table(snakemake.wildcards.table, list(snakemake.input), Path(snakemake.output.csv).with_suffix(""))

@@ -1,62 +1,497 @@
-"""Statistics, tables, figures and the report, from files written here."""
+"""Tables, figures and the report, from files written here."""
 
 import json
 import re
-import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 
-from remdm.analysis.achievements import draw_achievements
+from remdm.analysis import style
+from remdm.analysis.achievements import draw_achievements, publish_achievements
+from remdm.analysis.costs import draw_costs
 from remdm.analysis.curves import draw_curves
+from remdm.analysis.dagger import draw_dagger
+from remdm.analysis.formats import as_html, as_latex, as_markdown, number, shown, write_table
+from remdm.analysis.jobs import cost_table
 from remdm.analysis.learning import draw_learning_curves
+from remdm.analysis.policies import differences, read_policies
+from remdm.analysis.profiles import draw_profiles
 from remdm.analysis.report import write_report
-from remdm.analysis.results import Result, smooth
+from remdm.analysis.results import Result, read_json, read_parquet, read_results, smooth
 from remdm.analysis.returns import draw_returns
-from remdm.analysis.style import colour, label
-from remdm.analysis.table import policy_table, write_table
+from remdm.analysis.scaling import draw_scaling
+from remdm.analysis.seeds import mean_curve
+from remdm.analysis.session import drawing
+from remdm.analysis.style import colour, label, looks
+from remdm.analysis.tables import (
+    TABLES,
+    achievement_table,
+    improvement_table,
+    make_table,
+    policy_table,
+    published_table,
+)
+from remdm.config.base import UserError
 from remdm.evaluation.episodes import Episodes
 from remdm.evaluation.statistics import mean_interval, summarise
+from remdm.workflow.plan import Plan
+from tests.conftest import REPOSITORY
 
-GAME = "Craftax-Classic-Symbolic-v1"
+GAME, FULL = "Craftax-Classic-Symbolic-v1", "Craftax-Symbolic-v1"
+ACHIEVEMENTS = ("collect_wood", "collect_diamond")
+MEANS = {"ppo_rnn": 8.0, "offline-demo": 5.0, "online-demo": 6.0, "random": 1.5}
+RUN = {
+    "wall_seconds": 90.0, "run_seconds": 60.0, "compile_seconds": 12.0, "frames_per_second": 1234.5,
+    "peak_memory_mb": 2048, "git_commit": "0123456789abcdef", "digest": "feed", "parameters": 1000,
+    "packages": {"jax": "0.10", "craftax": "1.6"}, "device": {"count": 1, "kind": "cpu"}, "cpus": 2,
+}  # fmt: skip
 
 
-def episodes(mean, count=200, seed=0):
-    rng = np.random.default_rng(seed)
-    unlocked = rng.random((count, 2)) < [0.9, 0.0]
-    return Episodes(np.zeros(count, int), rng.normal(mean, 1.0, count), rng.integers(50, 90, count), unlocked)
+class Results:
+    """Result files as a pipeline leaves them; what they hold is drawn or given here."""
+
+    def __init__(self, root):
+        self.root = root / "results"
+        self.trainings, self.evaluations = [], []
+
+    def folder(self, env, stage, name, seed, **keys):
+        folder = self.root / env / stage / name / f"s{seed}"
+        folder.mkdir(parents=True)
+        config = {"ppo_model_type": "ppo_rnn", "layer_size": 48, "env_name": env, "eval_num_envs": 40}
+        record = RUN | {"stage": stage, "seed": seed, "config": config} | keys
+        (folder / "run.json").write_text(json.dumps(record))
+        return folder
+
+    def train(self, env, stage, name, seed=0, updates=40, **keys):
+        folder = self.folder(env, stage, name, seed, **keys)
+        steps = np.arange(1, updates + 1)
+        # Seeds differ by what they reach, by a constant, and by how long they take.
+        metrics = {"update": steps, "frames": steps * 1000, "seconds": steps * (1.0 + 0.1 * seed)}
+        metrics["env/episode_return"] = np.linspace(1, 8, updates) + seed
+        if stage in ("offline", "online"):
+            metrics["diffusion/accuracy"] = np.linspace(0.1, 0.5, updates)
+            metrics["val/score"] = [float(i) if i % 10 == 9 else None for i in range(updates)]
+        if stage == "online":
+            metrics |= {
+                f"dagger/{x}": np.linspace(1, 0.1, updates) for x in ("beta", "buffer_fill", "agreement")
+            }
+        pl.DataFrame(metrics).write_parquet(folder / "metrics.parquet")
+        self.trainings.append(str(folder / "run.json"))
+        return folder
+
+    def evaluate(self, env, name, seed=0, returns=None, envs=None, **keys):
+        folder = self.folder(env, "inference", name, seed, **keys)
+        rng = np.random.default_rng([seed, *name.encode()])
+        if returns is None:
+            returns = rng.normal(MEANS.get(name, 4.0) + 0.5 * seed, 1.0, 120)
+        count = len(returns)
+        episodes = {
+            "env": np.arange(count) % 40 if envs is None else envs,
+            "return": np.asarray(returns, float),
+            "length": rng.integers(50, 90, count),
+        }
+        episodes |= dict(zip(ACHIEVEMENTS, (rng.random((count, 2)) < [0.9, 0.0]).T, strict=True))
+        pl.DataFrame(episodes).write_parquet(folder / "episodes.parquet")
+        summary = {"achievements": {name: {} for name in ACHIEVEMENTS}}
+        (folder / "summary.json").write_text(json.dumps(summary))
+        self.evaluations.append(str(folder / "summary.json"))
+        return folder
+
+    def run_all(self, envs=(GAME,), seeds=(0,), planners=("offline-demo", "online-demo")):
+        """A whole pipeline; a planner's size follows from the length of its preset's name."""
+        for env in envs:
+            for seed in seeds:
+                self.train(env, "ppo", "ppo_rnn", seed)
+                self.train(env, "collect", "ppo_rnn", seed)
+                for planner in planners:
+                    method, preset = planner.split("-")
+                    self.train(env, method, preset, seed, parameters=1000 * len(preset))
+                for name in ("ppo_rnn", *planners, "random"):
+                    self.evaluate(env, name, seed)
+        return self
+
+    def of(self, *stages):
+        found = zip(self.trainings, read_results(self.trainings), strict=True)
+        return [path for path, result in found if result.stage in stages]
 
 
 @pytest.fixture
 def results(tmp_path):
-    """A finished pipeline's result files; returns the files of trainings and of evaluations."""
-    run = {
-        "wall_seconds": 90.0, "frames_per_second": 1234.5, "peak_memory_mb": 900, "compile_seconds": 20.0,
-        "git_commit": "0123456789abcdef", "digest": "feed", "packages": {"jax": "0.10", "craftax": "1.6"},
-        "device": {"count": 1, "kind": "cpu"}, "cpus": 2,
-        "config": {"ppo_model_type": "ppo_rnn", "layer_size": 48, "env_name": GAME}, "seed": 0,
-    }  # fmt: skip
-    trainings, evaluations = [], []
-    frames = np.arange(1, 41) * 1000
-    for stage, name in (("ppo", "ppo_rnn"), ("offline", "demo"), ("online", "demo")):
-        folder = tmp_path / GAME / stage / name / "s0"
-        folder.mkdir(parents=True)
-        (folder / "run.json").write_text(json.dumps(run | {"stage": stage}))
-        metrics = {"update": range(1, 41), "frames": frames, "env/episode_return": np.linspace(1, 8, 40)}
-        if stage != "ppo":
-            metrics["diffusion/accuracy"] = np.linspace(0.1, 0.5, 40)
-            metrics["val/score"] = [float(i) if i % 10 == 9 else None for i in range(40)]
-        pl.DataFrame(metrics).write_parquet(folder / "metrics.parquet")
-        trainings.append(str(folder / "run.json"))
-    for name, mean in (("ppo_rnn", 8.0), ("offline-demo", 5.0), ("online-demo", 6.0), ("random", 1.5)):
-        folder = tmp_path / GAME / "inference" / name / "s0"
-        folder.mkdir(parents=True)
-        (folder / "run.json").write_text(json.dumps(run | {"stage": "inference"}))
-        summary = summarise(episodes(mean), ("collect_wood", "collect_diamond"))
-        (folder / "summary.json").write_text(json.dumps(summary))
-        evaluations.append(str(folder / "summary.json"))
-    return trainings, evaluations
+    return Results(tmp_path)
+
+
+# --- tables ---
+
+
+def test_main_table_by_hand(results):
+    for seed, returns in ((0, [2, 4, 4, 4, 10, 12]), (1, [1, 3, 3, 3, 6, 8])):
+        results.evaluate(GAME, "ppo_rnn", seed, 2 * np.array(returns))
+        results.evaluate(GAME, "offline-demo", seed, returns)
+    table = policy_table(results.evaluations)
+    assert table["policy"].to_list() == ["Expert (ppo_rnn)", "Offline BC (demo)"]
+    row = table.row(1, named=True)
+    # Seeds' means 6 and 4, of six episodes each: 5, and t(1 df) = 12.706 times 1 standard error.
+    assert row["return"] == pytest.approx(5.0)
+    assert (row["return_low"], row["return_high"]) == pytest.approx((5 - 12.706, 5 + 12.706), abs=1e-3)
+    # Of six values the lowest and the highest are left out (a quarter is one and a half).
+    assert row["IQM"] == pytest.approx(((4 + 4 + 4 + 10) / 4 + (3 + 3 + 3 + 6) / 4) / 2)
+    assert row["percent_of_maximum"] == pytest.approx(100 * 5 / 22)
+    assert row["percent_of_expert"] == pytest.approx(50)
+    assert (row["seeds"], row["episodes"]) == (2, 12)
+    unlocked = [Result(results.root / GAME / "inference" / "offline-demo" / f"s{s}").episodes for s in (0, 1)]
+    achievements = np.mean([x["collect_wood"].mean() + x["collect_diamond"].mean() for x in unlocked])
+    assert row["achievements"] == pytest.approx(achievements)
+    # 14 to 15 of 22 were published; the difference is taken from the middle.
+    assert (row["published"], row["difference"]) == pytest.approx((14.5, achievements - 14.5))
+    # How well these two trainings are known is another question than how a third would turn out.
+    assert row["return_low"] < row["these_low"] < 5 < row["these_high"] < row["return_high"]
+
+
+def test_published_values_have_their_unit_and_difference(results):
+    results.evaluate(FULL, "ppo_rnn", returns=np.full(20, 22.6))
+    results.evaluate(FULL, "random")
+    results.evaluate(GAME, "ppo_rnn", returns=np.full(20, 19.8))
+    rows = list(published_table(results.evaluations).iter_rows(named=True))
+    assert [(row["env"], row["published"]) for row in rows] == [(FULL, 15), (GAME, 19), (GAME, 90)]
+    # 22.6 of 226 is 10 %, 19.8 of 22 is 90 %.
+    assert rows[0]["difference"] == pytest.approx(-5)
+    assert (rows[2]["ours"], rows[2]["difference"]) == (pytest.approx(90), pytest.approx(0))
+    assert rows[0]["unit"] == rows[2]["unit"] == "% of the maximum return"
+    assert rows[0]["published_frames"] == 10**9
+
+
+def test_achievement_table_by_hand(results):
+    folder = results.evaluate(GAME, "ppo_rnn")
+    [wood, diamond] = achievement_table(results.evaluations).iter_rows(named=True)
+    unlocked = Result(folder).episodes["collect_wood"]
+    assert wood["Expert (ppo_rnn)"] == pytest.approx(100 * unlocked.mean())
+    wilson = stats.binomtest(int(unlocked.sum()), 120).proportion_ci(method="wilson")
+    assert wood["Expert (ppo_rnn)_low"] == pytest.approx(100 * wilson.low)
+    # Never in 120 episodes: the rate may still be up to three per cent.
+    assert diamond["Expert (ppo_rnn)"] == 0
+    assert 2.5 < diamond["Expert (ppo_rnn)_high"] < 3.5
+
+
+def test_policies_are_paired_by_seed_and_world(results):
+    """First episodes alone; a world that one of them did not finish in has no pair."""
+    for seed in (0, 1):
+        results.evaluate(GAME, "offline-demo", seed, [5, 1, 9, 9], envs=[1, 0, 1, 2])
+        results.evaluate(GAME, "online-demo", seed, [2, 3, 7], envs=[0, 1, 0])
+    results.evaluate(GAME, "random", 5, [1, 1])
+    offline, online, random = read_policies(results.evaluations)
+    found = differences(offline, online)
+    assert set(found) == {0, 1}
+    assert sorted(found[0]) == [1 - 2, 5 - 3]
+    assert differences(offline, random) == {}
+    row = improvement_table(results.evaluations).row(0, named=True)
+    assert (row["policy"], row["other"]) == ("Offline BC (demo)", "DAgger (demo)")
+    assert (row["worlds"], row["seeds"]) == (4, 2)
+    assert row["difference"] == pytest.approx(0.5)
+    # Of 12 pairs of episodes 5 beats 2 and 3, 1 none, and each 9 all three.
+    assert row["probability_of_improvement"] == pytest.approx(8 / 12)
+    # Two seeds can show nothing: their signs agree in half of all patterns.
+    assert row["floor_seeds"] == 0.5
+    nothing = improvement_table(results.evaluations).row(1, named=True)
+    assert (nothing["difference"], nothing["p"], nothing["worlds"]) == (None, None, 0)
+
+
+def test_worlds_of_different_evaluations_are_not_paired(results):
+    results.evaluate(GAME, "offline-demo")
+    results.evaluate(GAME, "online-demo", config={"env_name": GAME, "eval_num_envs": 8})
+    assert differences(*read_policies(results.evaluations)) == {}
+
+
+def test_costs_are_snakemakes_where_it_measured(results):
+    measured = results.train(GAME, "ppo", "ppo_rnn")
+    by_hand = results.train(GAME, "offline", "demo")
+    log = results.root.parent / "logs" / GAME / "ppo" / "ppo_rnn" / "s0.benchmark.tsv"
+    log.parent.mkdir(parents=True)
+    log.write_text(
+        "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+        "120.0\t0:02:00\t3072.0\t-\t-\t-\t0.0\t0.0\t150.0\t180.0\n"
+    )
+    rows = list(cost_table([str(measured), str(by_hand)]).iter_rows(named=True))
+    assert [row["minutes"] for row in rows] == [2.0, 1.5]
+    assert [row["memory_GB"] for row in rows] == [3.0, 2.0]
+    assert [row["cpu_minutes"] for row in rows] == [3.0, None]
+    assert [row["measured_by"] for row in rows] == ["Snakemake", "the job"]
+
+
+def test_tables_are_written_in_three_formats(results, tmp_path):
+    results.run_all(envs=(GAME, FULL), seeds=(0, 1, 2))
+    for name in TABLES:
+        jobs = [*results.trainings, *results.evaluations] if name == "costs" else results.evaluations
+        make_table(name, jobs, tmp_path / "tables" / name)
+        frame = TABLES[name].frame(jobs)
+        assert pl.read_csv(tmp_path / "tables" / f"{name}.csv").shape == frame.shape
+        assert_latex((tmp_path / "tables" / f"{name}.tex").read_text(), rows=frame.height)
+        markdown = (tmp_path / "tables" / f"{name}.md").read_text()
+        lines = [line for line in markdown.splitlines() if line.startswith("|")]
+        assert len(lines) == frame.height + 2
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+    assert (
+        "3 training seeds, 360 episodes of each policy" in (tmp_path / "tables" / "policies.md").read_text()
+    )
+
+
+def assert_latex(text, rows):
+    """Braces and environments balance, every row has every column, and nothing special stands unescaped."""
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    assert body.count("{") - body.count(r"\{") == body.count("}") - body.count(r"\}")
+    assert re.findall(r"\\(begin|end)\{(\w+)\}", body) == [("begin", "tabular"), ("end", "tabular")]
+    [columns] = re.findall(r"\\begin\{tabular\}\{([lr]+)\}", body)
+    cells = [line for line in body.splitlines() if line.endswith(r" \\")]
+    assert len(cells) == rows + 1
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in cells} == {len(columns) - 1}
+    for rule in ("toprule", "midrule", "bottomrule"):
+        assert body.count(f"\\{rule}") == 1
+    assert not re.search(r"(?<!\\)[_%#]|[–×]", body)
+
+
+def test_what_readers_see_of_a_table(tmp_path):
+    frame = pl.DataFrame(
+        {
+            "some_name": ["a_b & 50 % {x} ~ ^ \\ $ #", "c|d"],
+            "rate": [0.01234, None],
+            "rate_low": [0.001, None],
+            "rate_high": [0.5, None],
+            "percent_of_x": [12.345, 1234.5],
+            "count": [1234567, 2],
+            "done": [True, False],
+        }
+    )
+    heads, rows = shown(frame)
+    assert heads == ["some name", "rate", "% of x", "count", "done"]
+    assert rows[0][1:] == ["0.012 [0.001, 0.500]", "12.3", "1,234,567", "yes"]
+    assert rows[1][1:] == ["–", "1,234", "2", "no"]
+    assert shown(frame, ["count"]) == (["count"], [["1,234,567"], ["2"]])
+    latex = as_latex(frame, note="Of 3 seeds.\nAnd more.")
+    assert_latex(latex, rows=2)
+    assert r"a\_b \& 50 \% \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{} \$ \#" in latex
+    assert "% Of 3 seeds.\n% And more.\n" in latex
+    assert r"c\|d" in as_markdown(frame, note="Of 3 seeds.")
+    assert as_markdown(frame, note="Of 3 seeds.").endswith("\n\nOf 3 seeds.\n")
+    assert "<td>a_b &amp; 50 % {x}" in as_html(frame)
+    write_table(frame, tmp_path / "t", ["count"])
+    assert pl.read_csv(tmp_path / "t.csv").columns == frame.columns
+
+
+def test_numbers_keep_three_digits():
+    values = (7.469, 15.31, 162.4, 0.0345, 0.000021, 0.0, 12345.6, -0.5, float("nan"))
+    expected = ["7.47", "15.3", "162", "0.0345", "0.0000", "0.00", "12,346", "-0.500", "–"]
+    assert [number(value) for value in values] == expected
+
+
+# --- figures ---
+
+PLAN = Plan.load(REPOSITORY / "workflow_config.yaml", {})
+FIGURES = [figure.name for figure in PLAN.paper_figures]
+
+
+def job(log):
+    """What Snakemake hands to a script that fails."""
+    return SimpleNamespace(log=[str(log)])
+
+
+def draw_all(results, folder):
+    trained = results.of("ppo", "offline", "online")
+    planners = results.of("offline", "online")
+    draw_returns(results.evaluations, folder / "returns")
+    draw_profiles(results.evaluations, folder / "profiles")
+    publish_achievements(results.evaluations, folder / "achievements")
+    draw_learning_curves(trained, folder / "learning")
+    draw_dagger(results.of("online"), folder / "dagger")
+    draw_scaling([*planners, *results.evaluations], folder / "scaling")
+    draw_costs([*results.trainings, *results.evaluations], folder / "costs")
+    return {name: (folder / f"{name}.txt").read_text() for name in FIGURES}
+
+
+@pytest.mark.parametrize(
+    ("envs", "seeds", "planners"),
+    [
+        ((GAME,), (0,), ("offline-demo", "online-demo")),
+        ((GAME, FULL), (0, 1, 2), ("offline-demo", "online-demo", "offline-big")),
+    ],
+    ids=["one seed", "games, seeds and sizes"],
+)
+def test_figures_and_report_are_made_of_files_alone(results, tmp_path, envs, seeds, planners):
+    results.run_all(envs, seeds, planners)
+    captions = draw_all(results, tmp_path / "figures")
+    for name in FIGURES:
+        assert (tmp_path / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG"), name
+        assert (tmp_path / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF"), name
+    # Captions say how much is behind a figure, and what its intervals mean.
+    behind = f"{len(seeds)} training seed{'s' if len(seeds) > 1 else ''}, {120 * len(seeds)} episodes"
+    for name in ("returns", "profiles", "achievements", "scaling"):
+        assert f"{GAME}: {behind} of each policy" in captions[name], name
+        assert ("Student's t" in captions[name]) == (len(seeds) > 1)
+    assert ("One training seed" in captions["learning"]) == (len(seeds) == 1)
+    assert ("no trend" in captions["scaling"]) == (len(planners) < 3)
+
+    figures = [tmp_path / "figures" / f"{name}.png" for name in FIGURES]
+    write_report([*results.trainings, *results.evaluations], figures, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    for text in (*map(label, ("ppo_rnn", *planners, "random")), "48 wide", "0123456789", behind, *envs):
+        assert text in page
+    assert "$" not in page
+    # It opens without a network: all that it shows lies beside it.
+    assert set(re.findall(r'(?:src|href)="([^"]*)"', page)) == {f"figures/{name}.png" for name in FIGURES}
+
+
+def test_a_scale_without_dagger_says_so(results, tmp_path):
+    results.run_all(planners=("offline-demo",))
+    draw_dagger(results.of("online"), tmp_path / "dagger")
+    assert "No planner" in (tmp_path / "dagger.txt").read_text()
+
+
+def test_figures_of_one_run(results, tmp_path):
+    draw_achievements([results.run_all().evaluations[0]], tmp_path / "achievements.png")
+    draw_curves(results.root / GAME / "offline" / "demo" / "s0", tmp_path / "curves.png")
+    for name in ("achievements", "curves"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_results_give_the_same_figure(results, tmp_path):
+    results.run_all()
+    for name in ("one", "two"):
+        draw_returns(results.evaluations, tmp_path / name)
+    assert (tmp_path / "one.pdf").read_bytes() == (tmp_path / "two.pdf").read_bytes()
+
+
+def test_learning_curves_are_averaged_over_seeds(results):
+    for seed in (0, 1, 2):
+        results.train(GAME, "ppo", "ppo_rnn", seed, updates=20)
+    runs = read_results(results.trainings)
+    curve = mean_curve(runs, "env/episode_return")
+    np.testing.assert_allclose(curve.x, np.arange(1, 21) * 1000)
+    # Seeds are 0, 1 and 2 above the first: their mean is 1 above, and t(2 df) = 4.303 of 1 / sqrt(3) around.
+    np.testing.assert_allclose(curve.mean, np.linspace(1, 8, 20) + 1)
+    np.testing.assert_allclose(curve.high - curve.mean, 4.303 / np.sqrt(3), rtol=1e-3)
+    # Against time, from where the slowest seed begins to where the fastest ends.
+    timed = mean_curve(runs, "env/episode_return", "seconds")
+    assert (timed.x[0], timed.x[-1]) == pytest.approx((1.2, 20.0))
+    one = mean_curve(runs[:1], "env/episode_return")
+    assert one.low is None
+    assert mean_curve(runs, "val/score") is None
+
+
+def test_names_and_looks_of_policies():
+    assert label("offline-final_classic_ucl") == "Offline BC (final_classic_ucl)"
+    assert label("random") == "Random"
+    assert label("ppo_rnn") == "Expert (ppo_rnn)"
+    assert len({colour(policy) for policy in ("offline-x", "online-x", "random", "ppo_rnn")}) == 4
+    sizes = looks([f"offline-{size}" for size in "abcdefgh"])
+    assert len({str(look.line) for look in sizes.values()}) == 8
+
+
+def test_colours_are_told_apart_in_grey_and_by_the_colour_blind():
+    """CIE 1976: lightness L* at least 10 apart, colours at least 15 for each kind of dichromat."""
+    linear = {role: to_linear(name) for role, name in style.COLOURS.items()}
+    lightness = sorted(to_lab(rgb)[0] for rgb in linear.values())
+    assert np.diff(lightness).min() > 10
+    for name, matrix in DICHROMATS.items():
+        seen = [to_lab(np.clip(np.array(matrix) @ rgb, 0, 1)) for rgb in linear.values()]
+        apart = [np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]]
+        assert min(apart) > 15, name
+    assert len(set(style.MARKERS.values())) == len(set(style.LINES.values())) + 1 == 5
+
+
+# Machado, Oliveira and Fernandes (2009), severity 1, of linear RGB.
+DICHROMATS = {
+    "deuteranope": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "protanope": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "tritanope": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+def to_linear(name):
+    rgb = np.array([int(name[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def to_lab(rgb):
+    to_xyz = np.array([[0.4125, 0.3576, 0.1804], [0.2127, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]])
+    x = to_xyz @ rgb / [0.9505, 1, 1.0888]
+    f = np.where(x > (6 / 29) ** 3, np.cbrt(x), x / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def test_smooth_keeps_constants_and_length():
+    assert smooth(np.full(10, 2.0), 4).tolist() == [2.0] * 10
+    assert smooth(np.arange(5.0), 1).tolist() == [0, 1, 2, 3, 4]
+    assert smooth(np.arange(5.0), 3)[2] == 2.0
+
+
+# --- files that are not whole ---
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b"\xff\xfe", b'{"stage": "ppo"'])
+def test_a_record_that_is_not_whole_is_named_in_one_line(tmp_path, content):
+    path = tmp_path / "run.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as raised:
+        read_json(path)
+    assert f"{path}: is no whole JSON file" in str(raised.value)
+    assert f"delete it, and `snakemake {path}` makes it again" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_table_that_is_not_whole_is_named_in_one_line(tmp_path):
+    path = tmp_path / "metrics.parquet"
+    with pytest.raises(UserError, match=re.escape(f"`snakemake {path}` finishes it")):
+        read_parquet(path)
+    pl.DataFrame({"update": range(1000)}).write_parquet(path)
+    whole = path.read_bytes()
+    for content in (b"", b"x" * 100, whole[:200], whole[:-4]):
+        path.write_bytes(content)
+        with pytest.raises(UserError) as raised:
+            read_parquet(path)
+        assert f"{path}: is no whole parquet file" in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+
+def test_a_figure_of_an_unfinished_run_ends_with_status_2_and_one_line(results, tmp_path, capsys):
+    results.run_all()
+    (results.root / GAME / "offline" / "demo" / "s0" / "run.json").unlink()
+    log = tmp_path / "figure.log"
+    with pytest.raises(SystemExit) as raised, drawing(job(log)):
+        draw_learning_curves(results.trainings, tmp_path / "learning")
+    assert raised.value.code == 2
+    [line] = log.read_text().splitlines()
+    assert line.startswith("error: ")
+    assert "offline/demo/s0/run.json: is missing, so its run has not finished" in line
+    assert line in capsys.readouterr().err
+    assert not (tmp_path / "learning.png").exists()
+
+
+def test_a_fault_of_ours_leaves_its_traceback(tmp_path):
+    log = tmp_path / "figure.log"
+    with pytest.raises(SystemExit) as raised, drawing(job(log)):
+        raise ZeroDivisionError
+    assert raised.value.code == 1
+    assert "Traceback" in log.read_text()
+
+
+def test_a_record_of_another_version_is_named(results, tmp_path):
+    folder = results.train(GAME, "offline", "demo")
+    record = json.loads((folder / "run.json").read_text())
+    del record["parameters"]
+    (folder / "run.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"run\.json: has no parameters; delete it"):
+        draw_scaling([str(folder)], tmp_path / "scaling")
+
+
+# --- the workflow asks for what is made here ---
+
+
+def test_the_plan_names_every_table():
+    assert {figure.name for figure in PLAN.paper_tables} == set(TABLES)
+
+
+# --- what the inference stage states ---
 
 
 def test_bootstrap_interval_covers_the_mean_as_often_as_it_says():
@@ -87,72 +522,3 @@ def test_summary_by_hand():
     assert result["achievements"]["a"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
     assert result["achievements"]["b"]["mean"] == 0.5
     assert result["achievements_per_episode"]["mean"] == 1.5
-
-
-def test_table_compares_with_the_expert(results, tmp_path):
-    table = policy_table(results[1])
-    assert table["policy"].to_list() == ["Expert (ppo_rnn)", "Offline BC (demo)", "DAgger (demo)", "Random"]
-    share = table["share_of_expert"].to_list()
-    assert share[0] == 1.0
-    assert share[1] == pytest.approx(table["return"][1] / table["return"][0])
-    assert table["share_of_maximum"][0] == pytest.approx(table["return"][0] / 22)
-    assert ((table["low"] < table["return"]) & (table["return"] < table["high"])).all()
-    write_table(results[1], tmp_path / "tables" / "policies.csv")
-    assert pl.read_csv(tmp_path / "tables" / "policies.csv").height == 4
-
-
-def test_several_seeds_are_averaged(results, tmp_path):
-    folder = tmp_path / GAME / "inference" / "random" / "s1"
-    folder.mkdir()
-    shutil.copy(folder.parent / "s0" / "run.json", folder)
-    summary = summarise(episodes(3.5, seed=1), ("collect_wood", "collect_diamond"))
-    (folder / "summary.json").write_text(json.dumps(summary))
-    row = policy_table([*results[1], str(folder / "summary.json")]).row(3, named=True)
-    means = sorted(
-        [Result(folder).summary["return"]["mean"], Result(folder.parent / "s0").summary["return"]["mean"]]
-    )
-    assert row["seeds"] == 2
-    assert row["return"] == pytest.approx(np.mean(means))
-    assert (row["low"], row["high"]) == pytest.approx(tuple(means))
-
-
-def test_figures_and_report_are_made_of_files_alone(results, tmp_path):
-    trainings, evaluations = results
-    draw_returns(evaluations, tmp_path / "figures" / "returns.png")
-    draw_achievements(evaluations, tmp_path / "figures" / "achievements.png")
-    draw_learning_curves(trainings, tmp_path / "figures" / "learning.png")
-    draw_curves(
-        Result(tmp_path / GAME / "offline" / "demo" / "s0").folder, tmp_path / "figures" / "curves.png"
-    )
-    for path in (tmp_path / "figures").iterdir():
-        assert path.read_bytes().startswith(b"\x89PNG"), path
-
-    write_report(trainings, evaluations, tmp_path / "report.html")
-    page = (tmp_path / "report.html").read_text()
-    for text in (
-        "Expert (ppo_rnn)",
-        "Offline BC (demo)",
-        "DAgger (demo)",
-        "Random",
-        "about 19 of 22",
-        "48 wide",
-        "0123456789",
-    ):
-        assert text in page
-    # It opens without a network: all that it shows lies beside it.
-    shown = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert shown == ["figures/returns.png", "figures/achievements.png", "figures/learning.png"]
-    assert all((tmp_path / path).exists() for path in shown)
-
-
-def test_names_and_colours_of_policies():
-    assert label("offline-final_classic_ucl") == "Offline BC (final_classic_ucl)"
-    assert label("random") == "Random"
-    assert label("ppo_rnn") == "Expert (ppo_rnn)"
-    assert len({colour(policy) for policy in ("offline-x", "online-x", "random", "ppo_rnn")}) == 4
-
-
-def test_smooth_keeps_constants_and_length():
-    assert smooth(np.full(10, 2.0), 4).tolist() == [2.0] * 10
-    assert smooth(np.arange(5.0), 1).tolist() == [0, 1, 2, 3, 4]
-    assert smooth(np.arange(5.0), 3)[2] == 2.0

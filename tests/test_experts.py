@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import polars as pl
 import pytest
 
 from remdm.config.base import UserError
@@ -20,6 +19,7 @@ from remdm.experts.network import ActorCritic, ActorCriticRNN, init_params
 from remdm.experts.policy import expert_policy
 from remdm.experts.ppo import Batch, gae, make_ppo, ppo_loss, streams
 from remdm.training.loop import train
+from tests.kill import read_metrics
 from tests.toy import CHAIN_GAME, MEMORY_GAME, toy_env
 
 TOY_KEYS = {
@@ -329,7 +329,7 @@ def test_what_explores_resumes_bit_for_bit(keys, make_run):
     assert list((run.state / "snapshots").glob("0*"))
     [resumed], _ = train(algorithm, 0, run)
     jax.tree.map(np.testing.assert_array_equal, whole.items(), resumed.items())
-    tables = [pl.read_parquet(result.folder / "metrics.parquet") for result in (whole, resumed)]
+    tables = [read_metrics(result.folder) for result in (whole, resumed)]
     assert tables[0].equals(tables[1])
 
 

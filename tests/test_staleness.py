@@ -15,8 +15,11 @@ from tests.conftest import REPOSITORY
 from tests.smallest import GAME, write_config
 
 SOURCES = ("Snakefile", "remdm", "configs", "rules", "scripts", "report", "profiles")
-PAPER = {"learning", "returns", "achievements", "table", "report"}
-SHOWING_EVALUATIONS = PAPER - {"learning"}
+SHOWING_EVALUATIONS = {
+    "returns", "profiles", "achievements", "scaling", "costs", "report", "table:policies", "table:published",
+    "table:improvement", "table:achievements", "table:costs",
+}  # fmt: skip
+PAPER = SHOWING_EVALUATIONS | {"learning", "dagger"}
 
 
 @pytest.fixture
@@ -50,8 +53,8 @@ def would_run(folder, *arguments):
     for rule, text in re.findall(r"^(?:local)?rule (\w+):\n((?: {4}.*\n)+)", done.stdout + done.stderr, re.M):
         found = re.search(r"wildcards: (.*)", text)
         wildcards = dict(pair.split("=") for pair in found[1].split(", ")) if found else {}
-        name = wildcards.get("stage", wildcards.get("name"))
-        job = f"{rule}:{name}" if rule in ("curves", "unlocked", "inference") else rule
+        name = wildcards.get("table", wildcards.get("stage", wildcards.get("name")))
+        job = f"{rule}:{name}" if rule in ("curves", "unlocked", "inference", "table") else rule
         seed = wildcards.get("seed", "0")
         jobs.add(job if seed == "0" else f"{job}@{seed}")
     return jobs - {"all"}
@@ -121,7 +124,7 @@ def test_comments_and_layout(clone):
 
 
 def test_a_colour(clone):
-    edit(clone / "remdm/analysis/returns.py", 'color="black"', 'color="navy"')
+    edit(clone / "remdm/analysis/returns.py", '"black"', '"navy"')
     assert would_run(clone) == {"returns"}
     lines = why(clone, "results/paper/figures/returns.png")
     assert lines[0] == "results/paper/figures/returns.png: stale"

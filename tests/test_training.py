@@ -29,6 +29,7 @@ from remdm.training.metrics import MetricsTable
 from remdm.training.optimizer import adamw, cosine_schedule
 from remdm.training.snapshots import Snapshots
 from remdm.training.state import Start, first_state
+from tests.kill import read_metrics
 from tests.test_planners import OnlineConfig, config_of
 from tests.toy import toy_env, toy_expert
 
@@ -87,6 +88,10 @@ def test_rows_validation_and_best_do_not_depend_on_chunks(make_run, chunk_update
     # A mean over no episode is a gap, never a zero.
     assert table["gap"].to_list() == [1, None, 1, None, 1, None, 1]
     assert timing["frames_per_second"] > 0
+    # Wall time of running: it never goes back, and is no longer than what it all took.
+    seconds = table["seconds"].to_numpy()
+    assert (np.diff(seconds, prepend=0.0) > 0).all()
+    assert seconds[-1] <= timing["run_seconds"] + 0.01
 
 
 def test_one_compilation_whatever_the_chunks_length(make_run):
@@ -108,7 +113,7 @@ def test_without_compilation_the_same_comes_out(make_run):
         train(counting(), 0, run)
     finally:
         jax.config.update("jax_disable_jit", False)
-    tables = [pl.read_parquet(r.folder / "metrics.parquet") for r in (compiled, run)]
+    tables = [read_metrics(r.folder) for r in (compiled, run)]
     assert tables[0].equals(tables[1])
 
 
@@ -183,12 +188,13 @@ def test_resumed_dagger_equals_an_uninterrupted_run(make_run, monkeypatch, kill_
     whole_run = make_run(name="whole", chunk_updates=6)
     [whole], _ = train(algorithm, 0, whole_run)
 
-    write = MetricsTable.write
+    write, kept = MetricsTable.write, []
 
     def write_then_die(table, rows):
         write(table, rows)
         if rows[-1]["update"] > kill_after:
             raise Killed
+        kept.append(rows[-1]["seconds"])
 
     run = make_run(name="killed", **snapshot_every_chunk)
     monkeypatch.setattr(MetricsTable, "write", write_then_die)
@@ -199,9 +205,13 @@ def test_resumed_dagger_equals_an_uninterrupted_run(make_run, monkeypatch, kill_
     [resumed], _ = train(algorithm, 0, run)
     for name in ("params", "best_params"):
         jax.tree.map(np.testing.assert_array_equal, getattr(whole, name), getattr(resumed, name))
-    expected = pl.read_parquet(whole_run.folder / "metrics.parquet")
+    expected = read_metrics(whole_run.folder)
     assert expected["update"].to_list() == list(range(1, 7))
-    assert pl.read_parquet(run.folder / "metrics.parquet").equals(expected)
+    assert read_metrics(run.folder).equals(expected)
+    # Time goes on from what led to the saved state.
+    seconds = pl.read_parquet(run.folder / "metrics.parquet")["seconds"].to_list()
+    assert seconds[:kill_after] == kept
+    assert seconds[kill_after] > seconds[kill_after - 1]
 
 
 def test_resumed_repetitions_equal_uninterrupted_ones(make_run, monkeypatch, snapshot_every_chunk):
@@ -222,7 +232,7 @@ def test_resumed_repetitions_equal_uninterrupted_ones(make_run, monkeypatch, sna
     results, _ = train(counting(shift=0.5), 0, run, repeats=3)
     for k, result in enumerate(results):
         assert (result.params["n"], result.best_params["n"]) == (7, 3)
-        tables = [pl.read_parquet(r.folder / f"r{k}" / "metrics.parquet") for r in (whole, run)]
+        tables = [read_metrics(r.folder / f"r{k}") for r in (whole, run)]
         assert tables[0].equals(tables[1])
 
 
@@ -483,7 +493,7 @@ def test_a_finished_run_is_extended_as_if_it_had_never_ended(make_run):
     whole = make_run(name="whole")
     [expected], _ = train(counting(10, shift=0.5), 0, whole)
     assert trained.params == expected.params
-    tables = [pl.read_parquet(r.folder / "metrics.parquet") for r in (run, whole)]
+    tables = [read_metrics(r.folder) for r in (run, whole)]
     assert tables[0].drop("val/score").equals(tables[1].filter(pl.col("update") > 7).drop("val/score"))
     # What the new run is given counts, not what the old one was.
     [other], _ = train(counting(10, shift=2.0), 0, make_run(name="other"), start=Start(path, 7, whole=True))

@@ -5,72 +5,77 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from remdm.analysis.results import Result, by_env, read_results
-from remdm.analysis.style import colour, label, new_figure, save
+from remdm.analysis.policies import Policy, behind, by_game, read_policies
+from remdm.analysis.statistics import Estimate
+from remdm.analysis.style import WIDTH, looks, new_figure, publish, save
 
 
 def draw_achievements(evaluations: list[str], output: Path) -> None:
-    """Share of episodes that unlock each achievement, all policies side by side, one column a game.
-
-    Rates are means over a policy's seeds; 95 % intervals are drawn where a policy has one seed.
-    Achievements that nobody unlocks are named below the axes.
-    """
-    games = by_env(read_results(evaluations))
-    rates = {env: _rates_of_policies(results) for env, results in games.items()}
-    rows = max(len(_unlocked(game)) for game in rates.values())
-    policies = max(len(game) for game in rates.values())
-    height = 1.4 + (0.08 + 0.1 * policies) * max(rows, 4)
-    figure, axes = new_figure(8 * len(games), height, 1, len(games))
-    for ax, (env, results) in zip(axes, games.items(), strict=True):
-        _draw_bars(ax, rates[env], list(results[0].summary["achievements"]), intervals=_one_seed(results))
-        ax.set_title(f"{env}: achievements")
-    save(figure, output)
+    """Share of episodes that unlock each achievement, of one policy in each game, as a PNG."""
+    policies = read_policies(evaluations)
+    titles = [
+        f"{policy.env} · seed {policy.results[0].seed} · {policy.episodes:,} episodes" for policy in policies
+    ]
+    save(_draw(policies, titles), output)
 
 
-def _draw_bars(ax: Axes, rates: dict[str, np.ndarray], names: list[str], intervals: bool) -> None:
+def publish_achievements(evaluations: list[str], stem: Path) -> None:
+    """The same of all policies, as a figure of the paper."""
+    policies = read_policies(evaluations)
+    caption = (
+        "Share of episodes that unlock each achievement. Achievements that nobody unlocks are named below "
+        f"the axes. {behind(policies, 'rate')}"
+    )
+    publish(_draw(policies, list(by_game(policies))), stem, caption)
+
+
+def _draw(policies: list[Policy], titles: list[str]) -> Figure:
+    """A panel for each game, all its policies side by side."""
+    games = by_game(policies)
+    rates = {env: {policy.name: policy.rates() for policy in rivals} for env, rivals in games.items()}
+    bars = [max(len(_unlocked(found)), 4) * (0.09 + 0.075 * len(found)) for found in rates.values()]
+    # Games below each other: full Craftax has three times as many rows as Classic.
+    figure, axes = new_figure(WIDTH, sum(bars) + 1.1 * len(bars), len(games), 1, heights=bars)
+    for ax, title, (env, rivals) in zip(axes, titles, games.items(), strict=True):
+        _draw_bars(ax, rates[env], {policy.name: policy.label for policy in rivals})
+        ax.set_title(title, loc="left")
+    return figure
+
+
+def _draw_bars(ax: Axes, rates: dict[str, dict[str, Estimate]], labels: dict[str, str]) -> None:
     order = _unlocked(rates)
     height = 0.8 / len(rates)
-    for k, (policy, values) in enumerate(rates.items()):
-        mean, low, high = values[order].T
-        y = np.arange(len(order)) + (k - (len(rates) - 1) / 2) * height
+    for k, (policy, look) in enumerate(looks(rates).items()):
+        mean, low, high = 100 * np.array([rates[policy][name] for name in order]).reshape(-1, 3).T
         ax.barh(
-            y,
+            np.arange(len(order)) + (k - (len(rates) - 1) / 2) * height,
             mean,
             height,
-            xerr=[mean - low, high - mean] if intervals else None,
-            color=colour(policy),
-            label=label(policy),
-            error_kw={"elinewidth": 0.8, "ecolor": "#444444"},
+            xerr=[mean - low, high - mean],
+            color=look.colour,
+            hatch=look.hatch,
+            edgecolor="white",
+            linewidth=0,
+            label=labels[policy],
+            error_kw={"elinewidth": 0.6, "ecolor": "#444444"},
         )
-    readable = [name.replace("_", " ") for name in names]
-    ax.set_yticks(range(len(order)), [readable[i] for i in order])
-    ax.set_ylim(len(order) - 0.5, -0.5)
+    ax.set_yticks(range(len(order)), [_readable(name) for name in order])
+    ax.set_ylim(max(len(order), 1) - 0.5, -0.5)
     ax.set_xlim(0, 100)
     ax.grid(axis="y", visible=False)
     ax.legend(loc="lower right", fontsize=8)
-    never = ", ".join(name for i, name in enumerate(readable) if i not in order)
-    note = "\n" + textwrap.fill(f"never: {never}", 90) if never else ""
+    never = ", ".join(_readable(name) for name in next(iter(rates.values())) if name not in order)
+    note = "\n" + textwrap.fill(f"never: {never}", 100) if never else ""
     ax.set_xlabel(f"episodes that unlock it, %{note}")
 
 
-def _rates_of_policies(results: list[Result]) -> dict[str, np.ndarray]:
-    """For each policy, means over its seeds of rate, low and high in per cent: [A, 3]."""
-    names = list(results[0].summary["achievements"])
-    values: dict[str, list[list[list[float]]]] = {}
-    for result in results:
-        rates = [result.summary["achievements"][name] for name in names]
-        values.setdefault(result.name, []).append(
-            [[100 * rate[key] for key in ("mean", "low", "high")] for rate in rates]
-        )
-    return {policy: np.mean(seeds, axis=0) for policy, seeds in values.items()}
+def _readable(name: str) -> str:
+    return name.replace("_", " ")
 
 
-def _unlocked(rates: dict[str, np.ndarray]) -> list[int]:
+def _unlocked(rates: dict[str, dict[str, Estimate]]) -> list[str]:
     """Achievements that anyone unlocks, the most frequent first."""
-    best = np.max([values[:, 0] for values in rates.values()], axis=0)
-    return [int(i) for i in np.argsort(-best, kind="stable") if best[i] > 0]
-
-
-def _one_seed(results: list[Result]) -> bool:
-    return len(results) == len({result.name for result in results})
+    best = {name: max(found[name].value for found in rates.values()) for name in next(iter(rates.values()))}
+    return sorted((name for name, value in best.items() if value > 0), key=lambda name: -best[name])

@@ -3,53 +3,81 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 
-from remdm.analysis.results import Result, by_env, read_results, smooth
-from remdm.analysis.style import colour, in_millions, label, new_figure, save
+from remdm.analysis.results import Result, by_env, by_name, read_results
+from remdm.analysis.seeds import bands_of, draw_curve
+from remdm.analysis.style import WIDTH, in_millions, label, looks, new_figure, publish, say
 
 
-def draw_learning_curves(trainings: list[str], output: Path) -> None:
-    """A row for each game: the expert's return in training, the planners' validation, their accuracy.
+def draw_learning_curves(trainings: list[str], stem: Path) -> None:
+    """For each game the expert's return in training, the planners' validation and their accuracy.
+
+    Above against frames, below against the wall time they took.
 
     Args:
-        trainings: files of trainings, one line for each folder.
+        trainings: files of trainings.
+        stem: of the files to write.
     """
-    games = by_env(read_results(trainings))
-    figure, axes = new_figure(13, 3.8 * len(games), len(games), 3)
-    for row, (env, results) in enumerate(games.items()):
-        _draw_row(axes[3 * row : 3 * row + 3], env, results)
-    save(figure, output)
+    results = read_results(trainings)
+    games = by_env(results)
+    figure, axes = new_figure(WIDTH, 4.2 * len(games), 2 * len(games), 3)
+    for row, (env, runs) in enumerate(games.items()):
+        _draw_row(axes[6 * row : 6 * row + 3], runs, "frames")
+        _draw_row(axes[6 * row + 3 : 6 * row + 6], runs, "seconds")
+        axes[6 * row].set_title(f"{env}:\nexpert in training", loc="left")
+        axes[6 * row + 1].set_title("planners:\nvalidation", loc="left")
+        axes[6 * row + 2].set_title("planners:\nmasked actions", loc="left")
+    publish(figure, stem, caption(results))
 
 
-def _draw_row(axes: Sequence[Axes], env: str, results: list[Result]) -> None:
-    expert_ax, score_ax, accuracy_ax = axes
-    for result in results:
-        if result.stage == "ppo":
-            _draw_curve(expert_ax, result, "env/episode_return", result.name)
-        else:
-            policy = f"{result.stage}-{result.name}"
-            _draw_curve(score_ax, result, "val/score", policy)
-            _draw_curve(accuracy_ax, result, "diffusion/accuracy", policy)
-    for ax, title, unit in (
-        (expert_ax, f"{env}: expert", "mean episode return"),
-        (score_ax, "Planners: validation", "reward per environment"),
-        (accuracy_ax, "Planners: masked actions", "accuracy"),
-    ):
-        ax.set_title(title)
+def caption(results: list[Result]) -> str:
+    """What the figure shows, and how many seeds are behind it."""
+    return (
+        "Learning curves against frames (above) and against wall time without compilation (below): the "
+        "expert's mean episode return in training; the planners' reward in validation rollouts, always of "
+        f"the same fresh worlds, and their accuracy on masked actions. {bands_of(results)}"
+    )
+
+
+def _draw_row(axes: Sequence[Axes], results: list[Result], against: str) -> None:
+    """Three panels against one measure of effort."""
+    minutes = against == "seconds"
+    experts = [result for result in results if result.stage == "ppo"]
+    planners = [result for result in results if result.stage != "ppo"]
+    named = {
+        f"{runs[0].stage}-{runs[0].name}": runs
+        for stage in ("offline", "online")
+        for runs in _named(planners, stage)
+    }
+    panels = (
+        (axes[0], by_name(experts), "env/episode_return", "mean episode return"),
+        (axes[1], named, "val/score", "reward of an environment"),
+        (axes[2], named, "diffusion/accuracy", "accuracy"),
+    )
+    for ax, policies, metric, unit in panels:
+        for policy, look in looks(policies).items():
+            draw_curve(ax, policies[policy], metric, look, label(policy), against, 60 if minutes else 1)
+        if not ax.lines:
+            say(ax, "no expert was trained here" if not policies else "not measured")
+            continue
         ax.set_ylabel(unit)
-        ax.set_ylim(bottom=0)
-        in_millions(ax)
-        if ax.lines:
-            ax.legend(fontsize=8)
-        else:  # an expert that was not trained here
-            ax.set_axis_off()
+        ax.set_ylim(_limits(ax))
+        if minutes:
+            ax.set_xlabel("minutes")
+        else:
+            in_millions(ax)
+            ax.legend()
+        ax.set_xlim(left=0)
 
 
-def _draw_curve(ax: Axes, result: Result, metric: str, policy: str) -> None:
-    """The values, faint, and their running mean; few values are marked and joined as they are."""
-    frames, values = result.curve(metric)
-    few = len(values) < 30
-    ax.plot(frames, values, color=colour(policy), alpha=1.0 if few else 0.2, marker="o" if few else None)
-    smoothed = smooth(values, 1 if few else len(values) // 25)
-    ax.plot(frames, smoothed, color=colour(policy), label=f"{label(policy)}, seed {result.seed}")
+def _named(results: list[Result], stage: str) -> list[list[Result]]:
+    return list(by_name([result for result in results if result.stage == stage]).values())
+
+
+def _limits(ax: Axes) -> tuple[float, float]:
+    """From zero, or below where a line goes there, to a little above the highest line."""
+    values = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines])
+    low, high = min(0.0, float(np.nanmin(values))), float(np.nanmax(values))
+    return low, high + 0.06 * (high - low or 1.0)

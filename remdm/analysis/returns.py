@@ -1,44 +1,101 @@
-"""What everyone earns in an episode."""
+"""What everyone reaches in an episode, beside what was published."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from remdm.analysis.results import Result, by_env, read_results
-from remdm.analysis.style import colour, label, new_figure, save
+from remdm.analysis.policies import MAX_RETURN, Policy, behind, by_game, read_policies
+from remdm.analysis.published import Published, published
+from remdm.analysis.statistics import Samples, estimate, iqm
+from remdm.analysis.style import WIDTH, looks, new_figure, publish
 
 
-def draw_returns(evaluations: list[str], output: Path) -> None:
-    """For each game, a bar for each policy, and for each of its seeds the mean with its 95 % interval.
+def draw_returns(evaluations: list[str], stem: Path) -> None:
+    """For each game, return and number of achievements of every policy: mean, interval, each seed's mean.
 
     Args:
         evaluations: files of evaluations; policies are drawn in the order they come.
+        stem: of the files to write.
     """
-    games = by_env(read_results(evaluations))
-    policies = max(len({result.name for result in results}) for results in games.values())
-    figure, axes = new_figure((1.6 + 1.7 * policies) * len(games), 4.2, 1, len(games))
-    for ax, (env, results) in zip(axes, games.items(), strict=True):
-        _draw_bars(ax, results)
-        ax.set_title(f"{env}: return of a completed episode, 95 % intervals")
-    save(figure, output)
+    policies = read_policies(evaluations)
+    games = by_game(policies)
+    height = 1.1 + 0.3 * max(map(len, games.values()))
+    figure, axes = new_figure(WIDTH, height * len(games), len(games), 2)
+    for row, (env, rivals) in enumerate(games.items()):
+        left, right = axes[2 * row], axes[2 * row + 1]
+        _draw(left, rivals, lambda policy: policy.returns, "share", MAX_RETURN[env] / 100)
+        _draw(right, rivals, lambda policy: policy.unlocks, "achievements", 1.0)
+        left.set_yticks(range(len(rivals)), [policy.label.replace(" (", "\n(") for policy in rivals])
+        right.set_yticks(range(len(rivals)), [])
+        left.set_xlabel("return of an episode")
+        right.set_xlabel(f"achievements of an episode, of {len(rivals[0].achievements)}")
+        left.set_title(env, loc="left")
+        share = left.secondary_xaxis("top", (_scaled(100 / MAX_RETURN[env]), _scaled(MAX_RETURN[env] / 100)))
+        share.set_xlabel(f"% of the maximum return, {MAX_RETURN[env]}", fontsize=7)
+        share.tick_params(labelsize=7)
+    publish(figure, stem, caption(policies))
 
 
-def _draw_bars(ax: Axes, results: list[Result]) -> None:
-    policies = list(dict.fromkeys(result.name for result in results))
-    for x, policy in enumerate(policies):
-        returns = [result.summary["return"] for result in results if result.name == policy]
-        mean = float(np.mean([r["mean"] for r in returns]))
-        ax.bar(x, mean, width=0.62, color=colour(policy), alpha=0.85)
-        spread = np.linspace(-0.2, 0.2, len(returns)) if len(returns) > 1 else [0.0]
-        for offset, r in zip(spread, returns, strict=True):
-            error = [[r["mean"] - r["low"]], [r["high"] - r["mean"]]]
-            ax.errorbar(x + offset, r["mean"], error, color="black", capsize=4, marker="o", markersize=3)
-        top = max(r["high"] for r in returns)
-        ax.annotate(
-            f"{mean:.2f}", (x, top), xytext=(0, 4), textcoords="offset points", ha="center", weight="bold"
+def caption(policies: list[Policy]) -> str:
+    """What the figure shows, and how many seeds and episodes are behind it."""
+    compared = any(published(policy) for policy in policies)
+    return (
+        "Return and achievements of an episode: mean with its 95 % interval, and below it the interquartile "
+        "mean of the return (tick)."
+        + (" Dots are the seeds' means." if any(len(p.results) > 1 for p in policies) else "")
+        + (
+            " Open diamonds are published values, at 1e9 (expert) and 1e8 (planners) frames."
+            if compared
+            else ""
         )
-    ax.set_xticks(range(len(policies)), [label(policy).replace(" (", "\n(") for policy in policies])
-    ax.set_ylabel("mean episode return")
-    ax.grid(axis="x", visible=False)
-    ax.margins(y=0.12)
+        + f" {behind(policies, 'mean')}"
+    )
+
+
+def _draw(
+    ax: Axes, policies: list[Policy], samples: Callable[[Policy], Samples], quantity: str, unit: float
+) -> None:
+    """A row for each policy; `unit` of the axis is one of the published quantity."""
+    drawn = looks(policy.name for policy in policies)
+    reach = 0.0
+    for y, policy in enumerate(policies):
+        look, sample = drawn[policy.name], samples(policy)
+        found = estimate(sample)
+        reach = max(reach, found.value, *(seed.mean() for seed in sample))
+        ax.plot(found.value, y, look.marker, color=look.colour, mec="black", mew=0.4, ms=5.5)
+        ax.errorbar(
+            found.value, y, xerr=[[found.value - found.low], [found.high - found.value]],
+            color="black", elinewidth=0.9, capsize=2.5, capthick=0.9, zorder=5,
+        )  # fmt: skip
+        if len(sample) > 1:
+            ax.plot([seed.mean() for seed in sample], [y + 0.24] * len(sample), ".", color="#444444", ms=3)
+        if quantity == "share":
+            ax.plot(estimate(sample, iqm).value, y + 0.24, "|", color="black", ms=5, mew=1.2)
+        ax.annotate(
+            f"{found.value:.2f}",
+            (found.value, y),
+            xytext=(0, 5),
+            textcoords="offset points",
+            ha="center",
+            fontsize=7,
+        )
+        for other in [other for other in published(policy) if other.quantity == quantity]:
+            reach = max(reach, other.high * unit)
+            _mark(ax, other, y, unit)
+    # An interval of two seeds may be wider than all that was ever reached: it runs out of the picture.
+    ax.set_xlim(0, 1.12 * reach)
+    ax.set_ylim(len(policies) - 0.5, -0.75)
+    ax.grid(axis="y", visible=False)
+
+
+def _mark(ax: Axes, other: Published, y: float, unit: float) -> None:
+    ends = np.array([other.low, other.high]) * unit
+    ax.plot(ends, [y, y], color="black", lw=0.8)
+    ax.plot(ends.mean(), y, "D", mfc="white", mec="black", mew=0.8, ms=4.5, zorder=3)
+
+
+def _scaled(factor: float) -> Callable[[Any], Any]:
+    return lambda values: values * factor

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from remdm.config.base import UserError
-from remdm.config.files import whole_file
+from remdm.config.files import disk_problem, whole_file
 
 logger = logging.getLogger("remdm")
 
@@ -27,7 +27,10 @@ def drawing(snakemake: Any) -> Iterator[None]:
     except UserError as error:
         logger.error("error: %s", error)
         sys.exit(2)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and (problem := disk_problem(error)):
+            logger.error("error: %s", problem)
+            sys.exit(2)
         logger.exception("failed")
         sys.exit(1)
     digest = snakemake.params.digest

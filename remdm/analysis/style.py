@@ -1,7 +1,13 @@
-"""How every figure looks, and who has which colour."""
+"""How every figure looks, and who has which colour, marker, line and hatch.
 
-from collections.abc import Sequence
+Colours differ in lightness as well as in hue, and never stand alone: figures survive grey print and
+colour-blind eyes.
+"""
+
+import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -9,13 +15,9 @@ from matplotlib.figure import Figure
 
 from remdm.config.files import whole_file
 
-COLOURS = {
-    "expert": "#3b3b98",
-    "offline": "#e17055",
-    "online": "#00897b",
-    "random": "#8d99ae",
-    "planner": "#b8860b",
-}
+WIDTH = 7.0  # inches, the text of a paper's page
+RESOLUTION = 200  # dots per inch, of PNG
+
 LABELS = {
     "expert": "Expert",
     "offline": "Offline BC",
@@ -23,6 +25,39 @@ LABELS = {
     "random": "Random",
     "planner": "Planner",
 }
+COLOURS = {
+    "expert": "#1d2f6f",
+    "offline": "#e0813c",
+    "online": "#00806a",
+    "random": "#b9c3cf",
+    "planner": "#7a4632",
+}
+MARKERS = {"expert": "s", "offline": "o", "online": "^", "random": "X", "planner": "D"}
+HATCHES = {"expert": "", "offline": "///", "online": "...", "random": "", "planner": "xxx"}
+LINES = {"expert": "-", "offline": "--", "online": "-", "random": "-.", "planner": ":"}
+# Policies of one role, such as two sizes of a planner, differ by these.
+VARIANTS: list["Line"] = [
+    "-",
+    "--",
+    "-.",
+    ":",
+    (0, (5, 1)),
+    (0, (1, 1)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (8, 3)),
+]
+
+
+Line = str | tuple[int, tuple[int, ...]]
+
+
+class Look(NamedTuple):
+    """How a policy is drawn."""
+
+    colour: str
+    marker: str
+    hatch: str
+    line: Line
 
 
 def role(policy: str) -> str:
@@ -44,33 +79,74 @@ def colour(policy: str) -> str:
     return COLOURS[role(policy)]
 
 
-def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Sequence[Axes]]:
-    """A figure of width x height inches and its axes, row by row; no display is needed."""
+def looks(policies: Iterable[str]) -> dict[str, Look]:
+    """How to draw each of some policies, so that no two look the same."""
+    found: dict[str, Look] = {}
+    for policy in dict.fromkeys(policies):
+        who = role(policy)
+        before = sum(role(other) == who for other in found)
+        lines = [LINES[who], *(line for line in VARIANTS if line != LINES[who])]
+        line = lines[before % len(lines)]
+        found[policy] = Look(COLOURS[who], MARKERS[who], HATCHES[who], line)
+    return found
+
+
+def new_figure(
+    width: float, height: float, rows: int = 1, columns: int = 1, heights: Sequence[float] | None = None
+) -> tuple[Figure, Sequence[Axes]]:
+    """A figure of width x height inches and its axes, row by row; no display is needed.
+
+    Args:
+        heights: of the rows, relative to each other; equal if None.
+    """
     matplotlib.rcParams.update(
         {
-            "font.size": 10,
+            "font.size": 8,
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
             "grid.alpha": 0.25,
             "axes.axisbelow": True,
-            "axes.titlesize": 11,
+            "axes.titlesize": 8.5,
             "axes.titleweight": "bold",
             "legend.frameon": False,
+            "legend.fontsize": 7,
+            "lines.linewidth": 1.3,
+            "lines.markersize": 4,
+            "hatch.linewidth": 0.5,
+            "pdf.fonttype": 42,  # letters stay letters: searchable, and what publishers ask for
         }
     )
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
+    axes = figure.subplots(rows, columns, squeeze=False, height_ratios=heights)
     return figure, list(axes.flat)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG, all of it or nothing."""
+    """Write a picture, all of it or nothing; its suffix says which format."""
+    form = path.suffix.removeprefix(".")
+    # Without the time of day, the same figure is the same file.
+    metadata = {"CreationDate": None} if form == "pdf" else None
     with whole_file(path) as partial:
-        figure.savefig(partial, format="png", dpi=130)
+        figure.savefig(partial, format=form, dpi=RESOLUTION, metadata=metadata)
+
+
+def publish(figure: Figure, stem: Path, caption: str) -> None:
+    """Write a figure of the paper: PDF, PNG, and its caption beside them."""
+    for suffix in (".pdf", ".png"):
+        save(figure, stem.with_name(stem.name + suffix))
+        figure.set_layout_engine("none")  # once laid out, it need not be again
+    with whole_file(stem.with_name(f"{stem.name}.txt")) as partial:
+        partial.write_text(caption + "\n", encoding="utf-8")
+
+
+def say(axes: Axes, text: str) -> None:
+    """Write in empty axes why they are empty."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, textwrap.fill(text, 40), ha="center", va="center", transform=axes.transAxes)
 
 
 def in_millions(axes: Axes) -> None:
     """Write frames on the x axis as 1.5M."""
-    axes.xaxis.set_major_formatter(lambda frames, _: f"{frames / 1e6:g}M")
+    axes.xaxis.set_major_formatter(lambda frames, _: f"{frames / 1e6:g}M" if frames else "0")
     axes.set_xlabel("frames")

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from remdm.config.base import Section, UserError
 from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.config.training import ResumableConfig, TrainingConfig
@@ -40,6 +42,7 @@ def run_training(
     run.open(config, wandb_run_id)
     save_policy = isinstance(run.runtime, TrainingRuntimeConfig) and run.runtime.save_policy
     results, timing = train(algorithm, config.seed, run, config.num_repeats, start)
+    parameters = sum(x.size for x in jax.tree.leaves(results[0].params))
     env_name = config.model_dump()["env_name"]
     for result in results if save_policy else []:
         checkpoints = [("checkpoint", result.params, config.num_updates, result.items())]
@@ -53,7 +56,7 @@ def run_training(
             role = {"planner": "policy", "expert": "expert"}[kind]
             artifact = f"{env_name}-{role}{name.removeprefix('checkpoint').replace('_', '-')}{repeat}"
             run.tracker.upload(artifact, result.folder / name, metadata)
-    run.finish(config, **timing)
+    run.finish(config, parameters=parameters, **timing)
 
 
 def resumed(config: ResumableConfig) -> tuple[Start | None, str | None]:

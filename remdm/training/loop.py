@@ -82,6 +82,7 @@ class _Loop:
         ]
         for table in self.tables:
             table.rewind(self.done)
+        self.seconds = self.tables[0].last("seconds")
 
         compiling = time.perf_counter()
         self.run_chunk, self.validate = _compile(algorithm, self.state, self.runtime.chunk_updates)
@@ -184,11 +185,13 @@ class _Loop:
         """
         if problem := _not_finite(chunk):
             raise UserError(f"{problem}: training has diverged; {self._last_good()}")
-        rows = _rows(chunk, self.algorithm)
-        for table, own in zip(self.tables, rows, strict=True):
-            table.write(own)
         now = time.perf_counter()
         seconds, self.last_write = now - self.last_write, now
+        ran = self.seconds + seconds * np.arange(1, chunk.length + 1) / chunk.length
+        self.seconds = float(ran[-1])
+        rows = _rows(chunk, self.algorithm)
+        for table, own in zip(self.tables, rows, strict=True):
+            table.write([row | {"seconds": float(at)} for row, at in zip(own, ran, strict=True)])
         self.seconds_per_update = seconds / chunk.length
         self.longest_chunk = max(self.longest_chunk, seconds)
         per_update = self.algorithm.frames_per_update * self.algorithm.repeats

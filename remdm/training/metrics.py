@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 Row = dict[str, float]
+# The columns that come first; `seconds` counts the wall time of running, of what led to the row alone.
+FIRST = ("update", "frames", "seconds")
 
 
 class MetricsTable:
@@ -32,6 +34,13 @@ class MetricsTable:
             if int(part.stem) > update:
                 part.unlink()
 
+    def last(self, name: str) -> float:
+        """The value of a metric in the last row; 0 before the first."""
+        import polars as pl
+
+        parts = self._parts()
+        return float(pl.read_parquet(parts[-1])[name][-1]) if parts else 0.0
+
     def write(self, rows: Sequence[Row]) -> None:
         """Write consecutive rows; each has the key `update`."""
         import polars as pl
@@ -48,7 +57,8 @@ class MetricsTable:
 
         frames = [pl.read_parquet(part) for part in self._parts()]
         table = pl.concat(frames, how="diagonal").with_columns(pl.col("update").cast(pl.Int64)).sort("update")
-        table = table.select("update", "frames", *sorted({*table.columns} - {"update", "frames"}))
+        first = [name for name in FIRST if name in table.columns]
+        table = table.select(*first, *sorted({*table.columns} - {*first}))
         write_parquet(table, path)
 
     def _parts(self) -> list[Path]:

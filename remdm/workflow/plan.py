@@ -18,6 +18,7 @@ from remdm.workflow.matrix import Cell, cells
 from remdm.workflow.record import recorded_digest
 
 RESULTS = "results"
+PAPER = f"{RESULTS}/paper"
 METADATA = Path(".snakemake/metadata")  # Snakemake's own, by the names of outputs in base64
 # What the pipeline itself decides of how runs are saved and tracked.
 WATCHING = frozenset(TrainingRuntimeConfig.model_fields) - {"save_policy", "resume_wandb_run_id", "jit"}
@@ -52,6 +53,18 @@ class Job:
         """What it says of itself."""
         return f"{self.folder}/run.json"
 
+    @property
+    def results(self) -> list[str]:
+        """The files that figures and tables are made of."""
+        evaluated = ("summary.json", "episodes.parquet")
+        files = evaluated if self.stage == "inference" else ("metrics.parquet",)
+        return [self.record, *(f"{self.folder}/{file}" for file in files)]
+
+    @property
+    def figure(self) -> str:
+        """The path of its own figure, without suffix."""
+        return f"{self.folder}/{'achievements' if self.stage == 'inference' else 'curves'}"
+
     def __str__(self) -> str:
         return self.folder
 
@@ -68,6 +81,11 @@ class Figure:
     suffixes: tuple[str, ...]
     module: str
     jobs: tuple[Job, ...]
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return Path(self.path).name
 
     @property
     def outputs(self) -> list[str]:
@@ -187,21 +205,37 @@ class Plan:
     @cached_property
     def figures(self) -> list[Figure]:
         """All figures and tables: each run's own, then those of the paper."""
-        trained = self.jobs_of("ppo", "offline", "online")
-        evaluated = self.jobs_of("inference")
-        own = [
-            Figure(f"{job.folder}/{name}", (".png",), name, (job,))
-            for job in self.jobs
-            for name in ("achievements" if job.stage == "inference" else "curves",)
-        ]
-        figures, tables = f"{RESULTS}/paper/figures", f"{RESULTS}/paper/tables"
+        own = [Figure(job.figure, (".png",), Path(job.figure).name, (job,)) for job in self.jobs]
+        report = Figure(f"{PAPER}/report", (".html",), "report", tuple(self.jobs))
+        return [*own, *self.paper_figures, *self.paper_tables, report]
+
+    @cached_property
+    def paper_figures(self) -> list[Figure]:
+        """Figures of the paper."""
+        trained, evaluated = self.jobs_of("ppo", "offline", "online"), self.jobs_of("inference")
+        shown = {
+            "returns": evaluated,
+            "profiles": evaluated,
+            "achievements": evaluated,
+            "learning": trained,
+            "dagger": self.jobs_of("online"),
+            "scaling": [*self.jobs_of("offline", "online"), *evaluated],
+            "costs": self.jobs,
+        }
+        suffixes = (".png", ".pdf", ".txt")
         return [
-            *own,
-            Figure(f"{figures}/learning", (".png",), "learning", tuple(trained)),
-            Figure(f"{figures}/returns", (".png",), "returns", tuple(evaluated)),
-            Figure(f"{figures}/achievements", (".png",), "achievements", tuple(evaluated)),
-            Figure(f"{tables}/policies", (".csv",), "table", tuple(evaluated)),
-            Figure(f"{RESULTS}/paper/report", (".html",), "report", tuple(self.jobs)),
+            Figure(f"{PAPER}/figures/{name}", suffixes, name, tuple(jobs)) for name, jobs in shown.items()
+        ]
+
+    @cached_property
+    def paper_tables(self) -> list[Figure]:
+        """Tables of the paper."""
+        evaluated = self.jobs_of("inference")
+        shown = dict.fromkeys(("policies", "published", "improvement", "achievements"), evaluated)
+        shown["costs"] = self.jobs
+        suffixes = (".csv", ".tex", ".md")
+        return [
+            Figure(f"{PAPER}/tables/{name}", suffixes, "tables", tuple(jobs)) for name, jobs in shown.items()
         ]
 
     @property

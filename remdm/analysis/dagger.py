@@ -1,0 +1,46 @@
+"""What DAgger does as it trains: who plays, what it remembers, how far it agrees."""
+
+from pathlib import Path
+
+from remdm.analysis.results import by_env, by_name, read_results
+from remdm.analysis.seeds import bands_of, draw_curve
+from remdm.analysis.style import WIDTH, in_millions, label, looks, new_figure, publish, say
+
+NONE = "No planner of this scale is trained by DAgger."
+PANELS = {
+    "dagger/beta": "share of the expert's actions, beta",
+    "dagger/buffer_fill": "share of the buffer filled",
+    "dagger/agreement": "agreement with the expert",
+}
+
+
+def draw_dagger(trainings: list[str], stem: Path) -> None:
+    """For each game beta, the buffer's fill and the agreement with the expert over frames.
+
+    Args:
+        trainings: files of trainings by DAgger; where there are none the figure says so.
+        stem: of the files to write.
+    """
+    results = read_results(trainings)
+    games = by_env(results)
+    figure, axes = new_figure(WIDTH, 2.3 * max(len(games), 1), max(len(games), 1), len(PANELS))
+    for row, (env, runs) in enumerate(games.items()):
+        policies = {f"online-{name}": seeds for name, seeds in by_name(runs).items()}
+        for column, (metric, unit) in enumerate(PANELS.items()):
+            ax = axes[row * len(PANELS) + column]
+            for policy, look in looks(policies).items():
+                draw_curve(ax, policies[policy], metric, look, label(policy))
+            ax.set_ylabel(unit)
+            ax.set_ylim(0, 1.03)
+            in_millions(ax)
+            ax.set_xlim(left=0)
+        axes[row * len(PANELS)].legend()
+        axes[row * len(PANELS)].set_title(env, loc="left")
+    if not games:
+        for ax in axes:
+            say(ax, NONE)
+    caption = (
+        "DAgger in training: share of the expert's actions, share of the replay buffer that is filled, and "
+        f"how often the planner's action is the expert's. {bands_of(results)}"
+    )
+    publish(figure, stem, caption if games else NONE)

@@ -1,0 +1,122 @@
+"""A table as files: CSV with every digit, LaTeX (booktabs) and Markdown to be read, HTML for the report.
+
+Where a column `x` has `x_low` and `x_high` beside it, readers see `x [low, high]`.
+"""
+
+import html
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from remdm.config.files import whole_file
+
+MISSING = "–"
+TEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "×": r"$\times$",
+    "<": r"$<$", ">": r"$>$",
+}  # fmt: skip
+
+
+def write_table(
+    frame: pl.DataFrame, stem: Path, columns: Sequence[str] | None = None, note: str = ""
+) -> None:
+    """Write `stem.csv`, `stem.tex` and `stem.md`.
+
+    Args:
+        columns: those that LaTeX and Markdown show, all if None; CSV has them all.
+        note: what a reader must know, below the table.
+    """
+    for suffix, write in ((".tex", as_latex), (".md", as_markdown)):
+        with whole_file(stem.with_name(stem.name + suffix)) as partial:
+            partial.write_text(write(frame, columns, note), encoding="utf-8")
+    with whole_file(stem.with_name(f"{stem.name}.csv")) as partial:
+        frame.write_csv(partial)
+
+
+def as_latex(frame: pl.DataFrame, columns: Sequence[str] | None = None, note: str = "") -> str:
+    r"""A `tabular` for `\input`; it needs the package booktabs."""
+    heads, rows = shown(frame, columns)
+    lines = [" & ".join(map(_tex, cells)) + r" \\" for cells in (heads, *rows)]
+    align = "".join("r" if is_number else "l" for is_number in _numeric(frame, columns))
+    comment = "".join(f"% {line}\n" for line in ["Needs \\usepackage{booktabs}.", *note.splitlines()])
+    body = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
+    return comment + "\n".join([rf"\begin{{tabular}}{{{align}}}", *body, r"\end{tabular}"]) + "\n"
+
+
+def as_markdown(frame: pl.DataFrame, columns: Sequence[str] | None = None, note: str = "") -> str:
+    """A table of GitHub's Markdown."""
+    heads, rows = shown(frame, columns)
+    rule = ["--:" if is_number else "---" for is_number in _numeric(frame, columns)]
+    lines = [heads, rule, *([cell.replace("|", r"\|") for cell in row] for row in rows)]
+    text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"{text}\n\n{note}\n" if note else f"{text}\n"
+
+
+def as_html(frame: pl.DataFrame, columns: Sequence[str] | None = None) -> str:
+    """A table of a web page; cells of numbers have the class `n`."""
+    heads, rows = shown(frame, columns)
+    kinds = _numeric(frame, columns)
+
+    def line(tag: str, cells: list[str]) -> str:
+        return "<tr>" + "".join(
+            f"<{tag}{' class=n' if is_number else ''}>{html.escape(cell)}</{tag}>"
+            for cell, is_number in zip(cells, kinds, strict=True)
+        ) + "</tr>"  # fmt: skip
+
+    return "<table>" + line("th", heads) + "".join(line("td", row) for row in rows) + "</table>"
+
+
+def shown(frame: pl.DataFrame, columns: Sequence[str] | None = None) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells as readers see them, intervals behind their values."""
+    names = _columns(frame, columns)
+    rows = [[_cell(row, name) for name in names] for row in frame.iter_rows(named=True)]
+    return [_heading(name) for name in names], rows
+
+
+def number(value: float, like: float | None = None) -> str:
+    """Three digits that count, as many decimals as `like` would have; none beyond the fourth."""
+    if not math.isfinite(value):
+        return MISSING
+    size = abs(value if like is None else like)
+    decimals = 2 if size == 0 else max(0, min(4, 2 - math.floor(math.log10(size))))
+    return f"{value:,.{decimals}f}"
+
+
+def _columns(frame: pl.DataFrame, columns: Sequence[str] | None) -> list[str]:
+    """The columns that readers see: without those that are ends of an interval."""
+    ends = {f"{name}_{end}" for name in frame.columns for end in ("low", "high")}
+    return [name for name in (columns or frame.columns) if name not in ends]
+
+
+def _numeric(frame: pl.DataFrame, columns: Sequence[str] | None) -> list[bool]:
+    return [frame.schema[name].is_numeric() for name in _columns(frame, columns)]
+
+
+def _cell(row: dict[str, Any], name: str) -> str:
+    value = row[name]
+    if value is None:
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not isinstance(value, float):
+        return str(value)
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    if low is None or high is None or not math.isfinite(low + high):
+        return number(value)
+    size = max(map(abs, (value, low, high)))
+    return f"{number(value, size)} [{number(low, size)}, {number(high, size)}]"
+
+
+def _heading(column: str) -> str:
+    """The name of a column in words; what is no identifier is words already."""
+    return column.replace("_", " ").replace("percent", "%") if column.isidentifier() else column
+
+
+def _tex(text: str) -> str:
+    return "".join(TEX.get(letter, letter) for letter in text)

@@ -1,0 +1,50 @@
+"""Performance profiles: how often a policy reaches how much."""
+
+from pathlib import Path
+
+import numpy as np
+
+from remdm.analysis.policies import behind, by_game, read_policies
+from remdm.analysis.statistics import profile
+from remdm.analysis.style import WIDTH, looks, new_figure, publish
+
+POINTS = 150
+
+
+def draw_profiles(evaluations: list[str], stem: Path) -> None:
+    """For each game, the share of episodes that return at least so much, with pointwise intervals.
+
+    Args:
+        evaluations: files of evaluations.
+        stem: of the files to write.
+    """
+    policies = read_policies(evaluations)
+    games = by_game(policies)
+    figure, axes = new_figure(WIDTH * (0.6 if len(games) == 1 else 1.0), 2.7, 1, len(games))
+    for ax, (env, rivals) in zip(axes, games.items(), strict=True):
+        everything = np.concatenate([sample for policy in rivals for sample in policy.returns])
+        thresholds = np.linspace(everything.min(), everything.max(), POINTS)
+        drawn = looks(policy.name for policy in rivals)
+        for policy in rivals:
+            look = drawn[policy.name]
+            mean, low, high = 100 * profile(policy.returns, thresholds)
+            ax.plot(
+                thresholds,
+                mean,
+                color=look.colour,
+                ls=look.line,
+                marker=look.marker,
+                markevery=15,
+                label=policy.label,
+            )
+            ax.fill_between(thresholds, low, high, color=look.colour, alpha=0.2, lw=0)
+        ax.set_title(env, loc="left")
+        ax.set_xlabel("return")
+        ax.set_ylabel("episodes that return at least this, %")
+        ax.set_ylim(0, 102)
+        ax.legend()
+    publish(
+        figure,
+        stem,
+        f"Performance profiles: share of episodes that return at least so much. {behind(policies, 'share')}",
+    )

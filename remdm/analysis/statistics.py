@@ -1,0 +1,192 @@
+"""What the episodes of several trainings show.
+
+A result is a sample of episodes for each training seed. Every statistic is taken of each seed's episodes
+and averaged over seeds, so that each training counts the same. Two intervals are kept apart:
+
+- over episodes: how well the policies that were trained are known. Episodes are resampled within seeds
+  (stratified bootstrap, Agarwal et al. 2021, arXiv 2108.13264, with seeds as strata). It says nothing
+  about another training.
+- over seeds: how other trainings would turn out on average; it needs two. Student's t of the seeds' values,
+  each of which carries its episodes' noise. Resampling the seeds themselves, as is done for tens of runs,
+  gives intervals that are far too narrow for three or five. t covers what it says where seeds scatter about
+  normally; where one training in ten collapses, no interval from a few seeds that saw none of it does.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+FLIPS = 9999
+
+Samples = Sequence[np.ndarray]  # for each seed, its episodes [N_s]
+Statistic = Callable[..., Any]  # of samples [..., N] along `axis`
+
+
+class Estimate(NamedTuple):
+    """A value and its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class PairedTest(NamedTuple):
+    """How two policies differ on the same worlds; `floor` is the least p that so few can give."""
+
+    difference: Estimate
+    p: float
+    floor: float
+
+
+def iqm(sample: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Mean of the middle half (interquartile mean): [..., N] -> [...]."""
+    return np.asarray(stats.trim_mean(sample, 0.25, axis=axis))
+
+
+def mean(sample: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Mean: [..., N] -> [...]."""
+    return np.mean(sample, axis=axis)
+
+
+def improvement(sample: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Probability that a draw of the first exceeds one of the other, ties halved (Mann and Whitney, 1947).
+
+    Args:
+        sample: [..., N] and `other` [..., M] -> [...].
+    """
+    count, others = np.shape(sample)[axis], np.shape(other)[axis]
+    ranks = stats.rankdata(np.concatenate([sample, other], axis), axis=axis)
+    of_first = np.take(ranks, np.arange(count), axis).sum(axis)
+    return (of_first - count * (count + 1) / 2) / (count * others)
+
+
+def seed_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Student's t interval of the mean over seeds, the last axis: [..., S] -> low, high [...]; S >= 2."""
+    seeds = np.shape(values)[-1]
+    middle, error = np.mean(values, -1), stats.sem(values, axis=-1)
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1) * error
+    return middle - reach, middle + reach
+
+
+def episode_interval(*samples: np.ndarray, statistic: Statistic = mean) -> tuple[np.ndarray, np.ndarray]:
+    """Stratified bootstrap (BCa: Efron, 1987) of the mean over strata of a statistic.
+
+    Args:
+        samples: of each stratum, [..., N_s]; leading axes are independent cases.
+        statistic: of one stratum.
+
+    Returns:
+        low and high, [...]; of constant samples, the constant.
+    """
+
+    def over_strata(*resampled: np.ndarray, axis: int) -> np.ndarray:
+        return np.mean([statistic(sample, axis=axis) for sample in resampled], axis=0)
+
+    return _bootstrap(samples, over_strata)
+
+
+def estimate(samples: Samples, statistic: Statistic = mean) -> Estimate:
+    """A statistic with its interval: over seeds if there are two, else over the one seed's episodes."""
+    values = np.array([float(statistic(sample)) for sample in samples])
+    low, high = seed_interval(values) if len(values) > 1 else episode_interval(*samples, statistic=statistic)
+    return Estimate(float(values.mean()), float(low), float(high))
+
+
+def rate(samples: Samples) -> Estimate:
+    """A probability with its interval: over seeds if there are two, else Wilson's (1927) over episodes.
+
+    Args:
+        samples: of each seed, whether it happened in an episode.
+    """
+    values = np.array([np.mean(sample) for sample in samples])
+    if len(values) > 1:
+        low, high = np.clip(seed_interval(values), 0.0, 1.0)
+    else:
+        happened = stats.binomtest(int(np.sum(samples[0])), len(samples[0]))
+        low, high = happened.proportion_ci(CONFIDENCE, method="wilson")
+    return Estimate(float(values.mean()), float(low), float(high))
+
+
+def profile(samples: Samples, thresholds: np.ndarray) -> np.ndarray:
+    """Performance profile (Agarwal et al. 2021): share of episodes that reach each threshold.
+
+    Args:
+        thresholds: [K].
+
+    Returns:
+        Value, low and high, pointwise: [3, K].
+    """
+    return np.array([rate([sample >= threshold for sample in samples]) for threshold in thresholds]).T
+
+
+def improvement_estimate(samples: Samples, others: Samples) -> Estimate:
+    """`improvement` within each seed, seeds averaged; the interval as in `estimate`."""
+    values = np.array([float(improvement(*pair)) for pair in zip(samples, others, strict=True)])
+    if len(values) > 1:
+        low, high = np.clip(seed_interval(values), 0.0, 1.0)
+    else:
+        low, high = _bootstrap((samples[0], others[0]), improvement)
+    return Estimate(float(values.mean()), float(low), float(high))
+
+
+def sign_flip(differences: np.ndarray) -> tuple[float, float]:
+    """Two-sided p that paired differences [N] are symmetric about zero, by flipping their signs.
+
+    Exact over all 2^N patterns where they are no more than `FLIPS`, else from that many (Ernst, 2004).
+
+    Returns:
+        p, and the least p that can be attained.
+    """
+    differences = np.asarray(differences, float)
+    result = stats.permutation_test(
+        (differences,),
+        mean,
+        permutation_type="samples",
+        n_resamples=FLIPS,
+        batch=1000,
+        rng=np.random.default_rng(0),
+    )
+    patterns = 2.0 ** len(differences)
+    return float(result.pvalue), 2 / patterns if patterns <= FLIPS else 2 / (FLIPS + 1)
+
+
+def paired_test(differences: Samples) -> PairedTest:
+    """Two policies compared world by world.
+
+    Args:
+        differences: of each seed, first minus second return on the same worlds [N_s].
+
+    The test flips pairs: it asks whether these trained policies differ. Whether the way they were trained
+    does is asked by `sign_flip` of the seeds' means, which three seeds cannot answer: its floor is 1/4.
+    """
+    return PairedTest(estimate(differences), *sign_flip(np.concatenate(list(differences))))
+
+
+def _bootstrap(samples: Samples, statistic: Statistic) -> tuple[np.ndarray, np.ndarray]:
+    """BCa interval of a statistic of strata, which are resampled apart; NaN where a stratum has one value."""
+    if min(np.shape(sample)[-1] for sample in samples) < 2:
+        nothing = np.full(np.shape(samples[0])[:-1], np.nan)
+        return nothing, nothing
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        result = stats.bootstrap(
+            samples,
+            statistic,
+            n_resamples=RESAMPLES,
+            batch=100,
+            vectorized=True,
+            axis=-1,
+            confidence_level=CONFIDENCE,
+            method="BCa",
+            rng=np.random.default_rng(0),
+        )
+    # BCa is undefined where leaving out any one value changes nothing, as of constants: percentiles are not.
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(result.bootstrap_distribution, [tail, 1 - tail], axis=-1)
+    found = result.confidence_interval
+    return np.where(np.isnan(found.low), low, found.low), np.where(np.isnan(found.high), high, found.high)

@@ -1,0 +1,205 @@
+"""The tables of the paper, each a frame with every digit, and what readers are shown of it."""
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from remdm.analysis.formats import write_table
+from remdm.analysis.jobs import cost_table
+from remdm.analysis.policies import (
+    MAX_RETURN,
+    Policy,
+    behind,
+    by_game,
+    differences,
+    probability_of_improvement,
+    read_policies,
+)
+from remdm.analysis.published import UNITS, published
+from remdm.analysis.statistics import Estimate, episode_interval, estimate, iqm, paired_test, sign_flip
+
+
+class Table(NamedTuple):
+    """How a table is made of the files of jobs, and which of its columns LaTeX and Markdown show."""
+
+    frame: Callable[[list[str]], pl.DataFrame]
+    columns: Sequence[str] | None
+    note: Callable[[list[str]], str]
+
+
+def policy_table(evaluations: list[str]) -> pl.DataFrame:
+    """One row for each game and policy.
+
+    `return_low` and `return_high` are the interval of `statistics.estimate`; `these_low` and `these_high`
+    that of the policies that were trained, over episodes alone.
+    """
+    rows = []
+    for policies in by_game(read_policies(evaluations)).values():
+        expert = next((policy.mean().value for policy in policies if policy.role == "expert"), None)
+        rows += [_policy_row(policy, expert) for policy in policies]
+    return _frame(rows)
+
+
+def _policy_row(policy: Policy, expert: float | None) -> dict[str, Any]:
+    mean = policy.mean()
+    low, high = episode_interval(*policy.returns)
+    reported = next(iter(published(policy)), None)
+    return {
+        "env": policy.env,
+        "policy": policy.label,
+        **_columns("return", mean),
+        **_columns("IQM", estimate(policy.returns, iqm)),
+        "percent_of_maximum": 100 * mean.value / MAX_RETURN[policy.env],
+        "percent_of_expert": 100 * mean.value / expert if expert else None,
+        **_columns("achievements", estimate(policy.unlocks)),
+        "length": float(np.mean([sample.mean() for sample in policy.lengths])),
+        "published": reported and reported.value,
+        "published_unit": reported and UNITS[reported.quantity],
+        "difference": reported and reported.ours(policy).value - reported.value,
+        "seeds": len(policy.results),
+        "episodes": policy.episodes,
+        "these_low": float(low),
+        "these_high": float(high),
+    }
+
+
+def published_table(evaluations: list[str]) -> pl.DataFrame:
+    """One row for each published figure about a policy that was evaluated."""
+    rows = [
+        {
+            "env": policy.env,
+            "policy": policy.label,
+            "unit": UNITS[reported.quantity],
+            **_columns("ours", reported.ours(policy)),
+            "published": reported.value,
+            "published_from": reported.low,
+            "published_to": reported.high,
+            "difference": reported.ours(policy).value - reported.value,
+            "published_frames": reported.frames,
+            "source": reported.source,
+        }
+        for policy in read_policies(evaluations)
+        for reported in published(policy)
+    ]
+    return _frame(rows)
+
+
+def achievement_table(evaluations: list[str]) -> pl.DataFrame:
+    """Per cent of episodes that unlock each achievement: a row for each, a column for each policy."""
+    rows = []
+    for env, policies in by_game(read_policies(evaluations)).items():
+        rates = {policy.label: policy.rates() for policy in policies}
+        for name in policies[0].achievements:
+            row: dict[str, Any] = {"env": env, "achievement": name}
+            for label, found in rates.items():
+                row |= _columns(label, Estimate(*(100 * value for value in found[name])))
+            rows.append(row)
+    return _frame(rows)
+
+
+def improvement_table(evaluations: list[str]) -> pl.DataFrame:
+    """One row for each pair of policies: does the first do better than the other?
+
+    `difference` and `p` are of the first episodes in the same worlds, of these trained policies; `p_seeds`
+    flips the seeds' mean differences, and asks about the way they were trained. A `floor` is the least p
+    that so few pairs can give.
+    """
+    rows = []
+    for policies in by_game(read_policies(evaluations)).values():
+        rows += [_pair_row(policy, other) for policy, other in combinations(policies, 2)]
+    return _frame(rows)
+
+
+def _pair_row(policy: Policy, other: Policy) -> dict[str, Any]:
+    row: dict[str, Any] = {"env": policy.env, "policy": policy.label, "other": other.label}
+    row |= _columns("probability_of_improvement", probability_of_improvement(policy, other))
+    paired = list(differences(policy, other).values())
+    test = paired_test(paired) if paired else None
+    row |= _columns("difference", test and test.difference)
+    row |= {"p": test and test.p, "floor": test and test.floor}
+    p, floor = sign_flip(np.array([sample.mean() for sample in paired])) if len(paired) > 1 else (None, None)
+    return row | {
+        "p_seeds": p,
+        "floor_seeds": floor,
+        "worlds": sum(map(len, paired)),
+        "seeds": len(paired),
+    }
+
+
+def _columns(name: str, found: Estimate | None) -> dict[str, float | None]:
+    value, low, high = found or (None, None, None)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
+def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Rows as a frame; a column that some rows lack is null there."""
+    columns = dict.fromkeys(name for row in rows for name in row)
+    return pl.DataFrame([{name: row.get(name) for name in columns} for row in rows], infer_schema_length=None)
+
+
+def _policies_note(evaluations: list[str]) -> str:
+    return (
+        f"Return of an episode, its interquartile mean (IQM), and number of achievements unlocked. "
+        f"{behind(read_policies(evaluations), 'mean')} Published: the unit is in table published; the "
+        f"difference is ours less theirs. Published values were reached with 1e9 frames (expert) and 1e8 "
+        f"frames (planners), and are comparable at those budgets alone."
+    )
+
+
+def _published_note(evaluations: list[str]) -> str:
+    return (
+        f"{behind(read_policies(evaluations), 'mean')} The difference is ours less the published value, or "
+        f"the middle of its range; it is comparable at the same number of frames alone."
+    )
+
+
+def _achievements_note(evaluations: list[str]) -> str:
+    return f"Per cent of episodes in which it is unlocked. {behind(read_policies(evaluations), 'rate')}"
+
+
+def _improvement_note(evaluations: list[str]) -> str:
+    return (
+        f"Probability of improvement: that an episode of the first policy returns more than one of the "
+        f"other, ties halved. Difference: of returns of the first episodes in the same worlds; p: of these "
+        f"trained policies, by flipping signs of pairs; p seeds: of the way they were trained, by flipping "
+        f"signs of seeds. Floor: the least p that so few can give. p values are not corrected for the number "
+        f"of rows. "
+        f"{behind(read_policies(evaluations), 'difference')}"
+    )
+
+
+def _costs_note(jobs: list[str]) -> str:
+    return "Of a run that went on after an interruption, what came after it is measured."
+
+
+TABLES = {
+    "policies": Table(
+        policy_table,
+        ("env", "policy", "return", "IQM", "percent_of_maximum", "percent_of_expert", "achievements",
+         "published", "difference", "seeds", "episodes"),
+        _policies_note,
+    ),
+    "published": Table(
+        published_table,
+        ("env", "policy", "unit", "ours", "published", "difference", "published_frames", "source"),
+        _published_note,
+    ),
+    "achievements": Table(achievement_table, None, _achievements_note),
+    "improvement": Table(improvement_table, None, _improvement_note),
+    "costs": Table(
+        cost_table,
+        ("env", "stage", "name", "seed", "minutes", "compiling_minutes", "cpu_minutes", "frames_per_second",
+         "memory_GB", "device"),
+        _costs_note,
+    ),
+}  # fmt: skip
+
+
+def make_table(name: str, jobs: list[str], stem: Path) -> None:
+    """Write a table as CSV, LaTeX and Markdown."""
+    table = TABLES[name]
+    write_table(table.frame(jobs), stem, table.columns, table.note(jobs))
