@@ -384,7 +384,7 @@ def test_names_and_looks_of_policies():
     assert label("ppo_rnn") == "Expert (ppo_rnn)"
     assert len({colour(policy) for policy in ("offline-x", "online-x", "random", "ppo_rnn")}) == 4
     sizes = looks([f"offline-{size}" for size in "abcdefgh"])
-    assert len({str(look.line) for look in sizes.values()}) == 8
+    assert len({str(look.line) for look in sizes.values()}) == len({x.hatch for x in sizes.values()}) == 8
 
 
 def test_colours_are_told_apart_in_grey_and_by_the_colour_blind():

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from remdm.analysis.policies import Policy, behind, by_game, read_policies
 from remdm.analysis.statistics import Estimate
-from remdm.analysis.style import WIDTH, looks, new_figure, publish, save
+from remdm.analysis.style import WIDTH, legend_below, looks, new_figure, publish, save
 
 
 def draw_achievements(evaluations: list[str], output: Path) -> None:
@@ -37,10 +37,11 @@ def _draw(policies: list[Policy], titles: list[str]) -> Figure:
     rates = {env: {policy.name: policy.rates() for policy in rivals} for env, rivals in games.items()}
     bars = [max(len(_unlocked(found)), 4) * (0.09 + 0.075 * len(found)) for found in rates.values()]
     # Games below each other: full Craftax has three times as many rows as Classic.
-    figure, axes = new_figure(WIDTH, sum(bars) + 1.1 * len(bars), len(games), 1, heights=bars)
+    figure, axes = new_figure(WIDTH, sum(bars) + 0.4 + 1.1 * len(bars), len(games), 1, heights=bars)
     for ax, title, (env, rivals) in zip(axes, titles, games.items(), strict=True):
         _draw_bars(ax, rates[env], {policy.name: policy.label for policy in rivals})
         ax.set_title(title, loc="left")
+    legend_below(figure, axes)
     return figure
 
 
@@ -65,7 +66,6 @@ def _draw_bars(ax: Axes, rates: dict[str, dict[str, Estimate]], labels: dict[str
     ax.set_ylim(max(len(order), 1) - 0.5, -0.5)
     ax.set_xlim(0, 100)
     ax.grid(axis="y", visible=False)
-    ax.legend(loc="lower right", fontsize=8)
     never = ", ".join(_readable(name) for name in next(iter(rates.values())) if name not in order)
     note = "\n" + textwrap.fill(f"never: {never}", 100) if never else ""
     ax.set_xlabel(f"episodes that unlock it, %{note}")

@@ -6,7 +6,7 @@ import numpy as np
 
 from remdm.analysis.jobs import job_cost
 from remdm.analysis.results import Result, by_env, read_results
-from remdm.analysis.style import LABELS, new_figure, publish
+from remdm.analysis.style import LABELS, legend_below, new_figure, publish
 
 STAGES = {"ppo": "Expert", "collect": "Collecting", "offline": LABELS["offline"], "online": LABELS["online"]}
 # Parts of a job's time, from dark to light, told apart in grey by hatches.
@@ -18,7 +18,7 @@ def draw_costs(jobs: list[str], stem: Path) -> None:
     games = by_env(read_results(jobs))
     rows = {env: _averaged(results) for env, results in games.items()}
     height = 0.9 + 0.24 * max(len(kinds) for kinds in rows.values())
-    figure, axes = new_figure(7.0, height * len(games), len(games), 2)
+    figure, axes = new_figure(7.0, height * len(games) + 0.3, len(games), 2)
     for row, (env, kinds) in enumerate(rows.items()):
         time_ax, memory_ax = axes[2 * row], axes[2 * row + 1]
         y = np.arange(len(kinds))
@@ -34,8 +34,8 @@ def draw_costs(jobs: list[str], stem: Path) -> None:
             ax.set_ylim(len(kinds) - 0.4, -0.6)
             ax.set_xlabel(title)
             ax.grid(axis="y", visible=False)
-        time_ax.legend(loc="lower right")
         time_ax.set_title(env, loc="left")
+    legend_below(figure, axes)
     publish(figure, stem, caption(jobs))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from remdm.analysis.results import by_env, by_name, read_results
 from remdm.analysis.seeds import bands_of, draw_curve
-from remdm.analysis.style import WIDTH, in_millions, label, looks, new_figure, publish, say
+from remdm.analysis.style import WIDTH, in_millions, label, legend_below, looks, new_figure, publish, say
 
 NONE = "No planner of this scale is trained by DAgger."
 PANELS = {
@@ -23,7 +23,7 @@ def draw_dagger(trainings: list[str], stem: Path) -> None:
     """
     results = read_results(trainings)
     games = by_env(results)
-    figure, axes = new_figure(WIDTH, 2.3 * max(len(games), 1), max(len(games), 1), len(PANELS))
+    figure, axes = new_figure(WIDTH, 0.3 + 2.2 * max(len(games), 1), max(len(games), 1), len(PANELS))
     for row, (env, runs) in enumerate(games.items()):
         policies = {f"online-{name}": seeds for name, seeds in by_name(runs).items()}
         for column, (metric, unit) in enumerate(PANELS.items()):
@@ -34,8 +34,8 @@ def draw_dagger(trainings: list[str], stem: Path) -> None:
             ax.set_ylim(0, 1.03)
             in_millions(ax)
             ax.set_xlim(left=0)
-        axes[row * len(PANELS)].legend()
         axes[row * len(PANELS)].set_title(env, loc="left")
+    legend_below(figure, axes)
     if not games:
         for ax in axes:
             say(ax, NONE)

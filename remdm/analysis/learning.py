@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from remdm.analysis.results import Result, by_env, by_name, read_results
 from remdm.analysis.seeds import bands_of, draw_curve
-from remdm.analysis.style import WIDTH, in_millions, label, looks, new_figure, publish, say
+from remdm.analysis.style import WIDTH, in_millions, label, legend_below, looks, new_figure, publish, say
 
 
 def draw_learning_curves(trainings: list[str], stem: Path) -> None:
@@ -22,13 +22,14 @@ def draw_learning_curves(trainings: list[str], stem: Path) -> None:
     """
     results = read_results(trainings)
     games = by_env(results)
-    figure, axes = new_figure(WIDTH, 4.2 * len(games), 2 * len(games), 3)
+    figure, axes = new_figure(WIDTH, 0.3 + 4.1 * len(games), 2 * len(games), 3)
     for row, (env, runs) in enumerate(games.items()):
         _draw_row(axes[6 * row : 6 * row + 3], runs, "frames")
         _draw_row(axes[6 * row + 3 : 6 * row + 6], runs, "seconds")
         axes[6 * row].set_title(f"{env}:\nexpert in training", loc="left")
         axes[6 * row + 1].set_title("planners:\nvalidation", loc="left")
         axes[6 * row + 2].set_title("planners:\nmasked actions", loc="left")
+    legend_below(figure, axes)
     publish(figure, stem, caption(results))
 
 
@@ -68,7 +69,6 @@ def _draw_row(axes: Sequence[Axes], results: list[Result], against: str) -> None
             ax.set_xlabel("minutes")
         else:
             in_millions(ax)
-            ax.legend()
         ax.set_xlim(left=0)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from remdm.analysis.policies import behind, by_game, read_policies
 from remdm.analysis.statistics import profile
-from remdm.analysis.style import WIDTH, looks, new_figure, publish
+from remdm.analysis.style import WIDTH, legend_below, looks, new_figure, publish
 
 POINTS = 150
 
@@ -20,7 +20,7 @@ def draw_profiles(evaluations: list[str], stem: Path) -> None:
     """
     policies = read_policies(evaluations)
     games = by_game(policies)
-    figure, axes = new_figure(WIDTH * (0.6 if len(games) == 1 else 1.0), 2.7, 1, len(games))
+    figure, axes = new_figure(WIDTH * (0.6 if len(games) == 1 else 1.0), 3.0, 1, len(games))
     for ax, (env, rivals) in zip(axes, games.items(), strict=True):
         everything = np.concatenate([sample for policy in rivals for sample in policy.returns])
         thresholds = np.linspace(everything.min(), everything.max(), POINTS)
@@ -42,7 +42,7 @@ def draw_profiles(evaluations: list[str], stem: Path) -> None:
         ax.set_xlabel("return")
         ax.set_ylabel("episodes that return at least this, %")
         ax.set_ylim(0, 102)
-        ax.legend()
+    legend_below(figure, axes)
     publish(
         figure,
         stem,

@@ -6,7 +6,17 @@ from matplotlib.axes import Axes
 
 from remdm.analysis.policies import Policy, behind, by_game, read_policies
 from remdm.analysis.results import Result, read_results
-from remdm.analysis.style import COLOURS, LABELS, LINES, MARKERS, WIDTH, new_figure, publish, say
+from remdm.analysis.style import (
+    COLOURS,
+    LABELS,
+    LINES,
+    MARKERS,
+    WIDTH,
+    legend_below,
+    new_figure,
+    publish,
+    say,
+)
 
 METHODS = ("offline", "online")
 
@@ -29,6 +39,7 @@ def draw_scaling(jobs: list[str], stem: Path) -> None:
         found = {policy: sizes[policy.env, policy.name] for policy in rivals}
         _draw(ax, {method: _sorted(found, method) for method in METHODS})
         ax.set_title(env, loc="left")
+    legend_below(figure, axes)
     if not games:
         say(axes[0], "No planner of this scale was evaluated.")
     publish(figure, stem, caption(policies, sizes))
@@ -81,9 +92,7 @@ def _draw(ax: Axes, lines: dict[str, list[tuple[int, Policy]]]) -> None:
     ax.set_xlabel("parameters")
     ax.set_ylabel("mean episode return")
     ax.set_ylim(0, 1.25 * top or 1.0)
-    ax.legend(loc="lower right")
     if all(len({size for size, _ in points}) <= 1 for points in lines.values()):
         [low, high] = ax.get_xlim()
         ax.set_xlim(low / 3, high * 3)
         ax.text(0.5, 0.04, "one size: no trend can be seen", ha="center", transform=ax.transAxes, fontsize=7)
-        ax.legend(loc="upper right")

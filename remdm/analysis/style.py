@@ -7,7 +7,7 @@ colour-blind eyes.
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -36,7 +36,8 @@ MARKERS = {"expert": "s", "offline": "o", "online": "^", "random": "X", "planner
 HATCHES = {"expert": "", "offline": "///", "online": "...", "random": "", "planner": "xxx"}
 LINES = {"expert": "-", "offline": "--", "online": "-", "random": "-.", "planner": ":"}
 # Policies of one role, such as two sizes of a planner, differ by these.
-VARIANTS: list["Line"] = [
+HATCH_VARIANTS = ["///", "xxx", "---", "|||", "ooo", "+++", "", "..."]
+LINE_VARIANTS: list["Line"] = [
     "-",
     "--",
     "-.",
@@ -48,6 +49,7 @@ VARIANTS: list["Line"] = [
 ]
 
 
+T = TypeVar("T")
 Line = str | tuple[int, tuple[int, ...]]
 
 
@@ -85,10 +87,15 @@ def looks(policies: Iterable[str]) -> dict[str, Look]:
     for policy in dict.fromkeys(policies):
         who = role(policy)
         before = sum(role(other) == who for other in found)
-        lines = [LINES[who], *(line for line in VARIANTS if line != LINES[who])]
-        line = lines[before % len(lines)]
-        found[policy] = Look(COLOURS[who], MARKERS[who], HATCHES[who], line)
+        hatch = _variant(HATCHES[who], HATCH_VARIANTS, before)
+        line = _variant(LINES[who], LINE_VARIANTS, before)
+        found[policy] = Look(COLOURS[who], MARKERS[who], hatch, line)
     return found
+
+
+def _variant(first: T, others: Sequence[T], k: int) -> T:
+    choice = [first, *(other for other in others if other != first)]
+    return choice[k % len(choice)]
 
 
 def new_figure(
@@ -138,6 +145,16 @@ def publish(figure: Figure, stem: Path, caption: str) -> None:
         figure.set_layout_engine("none")  # once laid out, it need not be again
     with whole_file(stem.with_name(f"{stem.name}.txt")) as partial:
         partial.write_text(caption + "\n", encoding="utf-8")
+
+
+def legend_below(figure: Figure, axes: Iterable[Axes]) -> None:
+    """One legend for all axes, below them, where it hides nothing."""
+    handles = {
+        label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        handles.values(), handles, loc="outside lower center", ncols=2 if figure.get_figwidth() < WIDTH else 3
+    )
 
 
 def say(axes: Axes, text: str) -> None:
