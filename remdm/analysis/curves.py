@@ -44,14 +44,14 @@ def draw_curves(folder: Path, output: Path) -> None:
     }
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure, axes = new_figure(4.2 * columns, 2.8 * rows, rows, columns)
+    figure, axes = new_figure(2.6 * columns, 1.9 * rows, rows, columns)
     for ax, (title, names) in zip(axes, panels.items(), strict=False):
         for i, name in enumerate(names):
             frames, values = result.curve(name)
             ax.plot(frames, values, color=f"C{i}", alpha=0.25, linewidth=0.8)
             ax.plot(frames, smooth(values, len(values) // 25), color=f"C{i}", label=name)
         ax.set_title(title)
-        ax.legend(fontsize=7)
+        ax.legend(fontsize=5.5)
         in_millions(ax)
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
