@@ -143,17 +143,21 @@ def _run_stage(arguments: argparse.Namespace) -> None:
     _refuse_another_run(folder, digest)
 
     # Only now what imports JAX: a mistake is reported at once.
+    import jax
+
     from remdm.stages.session import configure_logging, prepare_jax
     from remdm.training.run import Run
 
     configure_logging()
-    prepare_jax(runtime)
+    runtime = prepare_jax(runtime)
     for note in notes:
         logger.warning(note)
     logger.info("%s: seed %d", mode, config.seed)
     run_stage = getattr(importlib.import_module(f"remdm.stages.{mode}"), f"run_{mode}")
     with Run(mode, folder, Path("state") / digest, digest, runtime, origin.record(), started) as run:
         run_stage(config, run)
+    if jax.process_index() > 0:
+        return  # the first of several processes has written the results
     _draw(model, folder)
     logger.info("results in %s", folder)
 

@@ -160,7 +160,7 @@ def test_single_steps_keep_what_belongs_together():
     batch = Batch(
         (), obs, numbers > 5, numbers, numbers * 1.0, numbers[..., None], numbers, numbers[..., None]
     )
-    steps = batch.single_steps().gather(jnp.array([7, 2]))
+    steps = batch.single_steps(jnp.array([7, 2]))
     assert steps.obs.tolist() == [[[14.0, 15.0], [4.0, 5.0]]]
     assert steps.action.tolist() == [[7, 2]]
     assert steps.first.tolist() == [[True, False]]

@@ -1,24 +1,23 @@
 """A circular buffer of anything: arrays of one leading axis, the oldest overwritten first."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from remdm.envs.devices import num_shards
+
 
 @struct.dataclass
 class CircularBuffer:
     """Items by arrival; the oldest are overwritten once it is full."""
 
-    items: Any  # a pytree of arrays [N, ...]
+    items: Any  # a pytree of arrays [N, ...]; on several devices, with rows at the end that are never used
     next: jax.Array  # [], where the next item goes
     size: jax.Array  # [], items held
-
-    @property
-    def capacity(self) -> int:
-        """Items it can hold, N."""
-        return jax.tree.leaves(self.items)[0].shape[0]
+    capacity: int = struct.field(pytree_node=False)  # items it can hold, N
 
 
 def empty(capacity: int, like: Any) -> CircularBuffer:
@@ -27,10 +26,12 @@ def empty(capacity: int, like: Any) -> CircularBuffer:
     Args:
         like: one item, of which only shapes and types matter.
     """
+    rows = -(-capacity // num_shards()) * num_shards()  # as many on each device
     return CircularBuffer(
-        items=jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape), x.dtype), like),
+        items=jax.tree.map(lambda x: jnp.zeros((rows, *x.shape), x.dtype), like),
         next=jnp.zeros((), jnp.int32),
         size=jnp.zeros((), jnp.int32),
+        capacity=capacity,
     )
 
 
@@ -40,7 +41,8 @@ def insert(buffer: CircularBuffer, items: Any) -> CircularBuffer:
     if count > buffer.capacity:
         raise ValueError(f"{count} items at once into a buffer of {buffer.capacity}")
     places = (buffer.next + jnp.arange(count)) % buffer.capacity
-    return CircularBuffer(
+    return replace(
+        buffer,
         items=jax.tree.map(lambda held, new: held.at[places].set(new), buffer.items, items),
         next=(buffer.next + count) % buffer.capacity,
         size=jnp.minimum(buffer.size + count, buffer.capacity),

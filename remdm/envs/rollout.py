@@ -21,6 +21,10 @@ class PlayState:
     memory: Any
 
 
+# What of it differs with the number of devices, as part `play` of an algorithm's state: `PooledState`.
+PER_DEVICE = ("play/env/pool", "play/env/left")
+
+
 @struct.dataclass
 class Transition:
     """One step of E environments; stacked over time, arrays are [T, E, ...].

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from remdm.envs.devices import each_shard, num_shards, own_key
+
 Worlds = tuple[jax.Array, Any]  # observations and states
 Outcome = tuple[jax.Array, Any, jax.Array, jax.Array, dict[str, Any]]  # obs, state, reward, done, info
 
@@ -110,7 +112,11 @@ class AutoResetEnvWrapper(Wrapper):
 
 
 class BatchEnvWrapper(Wrapper):
-    """`num_envs` environments at once: observations are [E, ...], actions, rewards and dones [E]."""
+    """`num_envs` environments at once: observations are [E, ...], actions, rewards and dones [E].
+
+    On several devices each steps its own part of them. Keys are drawn for all environments beforehand,
+    so what happens in one does not depend on how many devices there are.
+    """
 
     def __init__(self, env: Env, num_envs: int) -> None:
         super().__init__(env)
@@ -120,11 +126,19 @@ class BatchEnvWrapper(Wrapper):
 
     def reset(self, key: jax.Array, params: Any) -> Worlds:
         """A fresh world in every environment."""
-        return self.reset_each(jax.random.split(key, self.num_envs), params)
+
+        def of_shard(_: None, keys: jax.Array) -> Worlds:
+            return self.reset_each(keys, params)
+
+        return each_shard(of_shard)(None, jax.random.split(key, self.num_envs))
 
     def step(self, key: jax.Array, state: Any, action: jax.Array, params: Any) -> Outcome:
         """Act in every environment."""
-        return self.step_each(jax.random.split(key, self.num_envs), state, action, params)
+
+        def of_shard(_: None, keys: jax.Array, state: Any, action: jax.Array) -> Outcome:
+            return self.step_each(keys, state, action, params)
+
+        return each_shard(of_shard)(None, jax.random.split(key, self.num_envs), state, action)
 
 
 class OptimisticResetVecEnvWrapper(BatchEnvWrapper):
@@ -136,26 +150,31 @@ class OptimisticResetVecEnvWrapper(BatchEnvWrapper):
 
     def __init__(self, env: Env, num_envs: int, reset_ratio: int) -> None:
         super().__init__(env, num_envs)
-        self.num_fresh = max(1, num_envs // reset_ratio)
+        self.reset_ratio = reset_ratio
 
     def step(self, key: jax.Array, state: Any, action: jax.Array, params: Any) -> Outcome:
         """Act in every environment and hand out fresh worlds in turn."""
         step_key, reset_key = jax.random.split(key)
-        obs, state, reward, done, info = super().step(step_key, state, action, params)
-        fresh = self.reset_each(jax.random.split(reset_key, self.num_fresh), params)
-        source = jnp.where(done, (jnp.cumsum(done) - 1) % self.num_fresh, 0)
-        handed_out = jax.tree.map(lambda x: x[source], fresh)
-        obs, state = _where(done, handed_out, (obs, state))
-        return obs, state, reward, done, info
+
+        def of_shard(reset_key: jax.Array, keys: jax.Array, state: Any, action: jax.Array) -> Outcome:
+            obs, state, reward, done, info = self.step_each(keys, state, action, params)
+            num_fresh = max(1, len(done) // self.reset_ratio)
+            fresh = self.reset_each(jax.random.split(own_key(reset_key), num_fresh), params)
+            source = jnp.where(done, (jnp.cumsum(done) - 1) % num_fresh, 0)
+            handed_out = jax.tree.map(lambda x: x[source], fresh)
+            obs, state = _where(done, handed_out, (obs, state))
+            return obs, state, reward, done, info
+
+        return each_shard(of_shard)(reset_key, jax.random.split(step_key, self.num_envs), state, action)
 
 
 @struct.dataclass
 class PooledState:
-    """The environments, and worlds for the episodes to come."""
+    """The environments, and worlds for the episodes to come; on S devices, a pool on each."""
 
     env_state: Any  # [E, ...]
-    pool: Worlds  # [P, ...], of which the first `left` have not been handed out
-    left: jax.Array
+    pool: Worlds  # [P, ...] or [S P, ...]; the first `left` of a pool have not been handed out
+    left: jax.Array  # [] or [S]
 
 
 class PooledResetVecEnvWrapper(BatchEnvWrapper):
@@ -163,7 +182,7 @@ class PooledResetVecEnvWrapper(BatchEnvWrapper):
 
     It plays as `BatchEnvWrapper(AutoResetEnvWrapper(env), num_envs)` does, with fresh worlds from other
     keys, at the cost of the episodes that ended. Worlds come `pool_size` at a time, when the pool has
-    run dry: a world by itself costs several times its share of a batch.
+    run dry: a world by itself costs several times its share of a batch. Each device has a pool of its own.
     """
 
     def __init__(self, env: Env, num_envs: int, pool_size: int) -> None:
@@ -172,27 +191,36 @@ class PooledResetVecEnvWrapper(BatchEnvWrapper):
 
     def reset(self, key: jax.Array, params: Any) -> Worlds:
         """A fresh world in every environment, and an empty pool."""
-        obs, state = super().reset(key, params)
-        empty = jax.tree.map(lambda x: jnp.zeros((self.pool_size, *x.shape[1:]), x.dtype), (obs, state))
-        return obs, PooledState(state, empty, jnp.zeros((), jnp.int32))
+        each = () if num_shards() == 1 else (1,)
+
+        def of_shard(_: None, keys: jax.Array) -> Worlds:
+            obs, state = self.reset_each(keys, params)
+            empty = jax.tree.map(lambda x: jnp.zeros((self.pool_size, *x.shape[1:]), x.dtype), (obs, state))
+            return obs, PooledState(state, empty, jnp.zeros(each, jnp.int32))
+
+        return each_shard(of_shard)(None, jax.random.split(key, self.num_envs))
 
     def step(self, key: jax.Array, state: PooledState, action: jax.Array, params: Any) -> Outcome:
         """Act in every environment and replace the worlds of episodes that ended."""
+
+        def of_shard(key: jax.Array, keys: jax.Array, state: PooledState, action: jax.Array) -> Outcome:
+            obs, env_state, reward, done, info = self.step_each(keys, state.env_state, action, params)
+            worlds, pool, left = self._replace(own_key(key), done, (obs, env_state), state, params)
+            return worlds[0], PooledState(worlds[1], pool, left), reward, done, info
+
         keys = jax.random.split(key, self.num_envs)
         step_keys, _ = jax.vmap(jax.random.split, out_axes=1)(keys)
-        obs, env_state, reward, done, info = self.step_each(step_keys, state.env_state, action, params)
         # Every environment's key is drawn from `key` by splitting, so this one is none of theirs.
         pool_key = jax.random.fold_in(key, self.num_envs)
-        worlds, pool, left = self._replace(pool_key, done, (obs, env_state), state, params)
-        return worlds[0], PooledState(worlds[1], pool, left), reward, done, info
+        return each_shard(of_shard)(pool_key, step_keys, state, action)
 
     def _replace(
         self, key: jax.Array, done: jax.Array, worlds: Worlds, state: PooledState, params: Any
     ) -> tuple[Worlds, Worlds, jax.Array]:
         """Worlds with those of finished episodes replaced, the pool, and what is left of it."""
         places = jnp.arange(self.pool_size)
-        nobody = self.num_envs
-        order = jnp.nonzero(done, size=self.num_envs + self.pool_size, fill_value=nobody)[0]
+        nobody = len(done)
+        order = jnp.nonzero(done, size=nobody + self.pool_size, fill_value=nobody)[0]
         finished = jnp.sum(done)
 
         def refill(carry: tuple) -> tuple:
@@ -212,9 +240,9 @@ class PooledResetVecEnvWrapper(BatchEnvWrapper):
             worlds = jax.tree.map(lambda old, new: old.at[envs].set(new[source], mode="drop"), worlds, pool)
             return given + count, worlds, pool, left - count, key
 
-        carry = (jnp.zeros_like(finished), worlds, state.pool, state.left, key)
+        carry = (jnp.zeros_like(finished), worlds, state.pool, state.left.reshape(()), key)
         _, worlds, pool, left, _ = jax.lax.while_loop(lambda carry: carry[0] < finished, hand_out, carry)
-        return worlds, pool, left
+        return worlds, pool, left.reshape(state.left.shape)
 
 
 def _where(done: jax.Array, new: Any, old: Any) -> Any:

@@ -12,6 +12,7 @@ from flax import struct
 
 from remdm.config.ppo import PPOConfig
 from remdm.envs.craftax import Game
+from remdm.envs.devices import split
 from remdm.training.algorithm import Metrics
 from remdm.training.epochs import train_epochs
 from remdm.training.optimizer import adamw
@@ -27,7 +28,8 @@ class Experience(NamedTuple):
     def left(self, numbers: jax.Array) -> jax.Array:
         """Observations before the actions of some numbers t E + e, [B, D]."""
         # Gathered from where they are: a copy of a rollout's observations can take gigabytes.
-        return self.obs.reshape(-1, self.obs.shape[-1])[numbers]
+        num_envs = self.action.shape[1]
+        return split(self.obs[numbers // num_envs, numbers % num_envs])
 
     def reached(self, numbers: jax.Array) -> jax.Array:
         """Observations after the actions of some numbers, [B, D]."""

@@ -10,7 +10,8 @@ from flax import struct
 
 from remdm.config.ppo import PPOConfig
 from remdm.envs.batch import BatchEnv, Step
-from remdm.envs.rollout import PlayState, Transition, advance, episode_metrics, start
+from remdm.envs.devices import split
+from remdm.envs.rollout import PER_DEVICE, PlayState, Transition, advance, episode_metrics, start
 from remdm.experts.exploration import Experience, Exploration, make_exploration
 from remdm.experts.network import Network, init_params, make_network
 from remdm.training.algorithm import Algorithm, Metrics
@@ -44,19 +45,16 @@ class Batch(NamedTuple):
     advantage: jax.Array  # [T, B]
     target: jax.Array  # [T, B, C]
 
-    @property
-    def num_sequences(self) -> int:
-        """Sequences, B."""
-        return self.action.shape[1]
-
-    def gather(self, numbers: jax.Array) -> "Batch":
+    def sequences(self, numbers: jax.Array) -> "Batch":
         """The sequences of some numbers."""
         memory = jax.tree.map(lambda x: x[numbers], self.memory)
-        return Batch(memory, *(x[:, numbers] for x in self[1:]))
+        return Batch(split(memory), *split([x[:, numbers] for x in self[1:]], axis=1))
 
-    def single_steps(self) -> "Batch":
-        """Every step a sequence."""
-        return Batch((), *(x.reshape(1, -1, *x.shape[2:]) for x in self[1:]))
+    def single_steps(self, numbers: jax.Array) -> "Batch":
+        """The steps of some numbers t B + b, each a sequence."""
+        # Gathered from where they are: as one axis, times and environments would not stay on their device.
+        time, env = numbers // self.action.shape[1], numbers % self.action.shape[1]
+        return Batch((), *split([x[time, env][None] for x in self[1:]], axis=1))
 
 
 def gae(
@@ -204,15 +202,16 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
             jnp.sum(advantages * weights, axis=-1),
             target,
         )
+        gather, count = batch.sequences, env.num_envs
         if not network.recurrent:
-            batch = batch.single_steps()
+            gather, count = batch.single_steps, data.action.size
 
         (params, opt_state), training = train_epochs(
             epoch_key,
             config.ppo_update_epochs,
             config.ppo_num_minibatches,
-            batch.num_sequences,
-            lambda learner, numbers: train_on(learner, batch.gather(numbers)),
+            count,
+            lambda learner, numbers: train_on(learner, gather(numbers)),
             (state.params, state.opt_state),
         )
         metrics |= training | episode_metrics(data.step, game.achievements)
@@ -229,4 +228,6 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
         adopt=adopt,
         num_updates=config.num_updates,
         frames_per_update=config.frames_per_update,
+        split=("play", "exploration/inverse_covariance"),
+        per_device=PER_DEVICE,
     )

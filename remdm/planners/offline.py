@@ -9,8 +9,9 @@ from flax import struct
 
 from remdm.config.offline import OfflineConfig
 from remdm.envs.batch import BatchEnv
+from remdm.envs.devices import split
 from remdm.envs.policy import Policy
-from remdm.envs.rollout import PlayState, Transition, episode_metrics, rollout, start
+from remdm.envs.rollout import PER_DEVICE, PlayState, Transition, episode_metrics, rollout, start
 from remdm.planners.denoising import init_params, make_denoiser
 from remdm.planners.learner import (
     Learner,
@@ -55,11 +56,13 @@ class ExpertWindows(NamedTuple):
         """The windows of some numbers [B]."""
         horizon = self.obs.shape[0] - self.valid.shape[0] + 1
         first, env, times = window_places(numbers, self.obs.shape[1], horizon)
-        return Minibatch(
-            obs=self.obs[first, env],
-            plan=self.action[times, env[:, None]],
-            valid=self.valid[first, env],
-            weights=self.weights[first, env],
+        return split(
+            Minibatch(
+                obs=self.obs[first, env],
+                plan=self.action[times, env[:, None]],
+                valid=self.valid[first, env],
+                weights=self.weights[first, env],
+            )
         )
 
 
@@ -114,4 +117,6 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
         validate=lambda key, state: validate(key, val_env, denoiser, state.learner.params, config),
         val_every=config.val_every,
         given=("expert",),
+        split=("play",),
+        per_device=PER_DEVICE,
     )

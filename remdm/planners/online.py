@@ -10,8 +10,9 @@ from flax import struct
 from remdm.config.online import DaggerConfig
 from remdm.envs.batch import BatchEnv
 from remdm.envs.buffer import CircularBuffer, draw_places, empty, insert
+from remdm.envs.devices import num_shards, split
 from remdm.envs.policy import Policy
-from remdm.envs.rollout import PlayState, Transition, advance, episode_metrics, start
+from remdm.envs.rollout import PER_DEVICE, PlayState, Transition, advance, episode_metrics, start
 from remdm.planners.denoising import init_params, make_denoiser, make_sampler
 from remdm.planners.learner import (
     Learner,
@@ -111,13 +112,19 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         key, rollout_key, draw_key, train_key = jax.random.split(state.key, 4)
         play, (data, label, by_expert) = play_mixture(rollout_key, state)
 
-        first, envs, times = window_places(jnp.arange(config.windows_per_update), num_envs, horizon)
         valid = window_validity(data.step.done, horizon)
-        windows = LabelledWindows(data.obs[first, envs], label[times, envs[:, None]], valid[first, envs])
-        buffer = insert(state.buffer, windows)
+
+        def remember(buffer: CircularBuffer, numbers: jax.Array) -> tuple[CircularBuffer, None]:
+            first, envs, times = window_places(numbers, num_envs, horizon)
+            windows = LabelledWindows(data.obs[first, envs], label[times, envs[:, None]], valid[first, envs])
+            return insert(buffer, windows), None
+
+        # In a part for each device, since all of them see whole what is inserted at once.
+        parts = jnp.arange(config.windows_per_update).reshape(num_shards(), -1)
+        buffer, _ = jax.lax.scan(remember, state.buffer, parts)
 
         def gather(places: jax.Array) -> Minibatch:
-            drawn = jax.tree.map(lambda held: held[places], buffer.items)
+            drawn = split(jax.tree.map(lambda held: held[places], buffer.items))
             return Minibatch(drawn.obs, drawn.plan, drawn.valid, None)
 
         learner, metrics = train_in_minibatches(
@@ -152,4 +159,6 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         val_every=config.val_every,
         given=("expert",),
         refillable=("buffer",),
+        split=("play", "buffer"),
+        per_device=PER_DEVICE,
     )

@@ -17,11 +17,13 @@ from remdm.config.runtime import RuntimeConfig
 from remdm.config.training import TrainingConfig
 from remdm.envs.craftax import Game
 from remdm.training.algorithm import Algorithm
+from remdm.training.devices import data_mesh, size
 
 logger = logging.getLogger("remdm")
 
 FLOAT = 4  # bytes
 BUFFER = "replay buffer"
+LEARNER = "parameters and optimiser"
 
 
 class Term(NamedTuple):
@@ -36,7 +38,8 @@ def announce(config: TrainingConfig, algorithm: Algorithm, game: Game, runtime: 
     """Print the resolved plan.
 
     Raises:
-        UserError: its memory cannot fit the device; the message names the largest terms.
+        UserError: its environments cannot be shared evenly by the devices, or its memory cannot fit one;
+            the message names the key, or the largest terms.
     """
     state = jax.eval_shape(algorithm.init, jax.random.PRNGKey(0))
     terms = memory_terms(config, algorithm, state, game)
@@ -44,6 +47,12 @@ def announce(config: TrainingConfig, algorithm: Algorithm, game: Game, runtime: 
         # Elsewhere the copy that a snapshot is written from is in the host's memory.
         buffers = [term for term in terms if term.name == BUFFER]
         terms += [term._replace(name=f"copy of the {BUFFER}", key="checkpoint_buffer") for term in buffers]
+    devices = size(data_mesh(algorithm))
+    check_devices(config, devices)
+    if jax.default_backend() != "cpu":  # there, devices share the machine's memory
+        terms = [term if term.name == LEARNER else term._replace(size=term.size // devices) for term in terms]
+    if devices > 1:
+        logger.info("  %-14s %d, in %d processes", "devices", devices, jax.process_count())
     for name, text in resolved_plan(config, algorithm, state, terms).items():
         logger.info("  %-14s %s", name, text)
     check_memory(terms, device_memory())
@@ -98,7 +107,7 @@ def memory_terms(config: TrainingConfig, algorithm: Algorithm, state: Any, game:
         Term(BUFFER, buffer, "dagger_buffer_cycles or dagger_buffer_max"),
         Term("games", games, envs),
         # Parameters, the two moments of Adam, gradients, and the best parameters.
-        Term("parameters and optimiser", 2 * (_size(state) - buffer - games), "the network's width"),
+        Term(LEARNER, 2 * (_size(state) - buffer - games), "the network's width"),
         Term("observations of a rollout", config.frames_per_update * frame, envs),
     ]
     if isinstance(config, PlannerTrainingConfig):
@@ -126,6 +135,22 @@ def _bytes_per_window(config: PlannerTrainingConfig, frame: int) -> int:
     return frame + FLOAT * (config.n_layers * tokens * per_token + encoder)
 
 
+def check_devices(config: TrainingConfig, devices: int) -> None:
+    """Refuse environments that several devices cannot share evenly.
+
+    Raises:
+        UserError: their number is no multiple of the devices; the message names the nearest that is.
+    """
+    for key in ("ppo_num_envs", "num_envs", "val_num_envs"):
+        number = config.model_dump().get(key)
+        if number is not None and number % devices:
+            nearest = max(1, round(number / devices)) * devices
+            raise UserError(
+                f"{key} = {number}: must be a multiple of the {devices} devices that share the work, "
+                f"as {nearest} is; or let JAX see fewer of them (CUDA_VISIBLE_DEVICES)"
+            )
+
+
 def check_memory(terms: list[Term], available: int | None) -> None:
     """Refuse what cannot fit.
 
@@ -145,7 +170,7 @@ def check_memory(terms: list[Term], available: int | None) -> None:
 
 def device_memory() -> int | None:
     """Bytes of the first device, or of this process's share of the machine; None where unknown."""
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("bytes_limit")
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]

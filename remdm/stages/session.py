@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from remdm.config.base import StageConfig, UserError
 from remdm.config.files import disk_problem
 from remdm.config.layers import Layer, base_layers, build, runtime_model
-from remdm.config.runtime import RuntimeConfig
+from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.stages.device import claimed
 from remdm.training.interruption import Interrupted
 from remdm.training.run import Run
@@ -39,8 +39,15 @@ def configure_logging(log_file: Path | None = None) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def prepare_jax(runtime: RuntimeConfig) -> None:
-    """Set what must be set before JAX starts: its compiler's flags and persistent cache."""
+def prepare_jax(runtime: RuntimeConfig) -> RuntimeConfig:
+    """Set what must be set before JAX starts: compiler flags, persistent cache, and who takes part.
+
+    Returns:
+        How this process is to be watched: of several, only the first shows progress and tracks.
+
+    Raises:
+        UserError: Slurm started several for what one process does.
+    """
     if importlib.util.find_spec("jax_cuda13_plugin") is None:
         # On CPUs, level 1 of 3 compiles faster and Craftax's many small kernels even run faster.
         flag, value = "--xla_backend_optimization_level", "1"
@@ -56,6 +63,18 @@ def prepare_jax(runtime: RuntimeConfig) -> None:
     if runtime.compilation_cache_dir is not None:
         jax.config.update("jax_compilation_cache_dir", str(Path(runtime.compilation_cache_dir).absolute()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    if tasks == 1:
+        return runtime
+    if not isinstance(runtime, TrainingRuntimeConfig):
+        raise UserError(
+            f"SLURM_STEP_NUM_TASKS = {tasks}: only training is shared by processes; srun --ntasks=1"
+        )
+    jax.distributed.initialize()  # finds the others by Slurm's variables
+    if jax.process_index() == 0:
+        return runtime
+    logger.setLevel(logging.ERROR)
+    return runtime.model_copy(update={"progress": False, "use_wandb": False})
 
 
 @contextmanager
@@ -96,7 +115,7 @@ def run_script(snakemake: Any, stage: str, model: type[C], run_stage: Callable[[
         runtime_keys = runtime_model(model)
         given = snakemake.config["runtime"]
         runtime = runtime_keys(**{key: given[key] for key in runtime_keys.model_fields})
-        prepare_jax(runtime)
+        runtime = prepare_jax(runtime)
         folder = Path(snakemake.output.run).parent
         with Run(stage, folder, Path("state") / digest, digest, runtime, origin, started) as run:
             run_stage(config, run)

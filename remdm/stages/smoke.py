@@ -31,6 +31,7 @@ def run_smoke(config: SmokeConfig, run: Run) -> None:
     val_env = make_batch_env(config, config.val_num_envs)
     algorithm = make_online(config, env, val_env, random_policy(env.game.num_actions))
     run_training(algorithm, config, env.game, "planner", section(config, DenoiserConfig), run)
+    # Of several processes the first has written them.
     for path in sorted(run.folder.rglob("metrics.parquet")):
         _sum_up(pl.read_parquet(path))
 

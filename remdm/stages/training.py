@@ -50,7 +50,9 @@ def run_training(
             checkpoints.append(("checkpoint_best", result.best_params, result.best_update, {}))
         for name, params, update, items in checkpoints:
             metadata = describe(kind, env_name, network, update, config.frames_per_update)
-            metadata["wandb_run_id"] = run.wandb_run_id
+            metadata |= {"wandb_run_id": run.wandb_run_id, "devices": result.devices}
+            if jax.process_index() > 0:
+                continue
             checkpoint.save(result.folder / name, {"params": params, **items}, metadata)
             repeat = f"-{result.folder.name}" if len(results) > 1 else ""
             role = {"planner": "policy", "expert": "expert"}[kind]

@@ -24,6 +24,10 @@ class Algorithm:
         val_every: updates between validations.
         given: fields of the state that `init` is given and updates leave alone; never saved.
         refillable: fields of the state that fill themselves again, such as a replay buffer.
+        split: parts of the state, as `play` or `exploration/inverse_covariance`, whose arrays have the
+            environments (or what comes of them) in front: on several devices, each holds its share of
+            them and a copy of all else. Without any, there is one device.
+        per_device: parts of those that differ in shape with the number of devices, and fill themselves again.
         repeats: independent repetitions; with more than one, arrays of the state but those of `given`,
             metrics and parameters have a leading axis [R].
     """
@@ -38,6 +42,8 @@ class Algorithm:
     val_every: int = 1
     given: tuple[str, ...] = ()
     refillable: tuple[str, ...] = ()
+    split: tuple[str, ...] = ()
+    per_device: tuple[str, ...] = ()
     repeats: int = 1
 
     def one(self, state: Any, repeat: int | jax.Array) -> Any:

@@ -5,17 +5,27 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from remdm.config.base import UserError
 from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.training.algorithm import Algorithm, Metrics, repeated
+from remdm.training.devices import (
+    agreed,
+    data_mesh,
+    layout,
+    replicated,
+    size,
+    to_host,
+    traced_on,
+)
 from remdm.training.interruption import Interrupted, Interruption, deadline
 from remdm.training.metrics import MetricsTable, Row, to_rows
 from remdm.training.progress import ProgressReport
@@ -49,12 +59,16 @@ class Trained:
     best_params: Any
     best_update: int
     items: Callable[[], dict[str, Any]]  # what it takes to go on; of many repetitions, one at a time
+    devices: int  # that shared the work, which `items` depend on
 
 
 def train(
     algorithm: Algorithm, seed: int, run: Run, repeats: int = 1, start: Start | None = None
 ) -> tuple[list[Trained], dict[str, float]]:
     """Run all updates, from the newest saved state if there is one, and write `metrics.parquet`.
+
+    All devices that JAX sees share the work, if the algorithm says how. Each of several processes makes
+    this call; the first writes.
 
     Returns:
         Each repetition's result, and what the run took.
@@ -74,28 +88,32 @@ class _Loop:
     def __init__(self, algorithm: Algorithm, seed: int, run: Run, start: Start | None) -> None:
         assert isinstance(run.runtime, TrainingRuntimeConfig)
         self.algorithm, self.seed, self.run, self.runtime = algorithm, seed, run, run.runtime
+        self.mesh = data_mesh(algorithm)
         self.snapshots = Snapshots(run.state / "snapshots")
-        self.state = self._first_state(run.key(seed), start)
+        # Of numpy: what is on a device belongs to one process.
+        self.state = self._first_state(np.asarray(run.key(seed)), start)
         self.done = int(self.state.update)
-        self.tables = [
-            MetricsTable(run.state / "metrics" / f"r{repeat}") for repeat in range(algorithm.repeats)
-        ]
+        self.tables: list[MetricsTable] = []
+        if jax.process_index() == 0:
+            self.tables = [
+                MetricsTable(run.state / "metrics" / f"r{repeat}") for repeat in range(algorithm.repeats)
+            ]
         for table in self.tables:
             table.rewind(self.done)
-        self.seconds = self.tables[0].last("seconds")
+        self.seconds = self.tables[0].last("seconds") if self.tables else 0.0
 
         compiling = time.perf_counter()
-        self.run_chunk, self.validate = _compile(algorithm, self.state, self.runtime.chunk_updates)
+        self.run_chunk, self.validate = _compile(algorithm, self.state, self.runtime.chunk_updates, self.mesh)
         self.compile_seconds = time.perf_counter() - compiling
         logger.info("%s: compiled in %.1f s", run.stage, self.compile_seconds)
-        self.seconds_per_update: float | None = None
+        self.updates_in_time = 1  # those that fit a chunk's time
         self.longest_chunk = self.copy_seconds = 0.0
 
-    def _first_state(self, key: jax.Array, start: Start | None) -> TrainState:
+    def _first_state(self, key: np.ndarray, start: Start | None) -> TrainState:
         newest = self.snapshots.newest()
         if newest is None:
-            return first_state(self.algorithm, key, start)
-        state = from_items(self.algorithm, key, newest)
+            return first_state(self.algorithm, key, start, self.mesh)
+        state = from_items(self.algorithm, key, newest, self.mesh)
         done, total = int(state.update), self.algorithm.num_updates
         logger.info("%s: goes on from update %d of %d", self.run.stage, done, total)
         return state
@@ -118,8 +136,8 @@ class _Loop:
                     if pending is not None:
                         self._write(pending)
                     pending = chunk
-                    interrupted = interruption.reason(self._needed_seconds(end))
-                    if interrupted or self._save_is_due(end):
+                    interrupted, save = self._decide(interruption, end)
+                    if interrupted or save:
                         self._write(pending)
                         pending = None
                         self._save()
@@ -136,23 +154,25 @@ class _Loop:
     def results(self) -> list[Trained]:
         """Each repetition's result; its metrics are written."""
         results = []
-        for repeat, table in enumerate(self.tables):
-            folder = self.run.folder if len(self.tables) == 1 else self.run.folder / f"r{repeat}"
-            table.finish(folder / "metrics.parquet")
+        repeats = self.algorithm.repeats
+        for repeat in range(repeats):
+            folder = self.run.folder if repeats == 1 else self.run.folder / f"r{repeat}"
+            if jax.process_index() == 0:
+                self.tables[repeat].finish(folder / "metrics.parquet")
             params = self.algorithm.params(self.state.algorithm)
             best_params, best_update = self.state.best_params, self.state.best_update
-            if len(self.tables) > 1:
+            if repeats > 1:
                 params, best_params, best_update = jax.tree.map(
                     lambda x, k=repeat: x[k], (params, best_params, best_update)
                 )
             params, best_params = jax.device_get((params, best_params))
             items = partial(self._items, repeat)
-            results.append(Trained(folder, params, best_params, int(best_update), items))
+            results.append(Trained(folder, params, best_params, int(best_update), items, size(self.mesh)))
         return results
 
     def _items(self, repeat: int) -> dict[str, Any]:
         own = one(self.algorithm, self.state, repeat)
-        return to_items(self.algorithm, own, self.runtime.checkpoint_buffer)
+        return to_host(to_items(self.algorithm, own, self.runtime.checkpoint_buffer))
 
     def _dispatch(self) -> Chunk:
         """Start the next updates on the device, and the validation that follows them."""
@@ -174,8 +194,17 @@ class _Loop:
         limits = [self.runtime.chunk_updates, algorithm.num_updates - self.done]
         if algorithm.validate is not None:
             limits.append(algorithm.val_every - self.done % algorithm.val_every)
-        in_time = int(CHUNK_SECONDS / self.seconds_per_update) if self.seconds_per_update else 1
-        return min(*limits, max(1, in_time))
+        return min(*limits, self.updates_in_time)
+
+    def _decide(self, interruption: Interruption, end: float | None) -> tuple[Interrupted | None, bool]:
+        """Whether to stop, or to save and go on; clocks and signals are those of the first process."""
+        interrupted = interruption.reason(self._needed_seconds(end))
+        status, save, self.updates_in_time = agreed(
+            interrupted.status if interrupted else 0, self._save_is_due(end), self.updates_in_time
+        )
+        if status and interrupted is None:
+            interrupted = Interrupted("the first process", status)
+        return (interrupted if status else None), bool(save)
 
     def _write(self, chunk: Chunk) -> None:
         """Wait for a chunk and write its rows.
@@ -190,9 +219,9 @@ class _Loop:
         ran = self.seconds + seconds * np.arange(1, chunk.length + 1) / chunk.length
         self.seconds = float(ran[-1])
         rows = _rows(chunk, self.algorithm)
-        for table, own in zip(self.tables, rows, strict=True):
+        for table, own in zip(self.tables, rows, strict=False):  # none but in the first process
             table.write([row | {"seconds": float(at)} for row, at in zip(own, ran, strict=True)])
-        self.seconds_per_update = seconds / chunk.length
+        self.updates_in_time = max(1, int(CHUNK_SECONDS * chunk.length / seconds))
         self.longest_chunk = max(self.longest_chunk, seconds)
         per_update = self.algorithm.frames_per_update * self.algorithm.repeats
         self.run.tracker.log(_averaged(rows, {"train/sps": per_update * chunk.length / seconds}))
@@ -209,7 +238,7 @@ class _Loop:
         """Copy the state and let it be written."""
         began = time.perf_counter()
         items = to_items(self.algorithm, self.state, self.runtime.checkpoint_buffer)
-        self.snapshots.save(self.done, items, {"update_step": self.done})
+        self.snapshots.save(self.done, items, {"update_step": self.done, "devices": size(self.mesh)})
         self.last_save = time.perf_counter()
         self.copy_seconds = self.last_save - began
 
@@ -237,27 +266,40 @@ class _Loop:
 
 
 def _compile(
-    algorithm: Algorithm, state: TrainState, limit: int
+    algorithm: Algorithm, state: TrainState, limit: int, mesh: Mesh | None
 ) -> tuple[Callable[[TrainState, int], tuple[TrainState, Metrics]], Callable[[TrainState], Any] | None]:
     """The two programs of a run, compiled side by side: up to `limit` updates, and a validation."""
     with ThreadPoolExecutor(2) as threads:
-        chunk = threads.submit(_compile_chunk, algorithm, state, limit)
-        validate = threads.submit(_compile_validate, algorithm, state)
+        chunk = threads.submit(_compile_chunk, algorithm, state, limit, mesh)
+        validate = threads.submit(_compile_validate, algorithm, state, mesh)
         return chunk.result(), validate.result()
 
 
-def _compiled(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
-    """A program that takes over the buffers of its first argument: a replay buffer must not exist twice."""
-    jitted = jax.jit(function, donate_argnums=0)
+def _compiled(
+    function: Callable[..., Any], algorithm: Algorithm, mesh: Mesh | None, state: TrainState, *rest: Any
+) -> Callable[..., Any]:
+    """A program state, ... -> state, metrics, in which each array of the state stays where it lies.
+
+    It takes over the buffers of its first argument: a replay buffer must not exist twice.
+    """
+    shardings = None if mesh is None else (layout(mesh, algorithm, state), replicated(mesh))
+
+    @wraps(function)
+    def traced(*arguments: Any) -> Any:
+        with traced_on(mesh):
+            return function(*arguments)
+
+    jitted = jax.jit(traced, donate_argnums=0, out_shardings=shardings)
     interpreted = jax.config.jax_disable_jit  # type: ignore[attr-defined]
-    return jitted if interpreted else jitted.lower(*arguments).compile()
+    return jitted if interpreted else jitted.lower(state, *rest).compile()
 
 
 def _compile_chunk(
-    algorithm: Algorithm, state: TrainState, limit: int
+    algorithm: Algorithm, state: TrainState, limit: int, mesh: Mesh | None
 ) -> Callable[[TrainState, int], tuple[TrainState, Metrics]]:
     """Up to `limit` updates in one call; their number is an argument, so every length is one compilation."""
-    shapes = jax.eval_shape(algorithm.update, state.algorithm)[1]
+    with traced_on(mesh):
+        shapes = jax.eval_shape(algorithm.update, state.algorithm)[1]
 
     def chunk(state: TrainState, length: jax.Array) -> tuple[TrainState, Metrics]:
         def body(i: jax.Array, carry: tuple[Any, Metrics]) -> tuple[Any, Metrics]:
@@ -269,12 +311,12 @@ def _compile_chunk(
         inner, metrics = jax.lax.fori_loop(0, length, body, (state.algorithm, empty))
         return replace(state, algorithm=inner, update=state.update + length), metrics
 
-    compiled = _compiled(chunk, state, jnp.zeros((), jnp.int32))
-    return lambda state, length: compiled(state, jnp.asarray(length, jnp.int32))
+    compiled = _compiled(chunk, algorithm, mesh, state, np.zeros((), np.int32))
+    return lambda state, length: compiled(state, np.asarray(length, np.int32))
 
 
 def _compile_validate(
-    algorithm: Algorithm, state: TrainState
+    algorithm: Algorithm, state: TrainState, mesh: Mesh | None
 ) -> Callable[[TrainState], tuple[TrainState, Metrics]] | None:
     validation = algorithm.validate
     if validation is None:
@@ -297,7 +339,7 @@ def _compile_validate(
         )
         return best, metrics
 
-    return _compiled(validate, state)
+    return _compiled(validate, algorithm, mesh, state)
 
 
 def _not_finite(chunk: Chunk) -> str:

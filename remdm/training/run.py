@@ -63,12 +63,16 @@ class Run:
     def open(self, config: StageConfig, wandb_run_id: str | None = None) -> None:
         """Take the folders, before hours are spent on what goes into them, and begin to track.
 
+        Of several processes the first does.
+
         Args:
             wandb_run_id: of the run that this one goes on from.
 
         Raises:
             UserError: they cannot be made, or another process is at work in them.
         """
+        if jax.process_index() > 0:
+            return
         try:
             for folder in (self.folder, self.state):
                 self._opened.enter_context(locked(folder))
@@ -93,6 +97,8 @@ class Run:
 
     def finish(self, config: StageConfig, **measured: Any) -> None:
         """Write `run.json`, enough to repeat the run and what it took, and drop the state."""
+        if jax.process_index() > 0:
+            return
         device = jax.devices()[0]
         record = {
             "stage": self.stage,

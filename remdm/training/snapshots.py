@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from remdm.config.base import UserError
 from remdm.training import checkpoint
+from remdm.training.devices import agreed, to_host
 
 logger = logging.getLogger("remdm")
 
@@ -30,7 +30,16 @@ class Snapshots:
         self.seconds: float | None = None  # what writing the last one took
 
     def newest(self) -> Path | None:
-        """The newest snapshot that is whole; what is damaged or half-written is named and removed."""
+        """The newest snapshot that is whole; what is damaged or half-written is named and removed.
+
+        Of several processes the first looks, but all must call this.
+        """
+        path = self._newest() if jax.process_index() == 0 else None
+        [update] = agreed(-1 if path is None else int(path.name))
+        self.saved = update if update >= 0 else None
+        return self._path(update) if update >= 0 else None
+
+    def _newest(self) -> Path | None:
         for partial in self.folder.glob(".*"):
             shutil.rmtree(partial, ignore_errors=True)
         for path in reversed(self._all()):
@@ -40,7 +49,6 @@ class Snapshots:
                 logger.warning("%s; the snapshot before it is taken", error)
                 shutil.rmtree(path, ignore_errors=True)
             else:
-                self.saved = int(path.name)
                 return path
         return None
 
@@ -50,11 +58,15 @@ class Snapshots:
         return self._writing is not None and not self._writing.done()
 
     def save(self, update: int, items: Mapping[str, Any], metadata: dict[str, Any]) -> None:
-        """Copy the arrays and write them in a thread; waits for the snapshot before, if it must."""
+        """Copy the arrays and write them in a thread; waits for the snapshot before, if it must.
+
+        Of several processes the first writes, but all must call this.
+        """
         self.wait()
         # A copy: the next chunk of updates takes over the state's buffers.
-        copied = {name: jax.tree.map(np.array, tree) for name, tree in items.items()}
-        self._writing = self._writer.submit(self._write, update, copied, metadata)
+        copied = to_host(items)
+        if jax.process_index() == 0:
+            self._writing = self._writer.submit(self._write, update, copied, metadata)
 
     def wait(self) -> None:
         """Until the last snapshot is on disk. A disk that is full costs that snapshot, not the run."""
@@ -73,10 +85,13 @@ class Snapshots:
 
     def _write(self, update: int, items: Mapping[str, Any], metadata: dict[str, Any]) -> None:
         began = time.perf_counter()
-        checkpoint.save(self.folder / f"{update:012d}", items, metadata)
+        checkpoint.save(self._path(update), items, metadata)
         self.saved, self.seconds = update, time.perf_counter() - began
         for old in self._all()[:-KEPT]:
             shutil.rmtree(old, ignore_errors=True)
+
+    def _path(self, update: int) -> Path:
+        return self.folder / f"{update:012d}"
 
     def _all(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("*") if path.name.isdigit())

@@ -7,10 +7,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
+from jax.sharding import AbstractMesh, Mesh
 
 from remdm.training import checkpoint
 from remdm.training.algorithm import Algorithm
+from remdm.training.devices import is_part, layout, mesh_of, place, size, traced_on
 
 logger = logging.getLogger("remdm")
 
@@ -41,10 +44,11 @@ class Start:
     whole: bool
 
 
-def fresh_state(algorithm: Algorithm, key: jax.Array) -> TrainState:
+def fresh_state(algorithm: Algorithm, key: jax.Array, mesh: Mesh | AbstractMesh | None = None) -> TrainState:
     """The state before the first update."""
     init_key, val_key = jax.random.split(key)
-    state = algorithm.init(init_key)
+    with traced_on(mesh):
+        state = algorithm.init(init_key)
     each = () if algorithm.repeats == 1 else (algorithm.repeats,)
     return TrainState(
         algorithm=state,
@@ -65,59 +69,92 @@ def to_items(algorithm: Algorithm, state: TrainState, with_buffer: bool) -> dict
     return items
 
 
-def from_items(algorithm: Algorithm, key: jax.Array, folder: Path) -> TrainState:
+def state_shapes(algorithm: Algorithm, mesh: Mesh | AbstractMesh | None) -> TrainState:
+    """Shapes and types of the state on these devices."""
+    return jax.eval_shape(lambda: fresh_state(algorithm, jax.random.PRNGKey(0), mesh))
+
+
+def from_items(
+    algorithm: Algorithm, key: jax.Array | np.ndarray, folder: Path, mesh: Mesh | None = None
+) -> TrainState:
     """The state in a checkpoint; what it does not hold is as before the first update.
+
+    It may have been saved on another number of devices.
 
     Raises:
         UserError: it cannot be read, or its arrays differ; the message names the first.
     """
-    shapes = jax.eval_shape(lambda key: fresh_state(algorithm, key), key)
-    absent = algorithm.given
-    saved = {}
+    shapes = state_shapes(algorithm, mesh)
+    shardings = layout(mesh, algorithm, shapes)
+    saved_on = checkpoint.read_metadata(folder).get("devices", 1)  # one, where it was not recorded yet
+    saved_shapes = state_shapes(algorithm, mesh_of(saved_on))
+    afresh = algorithm.given if saved_on == size(mesh) else algorithm.given + algorithm.per_device
+
+    training = _without(saved_shapes, algorithm.given + algorithm.refillable)
+    kept = checkpoint.named(checkpoint.restore(folder, "training", training))
     if checkpoint.has(folder, "buffer"):
-        like = {name: getattr(shapes.algorithm, name) for name in algorithm.refillable}
-        saved = checkpoint.restore(folder, "buffer", like)
+        like = {name: getattr(saved_shapes.algorithm, name) for name in algorithm.refillable}
+        buffer = checkpoint.named(checkpoint.restore(folder, "buffer", like))
+        kept |= {f"algorithm/{name}": x for name, x in buffer.items()}
     else:
-        absent += algorithm.refillable
+        afresh += algorithm.refillable
         for name in algorithm.refillable:
             logger.warning("checkpoint %s: holds no %s, which starts empty and refills", folder, name)
+
+    def fresh_part(tree: TrainState) -> dict[str, Any]:
+        return {name: x for name, x in checkpoint.named(tree).items() if is_part(name, afresh)}
+
     # XLA drops the rest of the fresh state.
     fresh = jax.jit(
-        lambda key: {name: getattr(fresh_state(algorithm, key).algorithm, name) for name in absent}
+        lambda key: fresh_part(fresh_state(algorithm, key, mesh)),
+        out_shardings=None if shardings is None else fresh_part(shardings),
     )(key)
-    kept = checkpoint.restore(folder, "training", _without(shapes, algorithm.given + algorithm.refillable))
-    # Copies: a buffer that numpy still owns cannot be donated.
-    kept, saved = jax.tree.map(jnp.array, (kept, saved))
-    if not (fresh or saved):
-        return kept
-    return replace(kept, algorithm=kept.algorithm.replace(**fresh, **saved))
+    leaves = [
+        fresh[name] if name in fresh else _fitted(kept[name], shape.shape)
+        for name, shape in checkpoint.named(shapes).items()
+    ]
+    return place(jax.tree.unflatten(jax.tree.structure(shapes), leaves), shardings)
 
 
-def first_state(algorithm: Algorithm, key: jax.Array, start: Start | None) -> TrainState:
+def _fitted(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """An array with rows that are never used taken from its end, or added to it."""
+    if array.shape == shape:
+        return array
+    fitted = np.zeros(shape, array.dtype)
+    common = tuple(slice(min(sizes)) for sizes in zip(array.shape, shape, strict=True))
+    fitted[common] = array[common]
+    return fitted
+
+
+def first_state(
+    algorithm: Algorithm, key: jax.Array | np.ndarray, start: Start | None, mesh: Mesh | None = None
+) -> TrainState:
     """The state a run begins with.
+
+    Args:
+        mesh: the devices that share it, if there is more than one.
 
     Raises:
         UserError: the checkpoint of `start` does not fit.
     """
-    fresh = jax.jit(lambda key: fresh_state(algorithm, key))
+    shardings = layout(mesh, algorithm, state_shapes(algorithm, mesh))
+    fresh = jax.jit(lambda key: fresh_state(algorithm, key, mesh), out_shardings=shardings)
     if start is None:
         return fresh(key)
     if start.whole:
-        state = from_items(algorithm, key, start.checkpoint)
+        state = from_items(algorithm, key, start.checkpoint, mesh)
         params = algorithm.params(state.algorithm)
     else:
         state = fresh(key)
         like = one(algorithm, state, 0).best_params
         params = checkpoint.restore(start.checkpoint, "params", like)
-        # Copies: a buffer that numpy still owns cannot be donated.
-        params = jax.tree.map(
-            lambda x, all_: jnp.array(jnp.broadcast_to(x, all_.shape)), params, state.best_params
-        )
-    return replace(
+        params = jax.tree.map(lambda x, all_: np.broadcast_to(x, all_.shape), params, state.best_params)
+    state = replace(
         state,
         algorithm=algorithm.adopt(state.algorithm, params, start.update),
         update=jnp.asarray(start.update, jnp.int32),
     )
+    return place(state, shardings)
 
 
 def one(algorithm: Algorithm, state: TrainState, repeat: int) -> TrainState:

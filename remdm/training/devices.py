@@ -1,0 +1,122 @@
+"""The devices and processes of one training run.
+
+A run is one program, data-parallel over all devices that JAX sees, those of other hosts included. Each
+of several processes makes the same calls in the same order; the first of them decides, and alone writes.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+
+from remdm.training.algorithm import Algorithm
+
+AXIS = "data"
+PIECE = 2**22  # array elements that travel between processes at a time
+
+
+def data_mesh(algorithm: Algorithm) -> Mesh | None:
+    """All devices in a row; None where there is one, or nothing to split."""
+    interpreted = jax.config.jax_disable_jit  # type: ignore[attr-defined]
+    if jax.device_count() == 1 or not algorithm.split or interpreted:
+        return None
+    return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def mesh_of(count: int) -> AbstractMesh | None:
+    """As `data_mesh`, of devices that need not be there: enough to tell what shapes arrays would have."""
+    return None if count == 1 else AbstractMesh((count,), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def size(mesh: Mesh | None) -> int:
+    """Devices that share the work."""
+    return 1 if mesh is None else mesh.size
+
+
+@contextmanager
+def traced_on(mesh: Mesh | AbstractMesh | None) -> Iterator[None]:
+    """What is traced within is for these devices."""
+    if mesh is None:
+        yield
+    else:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            yield
+
+
+def layout(mesh: Mesh | None, algorithm: Algorithm, shapes: Any) -> Any:
+    """Where each array of a `TrainState` lies, by `algorithm.split`; None on one device."""
+    if mesh is None:
+        return None
+    repeats = [None] * (algorithm.repeats > 1)
+
+    def sharding(path: tuple, x: jax.ShapeDtypeStruct) -> NamedSharding:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        is_split = is_part(name, algorithm.split) and x.ndim > len(repeats)
+        return NamedSharding(mesh, PartitionSpec(*repeats, AXIS) if is_split else PartitionSpec())
+
+    return jax.tree_util.tree_map_with_path(sharding, shapes)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """A copy on each device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def is_part(name: str, parts: tuple[str, ...]) -> bool:
+    """Whether the leaf of a `TrainState` with this name is in one of some parts of the algorithm's state."""
+    return f"{name}/".startswith(tuple(f"algorithm/{part}/" for part in parts))
+
+
+def place(tree: Any, shardings: Any) -> Any:
+    """A tree whose arrays of numpy are copied to where they belong; None is the one device."""
+
+    # Copies: a buffer that numpy still owns cannot be donated.
+    def bring(x: Any, sharding: NamedSharding | None = None) -> jax.Array:
+        if isinstance(x, jax.Array) and (sharding is None or x.sharding == sharding):
+            return x
+        if sharding is None:
+            return jax.numpy.array(x)
+        return jax.make_array_from_callback(x.shape, sharding, lambda index: jax.numpy.array(x[index]))
+
+    return jax.tree.map(bring, tree) if shardings is None else jax.tree.map(bring, tree, shardings)
+
+
+def to_host(tree: Any) -> Any:
+    """Copies of a tree's arrays in memory of this process, from wherever they are. All processes call it."""
+
+    def copy(x: Any) -> np.ndarray:
+        here = not isinstance(x, jax.Array) or x.is_fully_addressable or x.is_fully_replicated
+        return np.array(x) if here else _gathered(x)
+
+    return jax.tree.map(copy, tree)
+
+
+def _gathered(x: jax.Array) -> np.ndarray:
+    """A whole array whose shares lie in several processes.
+
+    It travels piece by piece, for no device could hold all of a replay buffer.
+    """
+    whole = np.empty(x.shape, x.dtype)
+    places = x.sharding.devices_indices_map(x.shape)
+    each: list[list[Any]] = [[] for _ in range(jax.process_count())]
+    for device, place in places.items():
+        each[device.process_index].append(place)  # type: ignore[attr-defined]
+    own = {shard.device: shard.data for shard in x.addressable_shards}
+    for number, device in enumerate(device for device in places if device in own):
+        share = np.asarray(own[device])
+        pieces = np.array_split(share.reshape(-1), -(-share.size // PIECE))
+        flat = np.concatenate([multihost_utils.process_allgather(piece) for piece in pieces], axis=1)
+        for of_process, values in zip(each, flat, strict=True):
+            whole[of_process[number]] = values.reshape(share.shape)
+    return whole
+
+
+def agreed(*values: int) -> tuple[int, ...]:
+    """The first process's numbers, in all of them. All processes call it."""
+    if jax.process_count() == 1:
+        return values
+    return tuple(int(x) for x in multihost_utils.broadcast_one_to_all(np.array(values, np.int32)))
