@@ -1,0 +1,228 @@
+"""The report in words: what fails, what speaks for which cause, what the seeds can show, what is next."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from remdm.analysis.ablations.decision import TREE, decide, preventing
+from remdm.analysis.ablations.drawing import mean_curve
+from remdm.analysis.ablations.hypotheses import NEXT_STEPS, NOT_SUPPORTED, SUPPORTED, UNMEASURED, Finding
+from remdm.analysis.ablations.published import BEST, SCORES, WORST, mismatch
+from remdm.analysis.ablations.runs import SCORE, Suite
+from remdm.analysis.ablations.significance import (
+    BETTER,
+    COLLAPSE,
+    ENUMERATED,
+    IMPROVEMENT,
+    WORSE,
+    attainable_floor,
+    count_labellings,
+)
+from remdm.analysis.ablations.standing import Standings
+from remdm.config.arms import ARMS, BASELINE, GROUPS
+
+ALPHA = 0.05
+
+
+def conclude(
+    suite: Suite, standings: Standings, findings: list[Finding], tables: Path, captions: Mapping[str, str]
+) -> str:
+    """The report in Markdown.
+
+    Args:
+        tables: the folder where the tables stand already.
+        captions: of the figures, by file name.
+    """
+
+    def table(name: str) -> str:
+        return (tables / f"{name}.md").read_text(encoding="utf-8").strip()
+
+    def figure(name: str) -> str:
+        return f"![{captions[name]}](figures/{name}.png)"
+
+    parts = [
+        f"# RL fine-tuning ablations in {suite.env}",
+        _extent(suite),
+        "## Primary failure mode",
+        _failure(suite, standings, findings),
+        "## What the seeds can and cannot show",
+        _seeds(suite, standings),
+        "## Scores and verdicts",
+        _verdicts(standings),
+        table("results"),
+        figure("scores"),
+        "## Groups",
+        table("groups"),
+        _published(suite),
+        "## Hypotheses, ranked",
+        RANKING,
+        table("hypotheses"),
+        "## Evidence, ranked",
+        table("evidence"),
+        "## Next steps",
+        _next_steps(suite, standings, findings),
+        figure("decision_tree"),
+        "## What each arm is for",
+        table("arms"),
+        "## Figures and tables",
+        "\n".join(f"- [{caption}](figures/{name}.png)" for name, caption in captions.items()),
+        "Tables stand in `tables/` as CSV, LaTeX and Markdown, figures in `figures/` as PNG and PDF.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+RANKING = (
+    "SUPPORTED: at least half of the measured indicators speak for it, among them an arm that addresses it "
+    f"and improves on {BASELINE} (an experiment; the others are correlates). SUGGESTED: one of the two. "
+    "NOT SUPPORTED: neither. Ranked by that, then by the share of indicators. Indicators are of "
+    f"{BASELINE}, means over seeds; their thresholds are conventions, listed below. The more arms address a "
+    "hypothesis, the likelier one of them improves by chance."
+)
+
+
+def _extent(suite: Suite) -> str:
+    """What was run, and what is missing."""
+    commits = sorted({str(run.run["git_commit"] or "no clone")[:10] for run in suite.all_runs})
+    seeds = ", ".join(suite.seeds)
+    lines = [
+        f"{len(suite.all_runs)} runs of {len(suite.runs)} of {len(ARMS)} arms; seeds {seeds}; "
+        f"commit {', '.join(commits)}."
+    ]
+    if len(commits) > 1:
+        lines.append("What changed between these commits may be part of a difference.")
+    if suite.missing:
+        missing = ", ".join(f"{path.parent.name} {path.name}" for path in suite.missing)
+        lines.append(f"**Missing** (failed or not finished): {missing}.")
+    silent = [f"{run.arm} s{run.seed}" for run in suite.all_runs if run.score is None]
+    if silent:
+        lines.append(f"Without a score, as no episode ended in the last evaluation: {', '.join(silent)}.")
+    absent = [entry.name for entry in ARMS if entry.name not in suite.arms]
+    if absent:
+        lines.append(f"Not run: {', '.join(absent)}.")
+    starts: dict[str, set[float | None]] = {}
+    for run in suite.all_runs:
+        starts.setdefault(run.seed, set()).add(run.pretrained.get(SCORE))
+    uneven = [seed for seed, found in starts.items() if len(found) > 1]
+    if uneven:
+        lines.append(
+            f"**The pretrained planner's score differs between arms of seed {', '.join(uneven)}**: its "
+            f"checkpoint changed in between, or the devices differ. The mean is used."
+        )
+    return "\n".join(lines)
+
+
+def _failure(suite: Suite, standings: Standings, findings: list[Finding]) -> str:
+    """What happens to the baseline, and which hypothesis explains it best."""
+    baseline, pretrained = standings.baseline, standings.pretrained
+    if baseline is None or pretrained is None:
+        lacking = BASELINE if baseline is None else "the pretrained planner"
+        return f"**Unknown**: {lacking} has no score, so whether fine-tuning collapses cannot be said."
+    told = f"The pretrained planner plays at {pretrained:.2f}; {BASELINE} ends at {baseline:.2f}"
+    if standings.scale > 0:
+        told += f", {100 * (baseline - pretrained) / standings.scale:+.0f} % of the larger of the two"
+    if standings.collapse != COLLAPSE:
+        word = "Fine-tuning improves the planner." if standings.collapse == IMPROVEMENT else "No collapse."
+        return (
+            f"**{word}** {told}. There is no failure for the hypotheses to explain at this setting; their "
+            f"indicators are signs of risk."
+        )
+    onset = _onset(suite, standings)
+    since = "" if onset is None else f" It is first more than 10 % below at iteration {onset}."
+    top = findings[0]
+    if top.verdict in (NOT_SUPPORTED, UNMEASURED):
+        return f"**Collapse, unexplained.** {told}.{since} No hypothesis has half of its indicators."
+    title = "best supported" if top.verdict == SUPPORTED else "first suspect"
+    experiment = (
+        "an arm that addresses it improves on the baseline"
+        if top.an_arm_helps
+        else "no arm that addresses it improves on the baseline, so this is a correlate and no experiment"
+    )
+    return (
+        f"**Collapse; {title}: {top.hypothesis}.** {told}.{since} Of its {top.measured} measured indicators "
+        f"{top.supporting} speak for it; {experiment}."
+    )
+
+
+def _onset(suite: Suite, standings: Standings) -> int | None:
+    """The first evaluation at which the baseline lies more than 10 % below the pretrained planner."""
+    curve = mean_curve(suite.baseline, SCORE)
+    limit = float(standings.pretrained or 0.0) - WORSE * standings.scale
+    below = curve.updates[np.nan_to_num(curve.mean, nan=np.inf) < limit]
+    return int(below[0]) if below.size else None
+
+
+def _seeds(suite: Suite, standings: Standings) -> str:
+    """What can be significant at all, and what is."""
+    tested = {s.name: (s.p, s.floor, s.scores.size) for s in standings.scored if s.p is not None}
+    if not tested:
+        return f"Nothing is tested: scores of {BASELINE} or of the arms are missing."
+    base, most = suite.scores(BASELINE).size, max(size for _, _, size in tested.values())
+    floor = attainable_floor(most, base)
+    if min(most, base) == 1:
+        return (
+            f"**One seed can show no significance**: with {most} of an arm against {base} of {BASELINE} the "
+            f"floor of p is {floor:.2g}, and no spread between seeds can be estimated. Verdicts "
+            f"below are thresholds on single numbers; a second seed may turn any of them."
+        )
+    reach = f"The floor of p is {floor:.2g}."
+    if floor >= ALPHA:
+        reach = (
+            f"**No arm can reach p < {ALPHA} with these seeds**: the floor is {floor:.2g}. Four seeds each "
+            f"would reach {attainable_floor(4, 4):.2g}, five {attainable_floor(5, 5):.2g}."
+        )
+    below = [arm for arm, (p, _, _) in tested.items() if p < ALPHA]
+    extreme = [arm for arm, (p, own, _) in tested.items() if p == own]
+    found = f"Below {ALPHA}: {', '.join(below)}." if below else f"No arm is below {ALPHA}."
+    found += f" As extreme as the seeds can show: {', '.join(extreme)}." if extreme else ""
+    sizes = [base, *(size for _, _, size in tested.values())]
+    way = "all" if count_labellings(sizes) <= ENUMERATED else f"{ENUMERATED:,} random"
+    how = (
+        f"p is the share of {way} labellings of the {sum(sizes)} scores in which the largest difference of "
+        f"any of {len(tested)} arms is at least the arm's own, for the arm is picked from the same scores. It is "
+        f"never reported below the floor 2 / C(n_a + n_b, n_b), the least that the arm's and the baseline's "
+        f"own seeds can show. The null is that no arm differs; arms that differ widen it for all others."
+    )
+    spread = "Intervals are percentile bootstraps over seeds, which with few seeds cover less than 95 %."
+    return "\n".join([reach, found, how, spread])
+
+
+def _verdicts(standings: Standings) -> str:
+    """How verdicts are made."""
+    return (
+        f"Verdicts compare with {BASELINE}, by the larger of its score and the pretrained planner's "
+        f"(here {standings.scale:.2f}): {IMPROVEMENT} above {100 * BETTER:+.0f} %, {COLLAPSE} below "
+        f"{-100 * WORSE:.0f} %, else NEUTRAL. They are thresholds, not tests."
+    )
+
+
+def _published(suite: Suite) -> str:
+    """What was published, if the setting is the same."""
+    other = mismatch(suite)
+    if other is not None:
+        return f"Published scores are not shown, for the setting is another one: {other}."
+    groups = ", ".join(f"{letter} {SCORES[letter]}" for letter in GROUPS)
+    return (
+        f"Published, from an early version of the suite and so for orientation alone: {BASELINE} "
+        f"{SCORES['-']}; means of groups {groups}; best {BEST[0]} {BEST[1]}, worst {WORST[0]} {WORST[1]}."
+    )
+
+
+def _next_steps(suite: Suite, standings: Standings, findings: list[Finding]) -> str:
+    """What to do, in order: first what the tree ends in, then the hypotheses, then the gaps."""
+    path = decide(suite, standings)
+    end = TREE[path.end].text.replace("\n", " ")
+    steps = [end if path.is_whole else f"Answer what the results leave open: {end}"]
+    held = preventing(standings) if standings.collapse == COLLAPSE else []
+    if held:
+        steps[0] += f" ({held[0].name}, {held[0].score:.2f})"
+    elif path.end == "build":
+        steps[0] += f" ({standings.scored[0].name}, {standings.scored[0].score:.2f})"
+    if standings.collapse == COLLAPSE:
+        likely = [f for f in findings if f.verdict not in (NOT_SUPPORTED, UNMEASURED)]
+        steps += [f"{f.hypothesis} ({f.verdict.lower()}): {NEXT_STEPS[f.hypothesis]}" for f in likely]
+    if suite.missing:
+        steps.append("run the missing arms and seeds again: a gap is no evidence")
+    if any(s.floor is not None and s.floor >= ALPHA for s in standings.arms):
+        steps.append(f"run at least four seeds of {BASELINE} and of the arms that matter before claiming any")
+    return "\n".join(f"{k}. {step}." for k, step in enumerate(steps, 1))

@@ -1,0 +1,138 @@
+"""Heat maps: layers, noise levels and achievements of all arms."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from remdm.analysis.ablations.drawing import draw_map, map_figure, mean_curve, symmetric
+from remdm.analysis.ablations.hypotheses import achievement_rates
+from remdm.analysis.ablations.runs import ACHIEVEMENT, BIN_NORM, LAYER_COSINE, LAYER_NORM, Suite
+from remdm.analysis.ablations.standing import Standings
+from remdm.analysis.style import new_figure
+from remdm.config.arms import BASELINE
+
+
+def draw_conflict(suite: Suite) -> Figure:
+    """Mean cosine of RL and BC gradient in each layer; negative where they conflict."""
+    layers = suite.columns(LAYER_COSINE)
+    figure, (ax,) = map_figure(len(suite.arms), len(layers))
+    title = "Cosine of RL and BC gradient, mean over training (dark: conflict)"
+    draw_map(ax, _means(suite, LAYER_COSINE, layers), suite.arms, layers, title, limits=(-1.0, 1.0))
+    return figure
+
+
+def draw_layers(suite: Suite) -> Figure:
+    """Gradient norm of each layer, on a logarithmic scale."""
+    layers = suite.columns(LAYER_NORM)
+    figure, (ax,) = map_figure(len(suite.arms), len(layers))
+    values = _log10(_means(suite, LAYER_NORM, layers))
+    draw_map(ax, values, suite.arms, layers, "log10 of gradient norm, mean over training", "{:.1f}")
+    return figure
+
+
+def draw_noise_levels(suite: Suite) -> Figure:
+    """Gradient norm of each t-bin as a share of its arm's largest: which noise levels drive the step."""
+    bins = sorted(suite.columns(BIN_NORM), key=int)
+    norms = _means(suite, BIN_NORM, bins)
+    largest = np.max(norms, axis=1, keepdims=True, initial=0.0)
+    shares = np.divide(norms, largest, out=np.full(norms.shape, np.nan), where=largest > 0)
+    edges = [f"{int(k) / len(bins):.1f}-{(int(k) + 1) / len(bins):.1f}" for k in bins]
+    figure, (ax,) = map_figure(len(suite.arms), len(bins))
+    title = "Gradient norm by t, share of the arm's largest"
+    draw_map(ax, shares, suite.arms, edges, title, limits=(0.0, 1.0))
+    ax.set_xlabel("t")
+    return figure
+
+
+def draw_achievements(suite: Suite) -> Figure:
+    """Change of each achievement's rate from the pretrained planner to the end, in points."""
+    names = _names(suite)
+    rows = {arm: achievement_rates(suite, arm) for arm in suite.arms}
+    nan = (np.nan, np.nan)
+    values = np.array([[np.diff(rates.get(name, nan))[0] for name in names] for rates in rows.values()]) * 100
+    values = values.reshape(len(suite.arms), len(names))
+    figure, (ax,) = map_figure(len(suite.arms), len(names))
+    title = "Episodes with each achievement: end less pretrained, points (dark: lost)"
+    draw_map(ax, values, suite.arms, _readable(names), title, "{:+.0f}", limits=symmetric(values, 10.0))
+    return figure
+
+
+def draw_achievements_start_end(suite: Suite, standings: Standings) -> Figure:
+    """Start against end of each achievement, for the baseline and the best arm."""
+    best = [s.name for s in standings.scored[:1]]
+    shown = [*([BASELINE] if suite.baseline else []), *best]
+    names = _names(suite)
+    figure, axes = new_figure(
+        4.6 * max(len(shown), 1), 1.2 + 0.24 * max(len(names), 6), 1, max(len(shown), 1)
+    )
+    for ax, arm in zip(axes, shown, strict=False):
+        rates = achievement_rates(suite, arm)
+        for y, name in enumerate(names):
+            if name in rates:
+                before, after = (100 * rate for rate in rates[name])
+                ax.plot([before, after], [y, y], color="#999999", linewidth=1.5, zorder=1)
+                ax.plot(before, y, "o", color="#222222", markerfacecolor="white", markersize=5)
+                ax.plot(after, y, "D", color="#d55e00" if after < before else "#0072b2", markersize=4)
+        if not rates:
+            ax.text(0.5, 0.5, "missing", transform=ax.transAxes, ha="center", color="#777777")
+        ax.set_yticks(range(len(names)), _readable(names), fontsize=7)
+        ax.set_ylim(len(names) - 0.5, -0.5)
+        ax.set_xlim(-2, 102)
+        ax.set_title(arm, fontsize=9)
+        ax.set_xlabel("episodes with it, % (ring: pretrained, diamond: end)", fontsize=8)
+    return figure
+
+
+def draw_achievements_over_time(suite: Suite) -> Figure:
+    """The baseline's rate of each achievement at every evaluation; without the baseline, the first arm's."""
+    arm = BASELINE if suite.baseline else next(iter(suite.runs))
+    names = _names(suite)
+    curves = {name: mean_curve(suite.runs[arm], ACHIEVEMENT + name) for name in names}
+    updates = next((curve.updates for curve in curves.values() if curve.updates.size), np.array([], int))
+    start = suite.pretrained
+    rows = [
+        [
+            _mean(start(ACHIEVEMENT + name)),
+            *(curves[name].mean if curves[name].updates.size else np.full(len(updates), np.nan)),
+        ]
+        for name in names
+    ]
+    values = 100 * np.array(rows, float).reshape(len(names), 1 + len(updates))
+    figure, (ax,) = map_figure(len(names), 1 + len(updates))
+    title = f"{arm}: episodes with each achievement, %"
+    columns = ["pretrained", *map(str, updates)]
+    draw_map(ax, values, _readable(names), columns, title, "{:.0f}", limits=(0.0, 100.0))
+    ax.set_xlabel("iteration of the evaluation (hatched: no episode ended)")
+    return figure
+
+
+def _means(suite: Suite, prefix: str, columns: Sequence[str], of: Callable = np.mean) -> np.ndarray:
+    """Means over training and seeds: [arms, columns], NaN where never measured."""
+    values = [[suite.average(arm, prefix + name, of) for name in columns] for arm in suite.arms]
+    return np.array(values, float).reshape(len(suite.arms), len(columns))
+
+
+def _log10(values: np.ndarray) -> np.ndarray:
+    """Of a gradient that is zero, as in a frozen layer, there is no logarithm: NaN."""
+    return np.log10(values, out=np.full(values.shape, np.nan), where=values > 0)
+
+
+def _names(suite: Suite) -> list[str]:
+    """Achievements that any evaluation has seen, in the game's order."""
+    found = suite.columns(ACHIEVEMENT)
+    seen = [
+        name
+        for name in found
+        if any(run.values(ACHIEVEMENT + name).any() for run in suite.all_runs)
+        or suite.pretrained(ACHIEVEMENT + name).any()
+    ]
+    return seen or found
+
+
+def _readable(names: Sequence[str]) -> list[str]:
+    return [name.replace("_", " ").lower() for name in names]
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else float("nan")

@@ -1,0 +1,34 @@
+"""Published scores of an early version of the suite, for orientation."""
+
+from typing import Any
+
+from remdm.analysis.ablations.runs import Suite
+from remdm.config.arms import BASELINE
+
+# Return of RL fine-tuning in Craftax-Classic; groups are means over their arms.
+SCORES = {"-": 10.82, "A": 8.85, "B": 10.01, "C": 2.78, "D": 10.98}
+BEST, WORST = ("action_diversity", 11.08), ("lora", -0.91)
+SETTING: dict[str, Any] = {
+    "env_name": "Craftax-Classic-Symbolic-v1",
+    "num_envs": 192,
+    "ablation_iterations": 500,
+}
+SEEDS = 3
+
+
+def published_scores(suite: Suite) -> dict[str, float] | None:
+    """By group, `-` being the baseline; None where the setting is another one."""
+    return None if mismatch(suite) else SCORES
+
+
+def mismatch(suite: Suite) -> str | None:
+    """In what the setting differs from the published one, in words."""
+    differing = [
+        f"{key} = {suite.config[key]}, not {value}"
+        for key, value in SETTING.items()
+        if suite.config[key] != value
+    ]
+    seeds = len(suite.runs.get(BASELINE, []))
+    if seeds != SEEDS:
+        differing.append(f"{seeds} seeds of {BASELINE}, not {SEEDS}")
+    return ", ".join(differing) or None

@@ -1,0 +1,109 @@
+"""What a difference between a few seeds can and cannot show."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+
+IMPROVEMENT, NEUTRAL, COLLAPSE = "IMPROVEMENT", "NEUTRAL", "COLLAPSE"
+BETTER, WORSE = 0.05, 0.10  # shares of the scale beyond which a difference counts
+ENUMERATED = 20_000  # relabellings; beyond, as many are drawn
+RESAMPLES = 10_000
+
+
+def scale_of(baseline: float | None, pretrained: float | None) -> float:
+    """What differences are measured by: the larger of the two scores in size, 0 if there is none."""
+    return max((abs(score) for score in (baseline, pretrained) if score is not None), default=0.0)
+
+
+def verdict(difference: float, scale: float) -> str:
+    """IMPROVEMENT above +5 % of the scale, COLLAPSE below -10 %, else NEUTRAL; no scale, NEUTRAL."""
+    if scale > 0 and difference > BETTER * scale:
+        return IMPROVEMENT
+    return COLLAPSE if scale > 0 and difference < -WORSE * scale else NEUTRAL
+
+
+def attainable_floor(n_a: int, n_b: int) -> float:
+    """The smallest two-sided p value that n_a seeds against n_b can reach: 2 / C(n_a + n_b, n_b)."""
+    return min(1.0, 2 / math.comb(n_a + n_b, n_b))
+
+
+def p_values(arms: Mapping[str, np.ndarray], baseline: np.ndarray, seed: int = 0) -> dict[str, float]:
+    """For each arm the p value of its mean difference to the baseline, for the arm that one may pick.
+
+    If no arm differed, any labelling of all the scores would be as probable. p is the share of labellings in
+    which the *largest* difference of any arm is at least this arm's, so that picking the most
+    striking arm is paid for (Westfall and Young 1993, max T). All labellings are enumerated up to
+    ENUMERATED of them; else that many are drawn, and the observed one counts as one more, which keeps
+    the test exact. The other arms' spread may make p smaller than the arm's own seeds could; it is
+    never reported below their floor.
+
+    Args:
+        arms: scores of each arm's seeds, at least one each.
+        baseline: the baseline's scores [N]; without any, or without arms, there is nothing to test.
+    """
+    if not arms or baseline.size == 0:
+        return {}
+    groups = [baseline, *arms.values()]
+    sizes = [len(group) for group in groups]
+    scores = np.concatenate(groups)
+    observed = np.abs(_differences(scores[None], sizes)[0])
+    enumerated = count_labellings(sizes) <= ENUMERATED
+    labelled = scores[_all_labellings(sizes) if enumerated else _draw_labellings(len(scores), seed)]
+    largest = np.abs(_differences(labelled, sizes)).max(axis=1)
+    tolerance = 1e-9 * max(1.0, np.abs(scores).max())  # equal differences, summed in another order
+    as_large = (largest[:, None] >= observed - tolerance).sum(axis=0)
+    extra = 0 if enumerated else 1
+    p = (as_large + extra) / (len(largest) + extra)
+    return {
+        arm: max(float(p[k]), attainable_floor(len(arms[arm]), len(baseline))) for k, arm in enumerate(arms)
+    }
+
+
+def count_labellings(sizes: Sequence[int]) -> int:
+    """In how many ways scores can be dealt out to groups of these sizes."""
+    return math.factorial(sum(sizes)) // math.prod(math.factorial(size) for size in sizes)
+
+
+def bootstrap_interval(
+    a: np.ndarray, b: np.ndarray | None = None, seed: int = 0
+) -> tuple[float, float] | None:
+    """95 % percentile bootstrap interval, over seeds, of the mean of `a`, less that of `b` if given.
+
+    With three seeds it covers less than it says; a single seed has none.
+    """
+    if min(len(a), len(a) if b is None else len(b)) < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    means = a[rng.integers(len(a), size=(RESAMPLES, len(a)))].mean(axis=1)
+    if b is not None:
+        means = means - b[rng.integers(len(b), size=(RESAMPLES, len(b)))].mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _differences(scores: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """Mean of each later group less that of the first: [R, N] -> [R, K]."""
+    starts = np.cumsum([0, *sizes[:-1]])
+    means = np.add.reduceat(scores, starts, axis=1) / np.array(sizes)
+    return means[:, 1:] - means[:, :1]
+
+
+def _all_labellings(sizes: Sequence[int]) -> np.ndarray:
+    """Every way to deal the scores out to the groups, as rows of indices: [R, N]."""
+
+    def deal(left: tuple[int, ...], sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
+        if len(sizes) == 1:
+            yield left
+            return
+        for chosen in combinations(left, sizes[0]):
+            rest = tuple(i for i in left if i not in chosen)
+            yield from (chosen + others for others in deal(rest, sizes[1:]))
+
+    return np.array(list(deal(tuple(range(sum(sizes))), sizes)))
+
+
+def _draw_labellings(count: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.permuted(np.tile(np.arange(count), (ENUMERATED, 1)), axis=1)

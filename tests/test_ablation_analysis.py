@@ -1,0 +1,546 @@
+"""The analysis of the ablation suite, on runs written here with scores chosen so that answers are known."""
+
+import json
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+
+from remdm.analysis.ablations.actions import (
+    NAMES,
+    entropy,
+    gini,
+    jensen_shannon,
+    kl,
+    total_variation,
+    transitions,
+)
+from remdm.analysis.ablations.conclusions import conclude
+from remdm.analysis.ablations.decision import decide
+from remdm.analysis.ablations.drawing import MAP, arm_look, mean_curve
+from remdm.analysis.ablations.hypotheses import SUGGESTED, SUPPORTED, UNMEASURED, judge, trend
+from remdm.analysis.ablations.published import mismatch
+from remdm.analysis.ablations.report import FIGURES, write_ablations
+from remdm.analysis.ablations.runs import SCORE, read_suite
+from remdm.analysis.ablations.significance import (
+    attainable_floor,
+    bootstrap_interval,
+    count_labellings,
+    p_values,
+    verdict,
+)
+from remdm.analysis.ablations.standing import stand
+from remdm.analysis.ablations.tables import write_tables
+from remdm.config.arms import ARMS, BASELINE, GROUPS, HYPOTHESES
+from remdm.config.base import ConfigError, UserError
+
+GAME = "Craftax-Classic-Symbolic-v1"
+CONFIG = {
+    "env_name": GAME, "num_envs": 64, "num_steps": 128, "ablation_iterations": 40, "ablation_batch_size": 100,
+    "lr": 3e-4, "num_repeats": 1,
+}  # fmt: skip
+LAYERS = ("obs_encoder", "time_embedding", "token_embedding", "blocks_0", "blocks_1", "final_norm", "head")
+ACHIEVEMENTS = ("collect_wood", "place_table", "collect_stone", "collect_diamond")
+UPDATES = 40
+
+
+def write_run(root, arm, seed, final=8.0, start=10.0, values=None, counts=None, rates=None, **keys):
+    """A finished run that goes from `start` to `final` in a straight line; evaluated every 10 updates.
+
+    Args:
+        values: metrics by name, a number or a list with a value for each update.
+        counts: of actions after; before, all are played equally.
+        rates: of the achievements at the end; before, they are 0.9, 0.6, 0.3 and 0.
+    """
+    folder = root / arm / f"s{seed}"
+    folder.mkdir(parents=True)
+    config = CONFIG | {"arm": arm, "seed": seed, "checkpoint_path": f"planner/s{seed}"} | keys
+    run = {
+        "stage": "ablations",
+        "config": config,
+        "seed": seed,
+        "digest": arm,
+        "git_commit": "0123456789abcdef",
+    }
+    (folder / "run.json").write_text(json.dumps(run))
+    due = [update % 10 == 0 for update in range(1, UPDATES + 1)]
+    progress = np.arange(1, UPDATES + 1) / UPDATES
+    before = np.array([0.9, 0.6, 0.3, 0.0])
+    after = before if rates is None else np.array(rates)
+
+    def at(values):
+        return [float(value) if is_due else None for value, is_due in zip(values, due, strict=True)]
+
+    metrics = {
+        "update": range(1, UPDATES + 1), "frames": np.arange(1, UPDATES + 1) * 8192,
+        "diffusion/loss": np.exp(-progress), "diffusion/grad_norm": np.ones(UPDATES),
+        "train/window_return": np.full(UPDATES, 1.0), "train/win_rate": np.full(UPDATES, 0.5),
+        "train/effective_batch": np.full(UPDATES, 80.0), "train/weight_mean": np.ones(UPDATES),
+        "train/empty_batches": np.zeros(UPDATES), "val/score": at(progress),
+        SCORE: at(start + (final - start) * progress), "val/episode_length": at(200 - 50 * progress),
+        "diag/gradient_cosine": at(0.9 - 0.1 * progress), "diag/rl_grad_norm": at(1 + progress),
+        "diag/bc_grad_norm": at(1 - 0.5 * progress), "diag/cka": at(1 - 0.01 * progress),
+        "diag/kl": at(0.01 * progress), "diag/kl_low_t": at(0.01 * progress),
+        "diag/kl_mid_t": at(0.01 * progress), "diag/kl_high_t": at(0.01 * progress),
+        "diag/t_low_high_cosine": at(0.5 * progress), "diag/pcgrad_removed_fraction": at(0.01 * progress),
+        "diag/pcgrad_conflicting_tensors": at(2 * progress),
+    }  # fmt: skip
+    for k, layer in enumerate(LAYERS):
+        metrics[f"diag/layer_grad_norm/{layer}"] = at(progress * 10.0 ** (k - 4))
+        metrics[f"diag/layer_cosine/{layer}"] = at(np.full(UPDATES, 0.9 - 0.2 * k))
+    for k in range(10):
+        metrics[f"diag/t_bin_grad_norm/{k}"] = at(np.full(UPDATES, 1.0 + 0.05 * k))
+    for name, low, high in zip(ACHIEVEMENTS, before, after, strict=True):
+        metrics[f"val/achievement/{name}"] = at(low + (high - low) * progress)
+    for name, value in (values or {}).items():
+        metrics[name] = value if np.ndim(value) else at(np.full(UPDATES, value))
+    pl.DataFrame(metrics).write_parquet(folder / "metrics.parquet")
+    row = {"val/score": 0.0, SCORE: start, "val/episode_length": 200.0}
+    row |= {f"val/achievement/{name}": rate for name, rate in zip(ACHIEVEMENTS, before, strict=True)}
+    pl.DataFrame([row]).write_parquet(folder / "pretrained.parquet")
+    played = np.full(17, 100) if counts is None else np.array(counts)
+    np.savez(
+        folder / "actions.npz",
+        counts_before=np.full(17, 100), bigrams_before=np.full((17, 17), 10),
+        counts_after=played, bigrams_after=np.outer(played, played),
+    )  # fmt: skip
+    return str(folder)
+
+
+def suite_of(root, scores, **keys):
+    """Folders of arms with the scores of their seeds."""
+    return [
+        write_run(root, arm, seed, final, **keys)
+        for arm, finals in scores.items()
+        for seed, final in enumerate(finals)
+    ]
+
+
+# --- arms -------------------------------------------------------------------------------------------------
+
+
+def test_the_registry_has_the_25_arms():
+    assert len({entry.name for entry in ARMS}) == 25
+    assert ARMS[0].name == BASELINE
+    assert [entry.group for entry in ARMS].count("-") == 1
+    assert {entry.group for entry in ARMS[1:]} == set(GROUPS)
+    assert {entry.hypothesis for entry in ARMS[1:]} == set(HYPOTHESES)
+    assert [sum(entry.group == letter for entry in ARMS) for letter in GROUPS] == [6, 7, 7, 4]
+
+
+# --- statistics -------------------------------------------------------------------------------------------
+
+
+def test_verdicts_at_their_thresholds():
+    # Scale 10: more than 0.5 better, more than 1 worse; the limits themselves are neutral.
+    assert [verdict(d, 10.0) for d in (0.51, 0.5, 0.0, -1.0, -1.01)] == [
+        "IMPROVEMENT", "NEUTRAL", "NEUTRAL", "NEUTRAL", "COLLAPSE",
+    ]  # fmt: skip
+    assert verdict(5.0, 0.0) == "NEUTRAL"  # no scale
+
+
+def test_floor_is_two_over_the_number_of_splits():
+    assert attainable_floor(3, 3) == pytest.approx(2 / 20)
+    assert attainable_floor(5, 5) == pytest.approx(2 / 252)
+    assert attainable_floor(1, 3) == 0.5
+    assert attainable_floor(1, 1) == 1.0  # one seed shows nothing
+
+
+def test_permutation_by_hand():
+    # {1, 2} against {3, 4}: 6 splits, differences 2, 1, 0, 0, -1, -2; two are as large as 2 in size.
+    assert p_values({"a": np.array([3.0, 4.0])}, np.array([1.0, 2.0])) == {"a": pytest.approx(2 / 6)}
+    # {1, 3} against {2, 4}: a difference of 1, which four of the six reach.
+    assert p_values({"a": np.array([2.0, 4.0])}, np.array([1.0, 3.0])) == {"a": pytest.approx(4 / 6)}
+    # Three seeds apart from three reach the floor of 0.1, and no less.
+    assert p_values({"a": np.array([4.0, 5, 6])}, np.array([1.0, 2, 3])) == {"a": pytest.approx(0.1)}
+
+
+def test_an_arm_that_was_picked_pays_for_it():
+    # Two arms of one seed against one: {0}, {2}, {9}. The floor of one seed is 1, so neither shows anything.
+    assert p_values({"a": np.array([2.0]), "b": np.array([9.0])}, np.array([0.0])) == {"a": 1.0, "b": 1.0}
+    # Two seeds each: 6! / (2! 2! 2!) = 90 labellings. In 4 of them the largest difference reaches b's, for one
+    # arm and the baseline hold {0, 0.5} and {9, 9.5}: p = 4 / 90, less than the 2 / 6 its own seeds can show.
+    arms = {"a": np.array([1.0, 2.0]), "b": np.array([9.0, 9.5])}
+    assert count_labellings([2, 2, 2]) == 90
+    found = p_values(arms, np.array([0.0, 0.5]))
+    assert found["b"] == pytest.approx(2 / 6)
+    alone = p_values({"a": arms["a"]}, np.array([0.0, 0.5]))["a"]
+    assert alone == pytest.approx(2 / 6)
+    assert found["a"] > alone  # what is within reach of chance somewhere is no finding here
+
+
+@pytest.mark.parametrize(("seeds", "arms"), [(3, 1), (3, 24), (4, 5)])
+def test_the_test_rejects_no_oftener_than_it_says(seeds, arms, monkeypatch):
+    """Size under the null, for skewed scores: in 400 draws the most striking arm has p <= a at most a times."""
+    monkeypatch.setattr("remdm.analysis.ablations.significance.ENUMERATED", 400)
+    rng = np.random.default_rng(0)
+    smallest = []
+    for k in range(400):
+        scores = rng.exponential(1.0, (1 + arms, seeds))
+        smallest.append(min(p_values(dict(enumerate(scores[1:])), scores[0], k).values()))
+    smallest = np.array(smallest)
+    for level in (0.05, 0.1, 0.2):
+        # Three standard errors of a share of 400.
+        assert (smallest <= level + 1e-9).mean() <= level + 3 * np.sqrt(level * (1 - level) / 400), level
+    if arms == 1:  # and it is not merely timid: one arm's test is exact
+        assert (smallest <= 0.1 + 1e-9).mean() >= 0.1 - 3 * np.sqrt(0.09 / 400)
+
+
+def test_bootstrap_interval():
+    assert bootstrap_interval(np.array([1.0])) is None
+    assert bootstrap_interval(np.array([1.0, 2.0]), np.array([1.0])) is None
+    assert bootstrap_interval(np.full(3, 2.0), np.full(3, 0.5)) == (1.5, 1.5)
+    # Of {0, 1}, resampled means are 0, 1/2, 1 with probability 1/4, 1/2, 1/4.
+    assert bootstrap_interval(np.array([0.0, 1.0])) == (0.0, 1.0)
+    low, high = bootstrap_interval(np.array([4.0, 5.0, 6.0]), np.array([1.0, 2.0, 3.0]))
+    assert low < 3 < high
+
+
+# --- actions ----------------------------------------------------------------------------------------------
+
+
+def test_closed_forms_of_action_use():
+    even, one = np.full(4, 0.25), np.array([1.0, 0, 0, 0])
+    assert entropy(even) == pytest.approx(np.log(4))
+    assert entropy(one) == 0
+    assert gini(even) == pytest.approx(0)
+    assert gini(one) == pytest.approx(3 / 4)
+    assert jensen_shannon(one, one[::-1]) == pytest.approx(np.log(2))
+    assert jensen_shannon(even, even) == pytest.approx(0)
+    assert kl(one, even) == pytest.approx(np.log(4))
+    assert total_variation(one, even) == pytest.approx(3 / 4)
+    np.testing.assert_allclose(transitions(np.array([[1, 3], [0, 0]])), [[0.25, 0.75], [np.nan, np.nan]])
+
+
+def test_action_names_are_the_games():
+    from craftax.craftax.constants import Action
+    from craftax.craftax_classic.constants import Action as ClassicAction
+
+    assert [name.replace(" ", "_").upper() for name in NAMES] == [action.name for action in Action]
+    assert [action.name for action in ClassicAction] == [action.name for action in Action][:17]
+
+
+# --- reading ----------------------------------------------------------------------------------------------
+
+
+def test_runs_that_differ_in_a_key_are_refused(tmp_path):
+    one = write_run(tmp_path, BASELINE, 0)
+    other = write_run(tmp_path, "ewc", 1, lr=1e-3, num_envs=128)
+    with pytest.raises(ConfigError) as error:
+        read_suite([one, other])
+    message = str(error.value)
+    assert "lr = 0.0003 and 0.001" in message
+    assert "num_envs = 64 and 128" in message
+    assert one in message
+    assert other in message
+    assert "seed" not in message.replace("seed again", "")
+    assert "\n" not in message
+
+
+def test_arms_of_a_seed_start_from_one_planner(tmp_path):
+    one = write_run(tmp_path, BASELINE, 0)
+    read_suite([one, write_run(tmp_path, "ewc", 1)])  # another seed has another planner
+    other = write_run(tmp_path, "lora", 0, checkpoint_path="elsewhere")
+    with pytest.raises(ConfigError, match="checkpoint_path = planner/s0 and elsewhere"):
+        read_suite([one, other])
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        *(
+            (file, "truncated")
+            for file in ("run.json", "metrics.parquet", "pretrained.parquet", "actions.npz")
+        ),
+        *((file, "removed") for file in ("metrics.parquet", "pretrained.parquet", "actions.npz")),
+    ],
+)
+def test_a_damaged_file_is_named_in_one_line(tmp_path, file, damage):
+    folders = suite_of(tmp_path, {BASELINE: [8.0], "ewc": [9.0]})
+    path = tmp_path / "ewc" / "s0" / file
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        path.unlink()
+    with pytest.raises(UserError) as error:
+        write_ablations(folders, tmp_path / "out")
+    assert str(error.value).startswith(f"{path}: ")
+    assert f"delete {path.parent}" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_other_bad_input(tmp_path):
+    with pytest.raises(UserError, match="no finished run"):
+        read_suite([str(tmp_path / "ewc" / "s0")])
+    with pytest.raises(UserError, match="arm = ewk: is none of baseline_rl"):
+        read_suite([write_run(tmp_path, "ewk", 0)])
+    first = write_run(tmp_path, BASELINE, 0)
+    shutil.copytree(first, tmp_path / "copy" / "s0")
+    with pytest.raises(UserError, match="are both baseline_rl, seed 0"):
+        read_suite([first, str(tmp_path / "copy" / "s0")])
+    (tmp_path / BASELINE / "s0" / "run.json").write_text('{"config": {"arm": "baseline_rl"}}')
+    with pytest.raises(UserError, match=r"config\.env_name is missing"):
+        read_suite([first])
+
+
+def test_repetitions_of_one_job_are_seeds(tmp_path):
+    folders = suite_of(tmp_path, {BASELINE: [8.0, 7.0]})
+    for k, folder in enumerate(folders):  # r0/ and r1/ of one job, beside its run.json
+        shutil.copytree(folder, tmp_path / "job" / BASELINE / "s0" / f"r{k}")
+        (tmp_path / "job" / BASELINE / "s0" / f"r{k}" / "run.json").rename(
+            tmp_path / "job" / BASELINE / "s0" / "run.json"
+        )
+    suite = read_suite([str(tmp_path / "job" / BASELINE / "s0")])
+    assert sorted(suite.scores(BASELINE)) == [7.0, 8.0]
+    assert len(suite.seeds) == 2
+
+
+def test_a_missing_evaluation_is_a_gap_and_a_missing_score(tmp_path):
+    at = [None] * UPDATES
+    at[9], at[29] = 9.0, 7.0  # of the four evaluations the second and the last saw no episode end
+    folder = write_run(tmp_path, BASELINE, 0, values={SCORE: at})
+    suite = read_suite([folder, write_run(tmp_path, BASELINE, 1)])
+    curve = mean_curve(suite.baseline[:1], SCORE)
+    assert curve.updates.tolist() == [10, 20, 30, 40]
+    np.testing.assert_array_equal(curve.mean, [9.0, np.nan, 7.0, np.nan])
+    # A mean over seeds is not a mean over those that happen to be there.
+    both = mean_curve(suite.baseline, SCORE).mean
+    np.testing.assert_array_equal(np.isnan(both), [False, True, False, True])
+    assert suite.baseline[0].score is None
+    assert suite.scores(BASELINE).tolist() == [8.0]
+
+
+# --- standings and conclusions ----------------------------------------------------------------------------
+
+
+def test_standings_by_hand(tmp_path):
+    scores = {
+        BASELINE: [7.0, 8.0, 9.0], "kl_penalty": [9.0, 10.0, 11.0], "lora": [1.0, 2.0, 3.0],
+        "low_t": [8.0, 8.0, 8.5],
+    }  # fmt: skip
+    folders = suite_of(tmp_path, scores)
+    standings = stand(read_suite([*folders, str(tmp_path / "ewc" / "s0")]))
+    assert (standings.baseline, standings.pretrained, standings.scale) == (8.0, 10.0, 10.0)
+    assert standings.collapse == "COLLAPSE"  # -2 of 10
+    row = standings["kl_penalty"]
+    assert (row.score, row.std, row.to_pretrained, row.to_baseline) == (10.0, 1.0, 0.0, 2.0)
+    assert row.verdict == "IMPROVEMENT"
+    assert row.floor == pytest.approx(0.1)
+    assert row.low <= 2.0 <= row.high
+    assert standings["lora"].verdict == "COLLAPSE"
+    assert standings["lora"].p == pytest.approx(0.1)
+    assert standings["low_t"].verdict == "NEUTRAL"  # +1/6 of 10
+    assert standings["low_t"].p > 0.1
+    assert standings[BASELINE].verdict == "reference"
+    assert standings[BASELINE].p is None
+    assert standings["ewc"].verdict == "missing"
+    assert standings["ewc"].score is None
+    assert standings["head_only"].verdict == "not run"
+    assert [s.name for s in standings.scored] == ["kl_penalty", "low_t", "lora"]
+
+
+def test_without_a_baseline_there_is_no_verdict(tmp_path):
+    suite = read_suite(suite_of(tmp_path, {"ewc": [9.0, 9.0]}))
+    standings = stand(suite)
+    assert standings["ewc"].verdict == "no baseline"
+    assert standings["ewc"].p is None
+    assert standings.collapse is None
+    assert not decide(suite, standings).is_whole
+    assert decide(suite, standings).end == "collapse"
+
+
+def collapse(root, helper, **values):
+    """A collapsing baseline with some measurements, and one arm that helps."""
+    counts = values.pop("counts", None)
+    rates = values.pop("rates", None)
+    folder = write_run(root, BASELINE, 0, 5.0, values=values, counts=counts, rates=rates)
+    return read_suite([folder, write_run(root, helper, 0, 9.5)])
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "helper", "measured"),
+    [
+        ("forgetting", "ewc", {"diag/kl": 0.4, "diag/cka": 0.5, "rates": [0.1, 0.1, 0.3, 0.0]}),
+        (
+            "gradient conflict",
+            "gradient_surgery",
+            {"diag/gradient_cosine": -0.3, "diag/pcgrad_removed_fraction": 0.4},
+        ),
+        (
+            "signal sparsity",
+            "reward_model",
+            {"train/win_rate": [0.01] * UPDATES, "train/effective_batch": [9.0] * UPDATES},
+        ),
+        (
+            "distribution shift",
+            "mixed_replay",
+            {"train/window_return": np.linspace(2, 1, UPDATES), "counts": [900, *[50] * 16]},
+        ),
+        ("mode collapse", "entropy_bonus", {"counts": [9000, *[1] * 16]}),
+        (
+            "t-bias",
+            "low_t",
+            {
+                "diag/t_low_high_cosine": -0.5,
+                "diag/kl_high_t": 0.04,
+                **{f"diag/t_bin_grad_norm/{k}": 5.0 for k in (7, 8, 9)},
+            },
+        ),
+    ],
+)
+def test_each_hypothesis_is_found_where_its_signs_are(tmp_path, hypothesis, helper, measured):
+    suite = collapse(tmp_path, helper, **measured)
+    standings = stand(suite)
+    first = judge(suite, standings)[0]
+    assert first.hypothesis == hypothesis
+    assert first.verdict == SUPPORTED
+    assert first.supporting == first.measured == len(first.evidence)
+
+
+def test_signs_without_an_arm_that_helps_are_a_suggestion(tmp_path):
+    measured = {"diag/gradient_cosine": -0.3, "diag/pcgrad_removed_fraction": 0.4}
+    suite = read_suite([write_run(tmp_path, BASELINE, 0, 5.0, values=measured)])
+    findings = judge(suite, stand(suite))
+    assert findings[0].hypothesis == "gradient conflict"
+    assert findings[0].verdict == SUGGESTED
+    assert (findings[0].supporting, findings[0].measured) == (3, 3)  # no arm of it was run
+
+
+def test_what_was_not_measured_is_no_evidence(tmp_path):
+    suite = read_suite([write_run(tmp_path, "ewc", 0)])
+    assert {finding.verdict for finding in judge(suite, stand(suite))} == {UNMEASURED}
+
+
+def test_trend():
+    assert trend(np.array([2.0, 2, 2, 2, 1, 1, 1, 1])) == -0.5
+    assert trend(np.array([3.0])) == 0
+
+
+@pytest.mark.parametrize(
+    ("scores", "drift", "end"),
+    [
+        ({BASELINE: [9.5], "ewc": [10.5]}, 0.0, "build"),
+        ({BASELINE: [9.5], "ewc": [9.6]}, 0.0, "stop"),
+        ({BASELINE: [5.0], "ewc": [9.5], "low_t": [9.1]}, 0.3, "constrain"),
+        ({BASELINE: [5.0], "ewc": [9.1], "low_t": [9.5]}, 0.3, "change"),
+        ({BASELINE: [5.0], "ewc": [6.0]}, 0.3, "stronger"),
+        ({BASELINE: [5.0], "ewc": [6.0]}, 0.01, "signal"),
+        ({BASELINE: [5.0]}, 0.3, "prevents"),
+    ],
+)
+def test_the_decision_tree_ends_where_the_scores_lead(tmp_path, scores, drift, end):
+    suite = read_suite(suite_of(tmp_path, scores, values={"diag/kl": drift}))
+    path = decide(suite, stand(suite))
+    assert path.end == end
+    assert path.is_whole == (end != "prevents")
+
+
+def test_published_scores_stand_beside_equal_settings_alone(tmp_path):
+    same = {"num_envs": 192, "ablation_iterations": 500}
+    suite = read_suite(suite_of(tmp_path / "same", {BASELINE: [8.0, 8.0, 8.0]}, **same))
+    assert mismatch(suite) is None
+    two = read_suite(suite_of(tmp_path / "two", {BASELINE: [8.0, 8.0]}, **same))
+    assert mismatch(two) == "2 seeds of baseline_rl, not 3"
+    small = read_suite(suite_of(tmp_path / "small", {BASELINE: [8.0, 8.0, 8.0]}))
+    assert mismatch(small) == "num_envs = 64, not 192, ablation_iterations = 40, not 500"
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+def written(folders, out):
+    """The report's text; tables are written, figures are not."""
+    suite = read_suite(folders)
+    standings = stand(suite)
+    findings = judge(suite, standings)
+    write_tables(suite, standings, findings, out / "tables")
+    captions = {name: caption for name, (_, caption) in FIGURES.items()}
+    return conclude(suite, standings, findings, out / "tables", captions)
+
+
+def table(out, name):
+    return pl.read_csv(out / "tables" / f"{name}.csv")
+
+
+def test_everything_is_written_from_files_alone(tmp_path):
+    scores = {BASELINE: [7.0, 8.0, 9.0], "kl_penalty": [9.0, 10.0, 11.0], "lora": [1.0, 2.0, 3.0]}
+    folders = suite_of(tmp_path, scores)
+    out = tmp_path / "out"
+    write_ablations([*folders, str(tmp_path / "ewc" / "s0")], out)
+    for name in FIGURES:
+        assert (out / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (out / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+    for path in (out / "tables").glob("*.csv"):
+        assert path.with_suffix(".tex").is_file()
+        assert path.with_suffix(".md").is_file()
+
+    results = table(out, "results")
+    assert results["arm"].to_list() == [entry.name for entry in ARMS]
+    row = results.row(by_predicate=pl.col("arm") == "kl_penalty", named=True)
+    assert (row["score"], row["std"], row["to_baseline"], row["verdict"]) == (10.0, 1.0, 2.0, "IMPROVEMENT")
+    row = results.row(by_predicate=pl.col("arm") == "ewc", named=True)
+    assert (row["score"], row["verdict"]) == (None, "missing")
+
+    groups = table(out, "groups")
+    row = groups.row(by_predicate=pl.col("group") == "A", named=True)
+    assert (row["score"], row["best"], row["worst"]) == (6.0, "kl_penalty", "lora")
+    assert (row["IMPROVEMENT"], row["NEUTRAL"], row["COLLAPSE"], row["without_score"]) == (1, 0, 1, 4)
+    assert groups.filter(pl.col("group") == "B")["score"].to_list() == [None]
+    assert table(out, "achievements").filter(pl.col("arm") == "lora").height == len(ACHIEVEMENTS)
+    assert table(out, "achievements").filter(pl.col("arm") == "ewc")["final"].to_list() == [None]
+
+    text = (out / "report.md").read_text()
+    assert "**Missing** (failed or not finished): ewc s0" in text
+    assert "**No arm can reach p < 0.05 with these seeds**: the floor is 0.1." in text
+    assert "Collapse" in text
+    assert "Published scores are not shown" in text
+    for name in FIGURES:
+        assert f"figures/{name}.png" in text
+
+
+def test_one_seed_shows_no_significance_and_the_report_says_so(tmp_path):
+    text = written(suite_of(tmp_path, {BASELINE: [8.0], "ewc": [20.0]}), tmp_path / "out")
+    results = table(tmp_path / "out", "results")
+    row = results.row(by_predicate=pl.col("arm") == "ewc", named=True)
+    assert (row["p"], row["p_floor"], row["std"], row["to_baseline_low"]) == (1.0, 1.0, None, None)
+    assert "**One seed can show no significance**" in text
+
+
+def test_a_suite_without_baseline_scores_or_diagnostics_is_still_drawn(tmp_path):
+    """Evaluations in which no episode ended, no diagnostics, no actions played: gaps, no failure."""
+    folders = suite_of(tmp_path, {"ewc": [9.0], "lora": [3.0]})
+    for folder in map(tmp_path.__class__, folders):
+        bare = pl.read_parquet(folder / "metrics.parquet").select(
+            "update", "frames", "diffusion/loss", "val/score", pl.lit(None, pl.Float64).alias(SCORE)
+        )
+        bare.write_parquet(folder / "metrics.parquet")
+        pl.DataFrame([{"val/score": 1.0}]).write_parquet(folder / "pretrained.parquet")
+        zeros = {name: 0 * array for name, array in np.load(folder / "actions.npz").items()}
+        np.savez(folder / "actions.npz", **zeros)
+    write_ablations(folders, tmp_path / "out")
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "**Unknown**: baseline_rl has no score" in text
+    assert "Without a score, as no episode ended in the last evaluation: ewc s0, lora s0." in text
+    assert table(tmp_path / "out", "results")["score"].null_count() == len(ARMS)
+
+
+def test_planners_that_differ_between_arms_of_a_seed_are_noted(tmp_path):
+    folders = [write_run(tmp_path, BASELINE, 0), write_run(tmp_path, "ewc", 0, start=9.0)]
+    text = written(folders, tmp_path / "out")
+    assert "The pretrained planner's score differs between arms of seed 0" in text
+
+
+# --- looks ------------------------------------------------------------------------------------------------
+
+
+def test_arms_of_a_group_are_told_apart_without_colour():
+    for letter in GROUPS:
+        looks = [arm_look(entry.name) for entry in ARMS if entry.group == letter]
+        assert len({(str(look["linestyle"]), look["marker"]) for look in looks}) == len(looks)
+
+
+def test_maps_read_in_grey():
+    red, green, blue, _ = MAP(np.linspace(0, 1, 50)).T
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    assert (np.diff(luminance) > 0).all()
