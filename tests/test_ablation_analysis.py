@@ -159,7 +159,7 @@ def test_permutation_by_hand():
 def test_an_arm_that_was_picked_pays_for_it():
     # Two arms of one seed against one: {0}, {2}, {9}. The floor of one seed is 1, so neither shows anything.
     assert p_values({"a": np.array([2.0]), "b": np.array([9.0])}, np.array([0.0])) == {"a": 1.0, "b": 1.0}
-    # Two seeds each: 6! / (2! 2! 2!) = 90 labellings. In 4 of them the largest difference reaches b's, for one
+    # Two seeds each: 6! / (2! 2! 2!) = 90 labellings. In 4 of them the largest difference reaches b's: an
     # arm and the baseline hold {0, 0.5} and {9, 9.5}: p = 4 / 90, less than the 2 / 6 its own seeds can show.
     arms = {"a": np.array([1.0, 2.0]), "b": np.array([9.0, 9.5])}
     assert count_labellings([2, 2, 2]) == 90
@@ -172,7 +172,7 @@ def test_an_arm_that_was_picked_pays_for_it():
 
 @pytest.mark.parametrize(("seeds", "arms"), [(3, 1), (3, 24), (4, 5)])
 def test_the_test_rejects_no_oftener_than_it_says(seeds, arms, monkeypatch):
-    """Size under the null, for skewed scores: in 400 draws the most striking arm has p <= a at most a times."""
+    """Size under the null, skewed scores: in a share of at most a of 400 draws, the smallest p is <= a."""
     monkeypatch.setattr("remdm.analysis.ablations.significance.ENUMERATED", 400)
     rng = np.random.default_rng(0)
     smallest = []

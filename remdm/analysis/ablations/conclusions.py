@@ -178,8 +178,8 @@ def _seeds(suite: Suite, standings: Standings) -> str:
     sizes = [base, *(size for _, _, size in tested.values())]
     way = "all" if count_labellings(sizes) <= ENUMERATED else f"{ENUMERATED:,} random"
     how = (
-        f"p is the share of {way} labellings of the {sum(sizes)} scores in which the largest difference of "
-        f"any of {len(tested)} arms is at least the arm's own, for the arm is picked from the same scores. It is "
+        f"p is the share of {way} labellings of {sum(sizes)} scores in which the largest difference of any "
+        f"of {len(tested)} arms is at least the arm's own, for the arm is picked from the same scores. It is "
         f"never reported below the floor 2 / C(n_a + n_b, n_b), the least that the arm's and the baseline's "
         f"own seeds can show. The null is that no arm differs; arms that differ widen it for all others."
     )

@@ -53,7 +53,7 @@ def mean_curve(runs: Sequence[ArmRun], name: str) -> Curve:
 def arm_look(arm: str) -> dict[str, Any]:
     """Colour, line and marker of an arm, which differ within a group."""
     if arm == BASELINE:
-        return {"color": "#222222", "linestyle": "-", "marker": None, "linewidth": 2}
+        return {"color": "#222222", "linestyle": "-", "marker": ".", "linewidth": 2, "markersize": 4}
     group = next(entry.group for entry in ARMS if entry.name == arm)
     k = [entry.name for entry in ARMS if entry.group == group].index(arm)
     return {"color": COLOURS[k], "linestyle": LINES[k], "marker": MARKERS[k], "markersize": 4}
@@ -88,12 +88,12 @@ def draw_groups(suite: Suite, panels: Sequence[tuple[str, str]], pretrained: str
                 ax.axhline(level.mean(), color="#777777", linestyle=":", label="pretrained")
             for arm in [BASELINE, *arms]:
                 _draw_line(ax, suite, arm, metric)
-            ax.set_xlabel("iteration")
+            ax.set_xlabel("iteration" if row == len(panels) - 1 else "")
             ax.set_ylabel(unit if ax is cells[0] else "")
             if row == 0:
                 ax.set_title(f"{letter}: {GROUPS[letter]}" if letter in GROUPS else "baseline", fontsize=9)
             if row == len(panels) - 1:
-                ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+                ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2)
         low = min(ax.get_ylim()[0] for ax in cells)
         high = max(ax.get_ylim()[1] for ax in cells)
         for ax in cells:
@@ -120,10 +120,11 @@ def draw_map(
     title: str,
     form: str = "{:.2f}",
     limits: tuple[float, float] | None = None,
+    size: float = 6,
 ) -> None:
     """A heat map [rows, columns] with its numbers; NaN is hatched, as is all that is missing."""
     count, width = values.shape
-    ax.add_patch(Rectangle((-0.5, -0.5), width, count, **MISSING_HATCH))
+    ax.add_patch(Rectangle((-0.5, -0.5), width, count, zorder=-1, **MISSING_HATCH))
     finite = values[np.isfinite(values)]
     low, high = limits or ((finite.min(), finite.max()) if finite.size else (0.0, 1.0))
     ax.imshow(np.ma.masked_invalid(values), MAP, aspect="auto", vmin=low, vmax=high)
@@ -131,7 +132,9 @@ def draw_map(
         if np.isfinite(value):
             dark = value < (low + high) / 2
             colour = "white" if dark else "black"
-            ax.text(j, i, form.format(value), ha="center", va="center", fontsize=6, color=colour)
+            text = form.format(value)
+            text = text.lstrip("+-") if float(text) == 0 else text
+            ax.text(j, i, text, ha="center", va="center", fontsize=size, color=colour)
     ax.set_xticks(range(width), columns, rotation=45, ha="right", rotation_mode="anchor", fontsize=7)
     ax.set_yticks(range(count), rows, fontsize=7)
     ax.grid(visible=False)

@@ -69,11 +69,15 @@ def draw_transitions(suite: Suite) -> Figure:
     before, after = (
         100 * transitions(pairs)[np.ix_(played, played)] for pairs in (use.pairs_before, use.pairs_after)
     )
-    figure, axes = map_figure(len(played), len(played), 3)
+    cell = 0.28  # inches
+    width = 1.6 + 3 * (cell * max(len(played), 4) + 0.2)
+    figure, axes = new_figure(width, 1.8 + cell * max(len(played), 4), 1, 3)
     change = after - before
-    draw_map(axes[0], before, names, names, "pretrained: next action, %", "{:.0f}", (0.0, 100.0))
-    draw_map(axes[1], after, names, names, f"{arm}, end: next action, %", "{:.0f}", (0.0, 100.0))
-    draw_map(axes[2], change, names, names, "change, points", "{:+.0f}", symmetric(change, 1.0))
+    share, points = "next action, %", "change, points"
+    nameless = [""] * len(names)
+    draw_map(axes[0], before, names, names, f"pretrained: {share}", "{:.0f}", (0.0, 100.0), size=5)
+    draw_map(axes[1], after, nameless, names, f"{arm}, end: {share}", "{:.0f}", (0.0, 100.0), size=5)
+    draw_map(axes[2], change, nameless, names, points, "{:+.0f}", symmetric(change, 1.0), size=5)
     axes[0].set_ylabel("action")
     return figure
 

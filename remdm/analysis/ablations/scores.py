@@ -1,5 +1,6 @@
 """How the arms end: scores, differences and groups."""
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ def draw_differences(suite: Suite, standings: Standings) -> Figure:
     ax.grid(axis="y", visible=False)
     if known:
         patches = _group_patches({s.entry.group for s in known})
-        ax.legend(handles=patches, fontsize=7, loc="upper center", bbox_to_anchor=(0.4, -0.13), ncols=2)
+        figure.legend(handles=patches, fontsize=7, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -108,9 +109,8 @@ def draw_group_scores(suite: Suite, standings: Standings) -> Figure:
     if published:
         ax.plot([], [], color="#b00020", linestyle="--", linewidth=2, label="published (early version)")
     _draw_levels(ax, standings)
-    ax.set_xticks(
-        range(len(letters)), [f"{k}: {GROUPS[k]}".replace(" and ", "\nand ") for k in letters], fontsize=8
-    )
+    titles = [textwrap.fill(f"{letter}: {GROUPS[letter]}", 18) for letter in letters]
+    ax.set_xticks(range(len(letters)), titles, fontsize=8)
     ax.set_xlim(-0.6, len(letters) - 0.4)
     ax.set_ylabel("episode return, mean over arms")
     ax.grid(axis="x", visible=False)
