@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import permutations
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,7 @@ from remdm.analysis.ablations.published import mismatch
 from remdm.analysis.ablations.report import FIGURES, write_ablations
 from remdm.analysis.ablations.runs import SCORE, read_suite
 from remdm.analysis.ablations.significance import (
+    ENUMERATED,
     attainable_floor,
     bootstrap_interval,
     count_labellings,
@@ -165,12 +167,34 @@ def test_an_arm_that_was_picked_pays_for_it():
     assert count_labellings([2, 2, 2]) == 90
     found = p_values(arms, np.array([0.0, 0.5]))
     assert found["b"] == pytest.approx(2 / 6)
-    alone = p_values({"a": arms["a"]}, np.array([0.0, 0.5]))["a"]
-    assert alone == pytest.approx(2 / 6)
-    assert found["a"] > alone  # what is within reach of chance somewhere is no finding here
+    # a steps down: b's scores are left out, and 2 / 6 is what is left of it.
+    assert found["a"] == pytest.approx(2 / 6)
+    # {3, 4} against {1, 2} is as striking as it gets, until {0, 5} is looked at too.
+    largest = [
+        max(abs(x[0] + x[1] - x[2] - x[3]), abs(x[0] + x[1] - x[4] - x[5])) for x in permutations(range(6))
+    ]
+    share = np.mean(np.array(largest) >= 4)
+    assert share > 2 / 6
+    found = p_values({"a": np.array([0.0, 5.0]), "b": np.array([3.0, 4.0])}, np.array([1.0, 2.0]))
+    assert found["b"] == pytest.approx(share)
+    assert found["a"] >= found["b"]
 
 
-@pytest.mark.parametrize(("seeds", "arms"), [(3, 1), (3, 24), (4, 5)])
+def test_drawn_labellings_count_the_observed_one():
+    far = np.arange(12.0)
+    assert p_values({"a": far + 100}, far) == {"a": pytest.approx(1 / (1 + ENUMERATED))}
+
+
+def test_what_differs_widely_hides_nothing_else():
+    """Beside 5 arms that collapse by 100, one that is 3 better with 5 seeds stands out as much as alone."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.1, (7, 5))
+    arms = {f"collapsed{k}": noise[k] - 100 for k in range(5)} | {"better": noise[5] + 3}
+    found = p_values(arms, noise[6])
+    assert found["better"] == pytest.approx(attainable_floor(5, 5))
+
+
+@pytest.mark.parametrize(("seeds", "arms"), [(3, 1), (3, 8), (4, 5)])
 def test_the_test_rejects_no_oftener_than_it_says(seeds, arms, monkeypatch):
     """Size under the null, skewed scores: in a share of at most a of 400 draws, the smallest p is <= a."""
     monkeypatch.setattr("remdm.analysis.ablations.significance.ENUMERATED", 400)
@@ -265,7 +289,8 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path, file, damage):
         path.unlink()
     with pytest.raises(UserError) as error:
         write_ablations(folders, tmp_path / "out")
-    assert str(error.value).startswith(f"{path}: ")
+    problem = "is missing" if damage == "removed" else "cannot be read"
+    assert str(error.value).startswith(f"{path}: {problem}")
     assert f"delete {path.parent}" in str(error.value)
     assert "\n" not in str(error.value)
 

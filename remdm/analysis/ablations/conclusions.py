@@ -139,8 +139,8 @@ def _failure(suite: Suite, standings: Standings, findings: list[Finding]) -> str
         else "no arm that addresses it improves on the baseline, so this is a correlate and no experiment"
     )
     return (
-        f"**Collapse; {title}: {top.hypothesis}.** {told}.{since} Of its {top.measured} measured indicators "
-        f"{top.supporting} speak for it; {experiment}."
+        f"**Collapse; {title}: {top.hypothesis}.** {told}.{since} {top.supporting} of {top.measured} "
+        f"measured indicators speak for it; {experiment}."
     )
 
 
@@ -178,10 +178,10 @@ def _seeds(suite: Suite, standings: Standings) -> str:
     sizes = [base, *(size for _, _, size in tested.values())]
     way = "all" if count_labellings(sizes) <= ENUMERATED else f"{ENUMERATED:,} random"
     how = (
-        f"p is the share of {way} labellings of {sum(sizes)} scores in which the largest difference of any "
-        f"of {len(tested)} arms is at least the arm's own, for the arm is picked from the same scores. It is "
-        f"never reported below the floor 2 / C(n_a + n_b, n_b), the least that the arm's and the baseline's "
-        f"own seeds can show. The null is that no arm differs; arms that differ widen it for all others."
+        f"p of the most striking arm: the share of {way} labellings of {sum(sizes)} scores in which the "
+        f"largest difference of any arm (of {len(tested)}) is at least its own, as it is picked from "
+        f"them; the others step down from it. It is never reported below the floor 2 / C(n_a + n_b, n_b), "
+        f"the least that the arm's and the baseline's own seeds can show."
     )
     spread = "Intervals are percentile bootstraps over seeds, which with few seeds cover less than 95 %."
     return "\n".join([reach, found, how, spread])

@@ -1,5 +1,6 @@
 """What the suite's figures share: who looks how, curves over seeds, heat maps, and what is missing."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from remdm.analysis.ablations.runs import ArmRun, Suite
+from remdm.analysis.results import smooth
 from remdm.analysis.style import new_figure
 from remdm.config.arms import ARMS, BASELINE, GROUPS
 from remdm.config.files import whole_file
@@ -21,6 +23,7 @@ LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0,
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GROUP_COLOURS = {"-": "#222222", "A": "#0072b2", "B": "#d55e00", "C": "#009e73", "D": "#cc79a7"}
 GROUP_HATCHES = {"-": "", "A": "", "B": "//", "C": "..", "D": "\\\\"}
+MANY = 60  # values of a curve beyond which it is smoothed
 MISSING_HATCH: dict[str, Any] = {
     "facecolor": "none",
     "edgecolor": "#999999",
@@ -104,6 +107,8 @@ def draw_groups(suite: Suite, panels: Sequence[tuple[str, str]], pretrained: str
 def _draw_line(ax: Axes, suite: Suite, arm: str, metric: str) -> None:
     curve = mean_curve(suite.runs.get(arm, []), metric)
     known = bool(np.isfinite(curve.mean).any())
+    if len(curve.updates) > MANY and not np.isnan(curve.mean).any():
+        curve = Curve(curve.updates, *(smooth(values, len(values) // 25) for values in curve[1:]))
     look = arm_look(arm)
     every = max(1, len(curve.updates) // 10)
     if np.isnan(curve.mean).any():
@@ -138,7 +143,8 @@ def draw_map(
     ax.set_xticks(range(width), columns, rotation=45, ha="right", rotation_mode="anchor", fontsize=7)
     ax.set_yticks(range(count), rows, fontsize=7)
     ax.grid(visible=False)
-    ax.set_title(title, fontsize=9)
+    # A title is as wide as the axes, not as the figure.
+    ax.set_title(textwrap.fill(title, max(24, 7 * width)), fontsize=9)
 
 
 def symmetric(values: np.ndarray, least: float = 1e-9) -> tuple[float, float]:

@@ -73,10 +73,11 @@ def draw_transitions(suite: Suite) -> Figure:
     width = 1.6 + 3 * (cell * max(len(played), 4) + 0.2)
     figure, axes = new_figure(width, 1.8 + cell * max(len(played), 4), 1, 3)
     change = after - before
+    limits = (0.0, float(np.nanmax([before, after])))
     share, points = "next action, %", "change, points"
     nameless = [""] * len(names)
-    draw_map(axes[0], before, names, names, f"pretrained: {share}", "{:.0f}", (0.0, 100.0), size=5)
-    draw_map(axes[1], after, nameless, names, f"{arm}, end: {share}", "{:.0f}", (0.0, 100.0), size=5)
+    draw_map(axes[0], before, names, names, f"pretrained: {share}", "{:.0f}", limits, size=5)
+    draw_map(axes[1], after, nameless, names, f"{arm}, end: {share}", "{:.0f}", limits, size=5)
     draw_map(axes[2], change, nameless, names, points, "{:+.0f}", symmetric(change, 1.0), size=5)
     axes[0].set_ylabel("action")
     return figure

@@ -47,37 +47,23 @@ def draw_differences(suite: Suite, standings: Standings) -> Figure:
     known = [s for s in standings.scored if s.to_baseline is not None]
     absent = [s for s in standings.arms if s.name in suite.arms and s not in known and s.entry.group != "-"]
     figure, (ax,) = new_figure(7, 1.4 + 0.26 * max(len(known) + len(absent), 4))
-    for y, s in enumerate(known):
-        look = _look(s.entry.group)
-        ax.barh(y, float(s.to_baseline or 0.0), 0.7, **look)
+    for y, s in enumerate([*known, *absent]):
+        if s.to_baseline is None:
+            ax.axhspan(y - 0.35, y + 0.35, **MISSING_HATCH)
+        else:
+            ax.barh(y, s.to_baseline, 0.7, **_look(s.entry.group))
         if s.low is not None and s.high is not None:
             ax.plot([s.low, s.high], [y, y], color="black", linewidth=1.2, marker="|", markersize=5)
-        ax.annotate(
-            s.verdict.lower(),
-            (1.0, y),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=7,
-        )
-    for y, s in enumerate(absent, len(known)):
-        ax.annotate(
-            s.verdict,
-            (1.0, y),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=7,
-            color="#777777",
-        )
-        ax.axhspan(y - 0.35, y + 0.35, **MISSING_HATCH)
+        beside: dict[str, Any] = {
+            "xycoords": ("axes fraction", "data"),
+            "xytext": (4, 0),
+            "textcoords": "offset points",
+        }
+        ax.annotate(s.verdict.lower(), (1.0, y), va="center", fontsize=7, **beside)
     ax.axvline(0, color="black", linewidth=0.8)
     if standings.scale > 0:
-        ax.axvspan(
-            -WORSE * standings.scale, BETTER * standings.scale, color="#bbbbbb", alpha=0.4, linewidth=0
-        )
+        limits = -WORSE * standings.scale, BETTER * standings.scale
+        ax.axvspan(*limits, facecolor="#e4e4e4", zorder=0)
     ax.set_yticks(range(len(known) + len(absent)), [s.name for s in [*known, *absent]], fontsize=8)
     ax.set_ylim(len(known) + len(absent) - 0.4, -0.6)
     ax.set_xlabel("difference in episode return to baseline_rl (grey: neutral)")
@@ -139,7 +125,6 @@ def _look(group: str) -> dict[str, Any]:
     return {
         "color": GROUP_COLOURS[group],
         "hatch": GROUP_HATCHES[group],
-        "alpha": 0.85,
         "edgecolor": "white",
     }
 

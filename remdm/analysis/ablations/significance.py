@@ -32,33 +32,42 @@ def attainable_floor(n_a: int, n_b: int) -> float:
 def p_values(arms: Mapping[str, np.ndarray], baseline: np.ndarray, seed: int = 0) -> dict[str, float]:
     """For each arm the p value of its mean difference to the baseline, for the arm that one may pick.
 
-    If no arm differed, any labelling of all the scores would be as probable. p is the share of labellings in
-    which the *largest* difference of any arm is at least this arm's, so that picking the most
-    striking arm is paid for (Westfall and Young 1993, max T). All labellings are enumerated up to
-    ENUMERATED of them; else that many are drawn, and the observed one counts as one more, which keeps
-    the test exact. The other arms' spread may make p smaller than the arm's own seeds could; it is
-    never reported below their floor.
+    If no arm differed, any labelling of all the scores would be as probable. The p of the most striking
+    arm is the share of labellings in which the *largest* difference of any arm is at least its own, so
+    that picking it is paid for. Every other arm is tested likewise among those that are no more striking than
+    it, for scores of arms that do differ would widen the null, and its p is at least that of the arms
+    before it (Westfall and Young 1993, step-down max T).
+
+    All labellings are enumerated up to ENUMERATED of them; else that many are drawn, and the observed
+    one counts as one more, which keeps the test exact. Other arms' spread may make p smaller than the
+    arm's own seeds could; it is never reported below their floor.
 
     Args:
         arms: scores of each arm's seeds, at least one each.
-        baseline: the baseline's scores [N]; without any, or without arms, there is nothing to test.
+        baseline: the baseline's scores [N]; without any, there is nothing to test.
     """
-    if not arms or baseline.size == 0:
+    if baseline.size == 0:
         return {}
-    groups = [baseline, *arms.values()]
+    left = dict(sorted(arms.items(), key=lambda item: -abs(item[1].mean() - baseline.mean())))
+    found, before = {}, 0.0
+    for arm in list(left):
+        before = max(before, _p_of_largest([baseline, *left.values()], seed))
+        found[arm] = max(before, attainable_floor(len(arms[arm]), len(baseline)))
+        del left[arm]
+    return found
+
+
+def _p_of_largest(groups: Sequence[np.ndarray], seed: int) -> float:
+    """The share of labellings in which some group differs from the first as much as any does now."""
     sizes = [len(group) for group in groups]
     scores = np.concatenate(groups)
-    observed = np.abs(_differences(scores[None], sizes)[0])
+    observed = np.abs(_differences(scores[None], sizes)).max()
     enumerated = count_labellings(sizes) <= ENUMERATED
-    labelled = scores[_all_labellings(sizes) if enumerated else _draw_labellings(len(scores), seed)]
-    largest = np.abs(_differences(labelled, sizes)).max(axis=1)
+    labellings = _all_labellings(sizes) if enumerated else _draw_labellings(len(scores), seed)
+    largest = np.abs(_differences(scores[labellings], sizes)).max(axis=1)
     tolerance = 1e-9 * max(1.0, np.abs(scores).max())  # equal differences, summed in another order
-    as_large = (largest[:, None] >= observed - tolerance).sum(axis=0)
     extra = 0 if enumerated else 1
-    p = (as_large + extra) / (len(largest) + extra)
-    return {
-        arm: max(float(p[k]), attainable_floor(len(arms[arm]), len(baseline))) for k, arm in enumerate(arms)
-    }
+    return float(((largest >= observed - tolerance).sum() + extra) / (len(largest) + extra))
 
 
 def count_labellings(sizes: Sequence[int]) -> int:
