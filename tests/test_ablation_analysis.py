@@ -466,7 +466,7 @@ def test_published_scores_stand_beside_equal_settings_alone(tmp_path):
     suite = read_suite(suite_of(tmp_path / "same", {BASELINE: [8.0, 8.0, 8.0]}, **same))
     assert mismatch(suite) is None
     two = read_suite(suite_of(tmp_path / "two", {BASELINE: [8.0, 8.0]}, **same))
-    assert mismatch(two) == "2 seeds of baseline_rl, not 3"
+    assert mismatch(two) == "seeds of baseline_rl = 2, not 3"
     small = read_suite(suite_of(tmp_path / "small", {BASELINE: [8.0, 8.0, 8.0]}))
     assert mismatch(small) == "num_envs = 64, not 192, ablation_iterations = 40, not 500"
 

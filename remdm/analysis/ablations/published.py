@@ -30,5 +30,5 @@ def mismatch(suite: Suite) -> str | None:
     ]
     seeds = len(suite.runs.get(BASELINE, []))
     if seeds != SEEDS:
-        differing.append(f"{seeds} seeds of {BASELINE}, not {SEEDS}")
+        differing.append(f"seeds of {BASELINE} = {seeds}, not {SEEDS}")
     return ", ".join(differing) or None

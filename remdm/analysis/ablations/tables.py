@@ -222,7 +222,7 @@ def hypotheses(standings: Standings, findings: list[Finding]) -> pl.DataFrame:
                 "speak_for": finding.supporting,
                 "measured": finding.measured,
                 "indicators": len(finding.evidence),
-                "arms": ", ".join(f"{s.name} {s.verdict}" for s in addressing),
+                "arms": ", ".join(f"{s.name} {s.verdict}" for s in addressing if s.verdict != NOT_RUN),
             }
         )
     return _frame(rows)
