@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from remdm.analysis.ablations.drawing import GROUP_COLOURS, draw_groups, group_of, mean_curve
-from remdm.analysis.ablations.runs import EVALUATED, SCORE, Suite
+from remdm.analysis.ablations.drawing import GROUP_COLOURS, draw_groups, group_of, mean_curve, say_missing
+from remdm.analysis.ablations.runs import SCORE, Suite
 from remdm.analysis.results import smooth
 from remdm.analysis.style import new_figure
 from remdm.config.arms import BASELINE
@@ -24,9 +24,8 @@ def draw_loss(suite: Suite) -> Figure:
 
 
 def draw_evaluation(suite: Suite) -> Figure:
-    """Episode return and reward per environment at each evaluation."""
-    panels = ((SCORE, "episode return"), (EVALUATED, "reward per environment"))
-    return draw_groups(suite, panels[:1], pretrained=SCORE)
+    """Episode return at each evaluation, beside the pretrained planner's."""
+    return draw_groups(suite, ((SCORE, "episode return"),), pretrained=SCORE)
 
 
 def draw_alignment(suite: Suite) -> Figure:
@@ -69,7 +68,7 @@ def _draw_panels(suite: Suite, metric: str, unit: str) -> Figure:
         if suite.baseline and arm != BASELINE:
             _draw_smooth(ax, suite, BASELINE, metric, color="#555555", linestyle=":", label=BASELINE)
         if not _draw_smooth(ax, suite, arm, metric, color=GROUP_COLOURS[group_of(arm)], label=arm):
-            ax.text(0.5, 0.5, "missing", transform=ax.transAxes, ha="center", va="center", color="#777777")
+            say_missing(ax)
         ax.set_title(arm, fontsize=9)
     drawn = axes[: len(suite.arms)]
     low = min(ax.get_ylim()[0] for ax in drawn)

@@ -129,6 +129,9 @@ def draw_map(
 ) -> None:
     """A heat map [rows, columns] with its numbers; NaN is hatched, as is all that is missing."""
     count, width = values.shape
+    if not values.size:
+        say_missing(ax, "not measured")
+        return
     ax.add_patch(Rectangle((-0.5, -0.5), width, count, zorder=-1, **MISSING_HATCH))
     finite = values[np.isfinite(values)]
     low, high = limits or ((finite.min(), finite.max()) if finite.size else (0.0, 1.0))
@@ -145,6 +148,11 @@ def draw_map(
     ax.grid(visible=False)
     # A title is as wide as the axes, not as the figure.
     ax.set_title(textwrap.fill(title, max(24, 7 * width)), fontsize=9)
+
+
+def say_missing(ax: Axes, text: str = "missing") -> None:
+    """Write in the middle of axes that nothing is there to draw."""
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="#777777")
 
 
 def symmetric(values: np.ndarray, least: float = 1e-9) -> tuple[float, float]:

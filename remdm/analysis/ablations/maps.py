@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from remdm.analysis.ablations.drawing import draw_map, map_figure, mean_curve, symmetric
+from remdm.analysis.ablations.drawing import draw_map, map_figure, mean_curve, say_missing, symmetric
 from remdm.analysis.ablations.hypotheses import achievement_rates
 from remdm.analysis.ablations.runs import ACHIEVEMENT, BIN_NORM, LAYER_COSINE, LAYER_NORM, Suite
 from remdm.analysis.ablations.standing import Standings
@@ -66,6 +66,8 @@ def draw_achievements_start_end(suite: Suite, standings: Standings) -> Figure:
     figure, axes = new_figure(
         4.6 * max(len(shown), 1), 1.2 + 0.24 * max(len(names), 6), 1, max(len(shown), 1)
     )
+    for ax in axes[len(shown) :]:
+        say_missing(ax)
     for ax, arm in zip(axes, shown, strict=False):
         rates = achievement_rates(suite, arm)
         for y, name in enumerate(names):
@@ -75,7 +77,7 @@ def draw_achievements_start_end(suite: Suite, standings: Standings) -> Figure:
                 ax.plot(before, y, "o", color="#222222", markerfacecolor="white", markersize=5)
                 ax.plot(after, y, "D", color="#d55e00" if after < before else "#0072b2", markersize=4)
         if not rates:
-            ax.text(0.5, 0.5, "missing", transform=ax.transAxes, ha="center", color="#777777")
+            say_missing(ax)
         ax.set_yticks(range(len(names)), _readable(names), fontsize=7)
         ax.set_ylim(len(names) - 0.5, -0.5)
         ax.set_xlim(-2, 102)

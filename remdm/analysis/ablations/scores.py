@@ -95,7 +95,7 @@ def draw_group_scores(suite: Suite, standings: Standings) -> Figure:
     if published:
         ax.plot([], [], color="#b00020", linestyle="--", linewidth=2, label="published (early version)")
     _draw_levels(ax, standings)
-    titles = [textwrap.fill(f"{letter}: {GROUPS[letter]}", 18) for letter in letters]
+    titles = [textwrap.fill(f"{letter}: {GROUPS[letter]}", 15) for letter in letters]
     ax.set_xticks(range(len(letters)), titles, fontsize=8)
     ax.set_xlim(-0.6, len(letters) - 0.4)
     ax.set_ylabel("episode return, mean over arms")
