@@ -81,6 +81,7 @@ rule all:
 include: "rules/ppo.smk"
 include: "rules/collect.smk"
 include: "rules/planners.smk"
+include: "rules/ablations.smk"
 include: "rules/inference.smk"
 include: "rules/figures.smk"
 

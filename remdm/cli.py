@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from remdm.config.base import ConfigError, StageConfig, UserError
+from remdm.config.arms import ARMS, GROUPS
+from remdm.config.base import ConfigError, StageConfig, UserError, near
 from remdm.config.files import disk_problem
 from remdm.config.layers import (
     ALL_KEYS,
@@ -18,7 +19,6 @@ from remdm.config.layers import (
     Layer,
     base_layers,
     build,
-    near,
     overridden,
     runtime_model,
     without_effect,
@@ -28,7 +28,7 @@ from remdm.config.reference import Key, all_keys, help_text, json_schema, refere
 from remdm.config.runtime import RuntimeConfig
 from remdm.training.interruption import Interrupted
 from remdm.training.tracking import fetch, is_reference
-from remdm.workflow.digest import content_digest, stage_origin
+from remdm.workflow.digest import Origin, content_digest, stage_origin
 from remdm.workflow.plan import Plan
 from remdm.workflow.provenance import chain
 from remdm.workflow.why import explain
@@ -41,6 +41,7 @@ SUMMARIES = {
     "offline": "train a planner by behaviour cloning of an expert",
     "online": "train a planner by DAgger with an expert",
     "inference": "evaluate a planner, an expert or random play",
+    "ablations": "study why fine-tuning a planner by reward collapses: one arm, a group, or all",
     "smoke": "run all of DAgger at its smallest, with an expert that plays at random",
 }
 
@@ -95,8 +96,13 @@ def _parser() -> argparse.ArgumentParser:
 
     keys = all_keys().values()
     for mode in STAGES:
-        sub = add(mode, SUMMARIES[mode], _run_stage)
+        sub = add(mode, SUMMARIES[mode], _run_ablations if mode == "ablations" else _run_stage)
         sub.usage = f"remdm {mode} [--config PRESET] [--output DIR] [--KEY VALUE ...]"
+        if mode == "ablations":
+            sub.usage = "remdm ablations [--arm NAME | --group LETTER] [--fast] [--KEY VALUE ...]"
+            sub.add_argument("--list", action="store_true", help="name the arms and what they test")
+            sub.add_argument("--group", metavar="LETTER", help="run the arms of a group, not all")
+            sub.add_argument("--fast", action="store_true", help="the preset ablations_fast")
         sub.add_argument("--config", metavar="PRESET", help="a preset of configs/, or a path to a YAML file")
         sub.add_argument("--output", metavar="DIR", type=Path, help="where the results go")
         groups: dict[str, Any] = {}
@@ -105,7 +111,6 @@ def _parser() -> argparse.ArgumentParser:
                 if key.title not in groups:
                     groups[key.title] = sub.add_argument_group(key.title)
                 _add_flag(groups[key.title], key)
-    add("ablations", "study why fine-tuning by reward collapses", _ablations)
     show = add("show", "say what a checkpoint is", _show)
     show.add_argument("path", metavar="PATH", help="folder of a checkpoint, or a wandb: reference")
     show.add_argument(
@@ -136,8 +141,7 @@ def _run_stage(arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
     mode, model = arguments.mode, STAGES[arguments.mode]
     config, runtime, notes = _configured(arguments)
-    inputs = {key: content_digest(key, path) for key, path in config.inputs().items()}
-    origin = stage_origin(mode, config, inputs)
+    origin = _origin(mode, config)
     digest = origin.digest
     folder = arguments.output or _default_folder(mode, config, arguments.config)
     _refuse_another_run(folder, digest)
@@ -160,6 +164,99 @@ def _run_stage(arguments: argparse.Namespace) -> None:
         return  # the first of several processes has written the results
     _draw(model, folder)
     logger.info("results in %s", folder)
+
+
+def _origin(mode: str, config: StageConfig) -> Origin:
+    inputs = {key: content_digest(key, path) for key, path in config.inputs().items()}
+    return stage_origin(mode, config, inputs)
+
+
+def _run_ablations(arguments: argparse.Namespace) -> None:
+    """Run the arms asked for, one after another; one that fails does not stop the rest.
+
+    Raises:
+        UserError: a mistake that all arms share, or those that failed.
+    """
+    if arguments.list:
+        print(_list_of_arms(), end="")
+        return
+    if arguments.fast and arguments.config:
+        raise ConfigError(f"--fast: is --config ablations_fast, but --config {arguments.config} is given")
+    arguments.config = arguments.config or ("ablations_fast" if arguments.fast else "ablations_default")
+    names = _chosen_arms(arguments)
+    if len(names) == 1:
+        arguments.arm = names[0]
+        return _run_stage(arguments)
+
+    config, _, _ = _configured(arguments)
+    _origin("ablations", config)  # a missing checkpoint is one line, not one an arm
+    from remdm.stages.session import configure_logging
+
+    configure_logging()
+    failed: dict[str, int] = {}
+    for number, name in enumerate(names, start=1):
+        own = argparse.Namespace(**vars(arguments) | {"arm": name, "seed": str(config.seed)})
+        if arguments.output is not None:
+            own.output = arguments.output / name / f"s{config.seed}"
+        logger.info("ablations: arm %d of %d, %s", number, len(names), name)
+        try:
+            if _is_done(own):
+                logger.info("%s: done already", name)
+            else:
+                _run_stage(own)
+        except Interrupted:
+            raise
+        except UserError as error:
+            logger.error("%s: error: %s", name, error)
+            failed[name] = 2
+        except Exception:
+            logger.exception("%s failed", name)
+            failed[name] = 1
+    _report_ablations(arguments, config, names)
+    if failed:
+        logger.error("error: of %d arms, %d failed: %s", len(names), len(failed), ", ".join(failed))
+        sys.exit(min(failed.values()))
+
+
+def _report_ablations(arguments: argparse.Namespace, config: StageConfig, names: Sequence[str]) -> None:
+    """Write the suite's report on the arms asked for, and on those and the seeds that are there already."""
+    from remdm.analysis.ablations.report import write_ablations
+
+    folder = arguments.output or _default_folder("ablations", config, arguments.config).parents[1]
+    asked = [folder / name / f"s{config.seed}" for name in names]
+    present = [record.parent for record in sorted(folder.glob("*/s*/run.json"))]
+    if present:
+        write_ablations([str(run) for run in dict.fromkeys([*asked, *present])], folder)
+        logger.info("report in %s", folder / "report.md")
+
+
+def _chosen_arms(arguments: argparse.Namespace) -> list[str]:
+    """The arms that the flags ask for.
+
+    Raises:
+        ConfigError: flags that contradict each other, or no group of that name.
+    """
+    if arguments.group is None:
+        return [arguments.arm] if arguments.arm is not None else [entry.name for entry in ARMS]
+    if arguments.arm is not None:
+        raise ConfigError(f"--group {arguments.group}: --arm {arguments.arm} already names the arm; drop one")
+    if arguments.group not in GROUPS:
+        raise ConfigError(f"--group {arguments.group}: not among {', '.join(GROUPS)}")
+    return [entry.name for entry in ARMS if entry.group == arguments.group]
+
+
+def _list_of_arms() -> str:
+    width = max(len(entry.name) for entry in ARMS)
+    lines = [f"{entry.group}  {entry.name:<{width}}  tests whether {entry.tests}" for entry in ARMS]
+    groups = [f"{letter}: {title}" for letter, title in GROUPS.items()]
+    return "\n".join([*lines, "", *groups]) + "\n"
+
+
+def _is_done(arguments: argparse.Namespace) -> bool:
+    """Whether the run's results are there already."""
+    config, _, _ = _configured(arguments)
+    folder = arguments.output or _default_folder(arguments.mode, config, arguments.config)
+    return _held_digest(folder) == _origin(arguments.mode, config).digest
 
 
 def _configured(arguments: argparse.Namespace) -> tuple[StageConfig, RuntimeConfig, list[str]]:
@@ -232,20 +329,24 @@ def _default_folder(mode: str, config: StageConfig, preset: str | None) -> Path:
     """The pipeline's layout in a folder of its own, `runs/<env>/<stage>/<name>/s<seed>`."""
     keys = config.model_dump()
     name = Path(preset).stem if preset else "defaults"
-    fixed = {"ppo": keys.get("ppo_model_type"), "inference": keys.get("policy"), "smoke": "random"}
-    name = fixed.get(mode) or name
+    fixed = {"ppo": "ppo_model_type", "inference": "policy", "ablations": "arm"}
+    name = "random" if mode == "smoke" else keys[fixed[mode]] if mode in fixed else name
     return Path("runs") / keys["env_name"] / mode / name / f"s{config.seed}"
 
 
 def _refuse_another_run(folder: Path, digest: str) -> None:
     """Let the same command repeat itself, but never overwrite another's results."""
-    record = folder / "run.json"
-    try:
-        held = json.loads(record.read_text())["digest"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return  # no record, or none that says anything
-    if held != digest:
+    held = _held_digest(folder)
+    if held is not None and held != digest:
         raise UserError(f"{folder}: holds the results of another run; name another folder with --output")
+
+
+def _held_digest(folder: Path) -> str | None:
+    """The digest of the results in a folder; None if it has no record, or none that says anything."""
+    try:
+        return json.loads((folder / "run.json").read_text())["digest"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _draw(model: type[StageConfig], folder: Path) -> None:
@@ -285,10 +386,6 @@ def _keys(arguments: argparse.Namespace) -> None:
     print(json.dumps(json_schema(), indent=2) if arguments.schema else reference_page(), end="")
     if arguments.schema:
         print()
-
-
-def _ablations(arguments: argparse.Namespace) -> None:
-    raise UserError("ablations: the fine-tuning suite is not part of this version yet")
 
 
 def _underscored(argument: str) -> str:

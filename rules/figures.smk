@@ -36,7 +36,7 @@ rule curves:
     log:
         "logs/{env}/{stage}/{name}/s{seed}.curves.log",
     wildcard_constraints:
-        stage="ppo|collect|offline|online",
+        stage="ppo|collect|offline|online|ablations",
     params:
         digest=DIGEST_OF_CURVES,
     script:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from remdm.analysis.ablations.report import write_ablations
-from remdm.analysis.session import logged
+from remdm.analysis.session import drawing
 
-with logged(snakemake.log[0]):
-    write_ablations(list(snakemake.params.folders), Path(snakemake.output.report).parent)
+with drawing(snakemake):
+    folders = list(dict.fromkeys(str(Path(file).parent) for file in snakemake.input))
+    write_ablations(folders, Path(snakemake.output.report).parent)

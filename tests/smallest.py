@@ -16,6 +16,7 @@ SMALLEST = {
     "offline_total_timesteps": 384, "online_total_timesteps": 384, "diffusion_steps": 3,
     "dagger_buffer_cycles": 2.0, "val_interval_frames": 256, "val_diffusion_steps": 3, "val_steps": 8,
     "val_num_envs": 8, "eval_num_envs": 8, "eval_steps": 600, "diffusion_steps_eval": 3, "replan_every": 2,
+    "ablation_iterations": 2, "ablation_batch_size": 16, "ablation_cka_batch": 8, "ablation_eval_replan": 4,
 }  # fmt: skip
 # Read by DAgger alone, and refused where it is not trained.
 ONLINE_ALONE = {"online_total_timesteps", "diffusion_steps", "dagger_buffer_cycles"}
@@ -37,6 +38,7 @@ def write_config(path, overrides=SMALLEST, methods=("offline", "online"), **runt
     config = yaml.safe_load((REPOSITORY / "workflow_config.yaml").read_text())
     demo = config["scales"]["demo"]
     demo["overrides"] = overrides
+    demo["ablations"] = [{**entry, "arms": ["lora"]} for entry in demo["ablations"]]
     demo["planners"] = [planner for planner in demo["planners"] if planner["method"] in methods]
     config["runtime"] |= {"compilation_cache_dir": str(REPOSITORY / ".tests-cache"), **runtime}
     path.write_text(yaml.safe_dump(config))

@@ -12,6 +12,9 @@ import jax
 import numpy as np
 import pytest
 
+from remdm.ablations.arm import load_arm
+from remdm.ablations.finetuning import make_finetuning
+from remdm.ablations.problem import make_problem
 from remdm.config.base import UserError
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.layers import ALL_KEYS, STAGES, Layer, base_layers, build, configs_folder, runtime_model
@@ -27,6 +30,7 @@ from remdm.planners.denoising import init_params, make_denoiser
 from remdm.planners.offline import make_offline
 from remdm.planners.online import make_online
 from remdm.stages import session
+from remdm.stages.ablations import run_ablations
 from remdm.stages.budget import memory_terms, resolved_plan
 from remdm.stages.checkpoint import describe, section
 from remdm.stages.collect import run_collect
@@ -51,7 +55,9 @@ KEYS = {
     "ppo_total_timesteps": 320, "collect_num_steps": 640, "collect_num_envs": 8, "eval_steps": 64,
     "eval_num_envs": 8, "diffusion_steps_eval": 8, "val_diffusion_steps": 8, "inpaint_history": False,
     "replan_every": 2, "val_steps": 8, "use_wandb": False, "progress": False, "dropout_rate": 0.1,
-    "lr_warmup_steps": 2,
+    "lr_warmup_steps": 2, "ablation_iterations": 4, "ablation_batch_size": 32, "ablation_diffusion_steps": 4,
+    "ablation_eval_every": 2, "ablation_eval_replan": 2, "ablation_cka_batch": 8, "ablation_t_bins": 2,
+    "ablation_replay_size": 64, "ablation_fisher_batches": 2, "ablation_reward_model_steps": 2,
 }  # fmt: skip
 
 # Another value of every key of the stages that decides a result.
@@ -79,7 +85,11 @@ OTHER = {
     "rnd_loss_coef": 0.1, "rnd_reward_coef": 0.5, "rnd_gae_coef": 0.1, "rnd_episodic": True,
     "icm_layer_size": 16, "icm_latent_size": 16, "icm_lr": 1e-3, "icm_update_epochs": 2,
     "icm_forward_coef": 0.5, "icm_inverse_coef": 0.5, "icm_reward_coef": 0.5, "e3b_lambda": 0.2,
-    "e3b_reward_coef": 0.5,
+    "e3b_reward_coef": 0.5, "arm": "kl_penalty", "ablation_iterations": 6, "ablation_batch_size": 64,
+    "ablation_diffusion_steps": 5, "ablation_ema_decay": 0.9, "ablation_eval_every": 3,
+    "ablation_eval_replan": 4, "ablation_diagnostics_every": None, "ablation_cka_every": 3,
+    "ablation_cka_batch": 16, "ablation_t_bins": 3, "ablation_win_threshold": 1.5,
+    "ablation_replay_size": 128, "ablation_fisher_batches": 3, "ablation_reward_model_steps": 3,
 }  # fmt: skip
 # What must hold for a key to count at all.
 GIVEN = {
@@ -88,6 +98,9 @@ GIVEN = {
     "online_num_updates": {"online_total_timesteps": None},
     "dagger_beta_decay": {"dagger_beta_final": None},
     "dagger_beta_init": {"dagger_beta_final": None},
+    "ablation_replay_size": {"arm": "mixed_replay"},
+    "ablation_fisher_batches": {"arm": "ewc"},
+    "ablation_reward_model_steps": {"arm": "reward_model"},
     **{key: {"ppo_model_type": "ppo_rnd"} for key in OTHER if key.startswith("rnd_")},
     **{key: {"ppo_exploration": "icm"} for key in OTHER if key.startswith("icm_")},
     **{key: {"ppo_exploration": "e3b"} for key in OTHER if key.startswith("e3b_")},
@@ -97,7 +110,13 @@ PATHS = {key for model in STAGES.values() for key in model.path_keys()}
 OF_THE_EXPERT = {"collect_temperature"}  # of offline BC's; collecting has it too
 STARTS = {"resume_step", "dagger_expert_deterministic"}
 RUNTIME = set(TrainingRuntimeConfig.model_fields)
-TRAINING = {"ppo": make_ppo, "offline": make_offline, "online": make_online, "smoke": make_online}
+TRAINING = {
+    "ppo": make_ppo,
+    "offline": make_offline,
+    "online": make_online,
+    "smoke": make_online,
+    "ablations": make_finetuning,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -128,6 +147,13 @@ def observed(stage, keys):
     if stage == "ppo":
         env = make_batch_env(config, config.ppo_num_envs)
         algorithm = make_ppo(config, env)
+    elif stage == "ablations":
+        env, val_env = make_batch_env(config, config.num_envs), make_batch_env(config, config.eval_num_envs)
+        network = section(config_of("offline"), DenoiserConfig)
+        denoiser = make_denoiser(network, env.game.num_actions)
+        params = init_params(denoiser, jax.random.PRNGKey(7), env.game.obs_dim)
+        problem = make_problem(config, network, env)
+        algorithm = make_finetuning(problem, val_env, load_arm(config.arm), params)
     else:
         env, val_env = make_batch_env(config, config.num_envs), make_batch_env(config, config.val_num_envs)
         algorithm = TRAINING[stage](config, env, val_env, toy_expert())
@@ -297,6 +323,7 @@ def test_trajectories_go_where_offline_data_path_says(make_run, checkpoints, tmp
         ("ppo_checkpoint_path", "offline", run_offline),
         ("ppo_checkpoint_path", "online", run_online),
         ("checkpoint_path", "inference", run_inference),
+        ("checkpoint_path", "ablations", run_ablations),
     ],
 )
 def test_the_named_checkpoint_is_read(key, stage, run_stage, make_run):
@@ -485,5 +512,5 @@ def test_numbers_have_units_and_ranges_in_the_reference():
     assert keys["remask_strategy"].kind == "rescale or cap or conf or conf_softmax"
     assert keys["top_p"].kind == "number > 0 and <= 1"
     assert keys["val_interval"].unit == "updates"
-    assert keys["save_policy"].modes == ("ppo", "offline", "online", "smoke")
+    assert keys["save_policy"].modes == ("ppo", "offline", "online", "smoke", "ablations")
     assert runtime_model(STAGES["inference"]) is RuntimeConfig

@@ -43,6 +43,7 @@ def base():
     return digests(Plan.load(WORKFLOW, {}))
 
 
+ABLATIONS = {f"ablations/{name}" for name in ("baseline_rl", "llrd", "low_t", "head_only", "running_stats")}
 EVALUATIONS = {f"inference/{name}" for name in ("ppo_rnn", "offline-demo", "online-demo", "random")}
 
 
@@ -50,11 +51,12 @@ EVALUATIONS = {f"inference/{name}" for name in ("ppo_rnn", "offline-demo", "onli
     ("override", "stale"),
     [
         ({}, set()),
-        ({"eval_steps": 50}, EVALUATIONS),
+        ({"eval_steps": 50}, EVALUATIONS | ABLATIONS),
         (
             {"lr": 2e-4},
-            {"offline/demo", "online/demo", "inference/offline-demo", "inference/online-demo"},
+            {"offline/demo", "online/demo", "inference/offline-demo", "inference/online-demo"} | ABLATIONS,
         ),
+        ({"ablation_ema_decay": 0.9}, ABLATIONS),
         ({"dagger_train_passes": 2}, {"online/demo", "inference/online-demo"}),
         ({"collect_num_steps": 6400}, {"collect/ppo_rnn"}),
     ],
@@ -110,7 +112,7 @@ def test_a_samplers_body_makes_stale_the_stages_that_reach_it(copy):
     before = take()
     path = package / "diffusion" / "sampling.py"
     path.write_text(path.read_text().replace("1e-12", "1e-11"))
-    assert changed(before, take()) == {"offline/demo", "online/demo"} | EVALUATIONS
+    assert changed(before, take()) == {"offline/demo", "online/demo"} | EVALUATIONS | ABLATIONS
 
 
 def test_what_offline_never_imports_leaves_it_alone(copy):
@@ -182,6 +184,7 @@ def test_an_expert_from_elsewhere_is_trained_by_no_job(public):
     assert {f"{job.stage}/{job.name}" for job in plan.jobs} == {
         "collect/expert", "offline/demo", "online/demo",
         "inference/expert", "inference/offline-demo", "inference/online-demo", "inference/random",
+        *ABLATIONS,
     }  # fmt: skip
     for stage, key, name in (
         ("collect", "ppo_checkpoint_path", "expert"),
@@ -339,7 +342,7 @@ def with_planners(*planners):
     from remdm.config.reader import read_mapping
 
     scales = read_mapping(WORKFLOW)["scales"]
-    scales["demo"]["planners"] = list(planners)
+    scales["demo"] |= {"planners": list(planners), "ablations": []}
     return Plan.load(WORKFLOW, {"scales": scales})
 
 
@@ -376,7 +379,7 @@ def with_scale(**keys):
     from remdm.config.reader import read_mapping
 
     scales = read_mapping(WORKFLOW)["scales"]
-    scales["demo"] |= keys
+    scales["demo"] |= {"ablations": [], **keys}
     return Plan.load(WORKFLOW, {"scales": scales})
 
 
@@ -399,7 +402,7 @@ def test_every_expert_teaches_every_planner_and_all_are_evaluated(base):
     assert plan.dependencies(job) == {"ppo_checkpoint_path": Job(GAME, "ppo", "ppo", 0)}
     assert plan.dependencies(Job(GAME, "inference", "online-demo_by_ppo", 0)) == {"checkpoint_path": job}
     # What the first expert alone would give is where it would be, and as it would be.
-    assert digests(plan).items() >= base.items()
+    assert digests(plan).items() >= {name: base[name] for name in set(base) - ABLATIONS}.items()
 
 
 def test_a_second_expert_warm_starts_from_its_own_pupil():
@@ -431,8 +434,8 @@ def test_planners_and_checkpoints_are_for_their_games(public):
 def test_an_evaluation_is_made_where_it_differs(base):
     plan = with_scale(evaluations={"often": {"replan_every": 2}, "long": {"eval_steps": 2000}})
     often = {"inference/offline-demo-often", "inference/online-demo-often"}  # the others do not replan
-    assert set(digests(plan)) == set(base) | often | {f"{name}-long" for name in EVALUATIONS}
-    assert digests(plan).items() >= base.items()
+    assert set(digests(plan)) == set(base) - ABLATIONS | often | {f"{name}-long" for name in EVALUATIONS}
+    assert digests(plan).items() >= {name: base[name] for name in set(base) - ABLATIONS}.items()
     assert plan.job_config(Job(GAME, "inference", "online-demo-often", 0)).replan_every == 2
     with pytest.raises(UserError, match=r"evaluations\.same: changes no evaluation; drop it"):
         with_scale(evaluations={"same": {"replan_every": 1}})
@@ -471,7 +474,7 @@ def test_every_configuration_is_checked_before_the_first_job():
     with pytest.raises(UserError, match="plan_horizn: unknown key"):
         with_overrides(plan_horizn=1)
     # Keys that the matrix or the runtime decides would be ignored there, so they are refused.
-    for key in ("seed", "env_name", "policy", "progress", "ppo_checkpoint_path", "num_repeats"):
+    for key in ("seed", "env_name", "policy", "progress", "ppo_checkpoint_path", "num_repeats", "arm"):
         with pytest.raises(UserError, match=f"{key}: has no effect here"):
             with_overrides(**{key: 1})
     with pytest.raises(UserError, match="runtime: lr: has no effect here"):

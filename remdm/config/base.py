@@ -1,6 +1,8 @@
 """What every configuration model shares: strictness, number types and the seed."""
 
+import difflib
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -13,6 +15,12 @@ class UserError(Exception):
 
 class ConfigError(UserError):
     """A configuration that cannot be run: names the key, its value, its origin and what is right."""
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """` (did you mean ...?)` with the known names close to `name`, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 def _whole(value: Any) -> Any:
@@ -87,6 +95,10 @@ class StageConfig(Section):
         needed = {key: getattr(self, key) for key in sorted(self.path_keys("needed input"))}
         optional = {key: getattr(self, key) for key in sorted(self.path_keys("optional input"))}
         return needed | {key: path for key, path in optional.items() if path is not None}
+
+    def modules(self) -> tuple[str, ...]:
+        """Modules of the package, such as `room/noun`, that a run loads by name beside what it imports."""
+        return ()
 
     def unused(self) -> set[str]:
         """Keys that are of no account, given the others."""

@@ -1,6 +1,5 @@
 """From files and flags to a validated configuration: defaults, one preset, overrides."""
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from remdm.config.base import ConfigError, Section, StageConfig
+from remdm.config.ablations import AblationsConfig
+from remdm.config.base import ConfigError, Section, StageConfig, near
 from remdm.config.collect import CollectConfig
 from remdm.config.inference import InferenceConfig
 from remdm.config.offline import OfflineConfig
@@ -28,6 +28,7 @@ STAGES: dict[str, type[StageConfig]] = {
     "online": OnlineConfig,
     "inference": InferenceConfig,
     "smoke": SmokeConfig,
+    "ablations": AblationsConfig,
 }
 MODELS: tuple[type[Section], ...] = (*STAGES.values(), TrainingRuntimeConfig)
 ALL_KEYS = frozenset(key for model in MODELS for key in model.model_fields)
@@ -68,12 +69,6 @@ def configs_folder() -> Path:
         if (folder / "defaults.yaml").is_file():
             return folder
     raise ConfigError(f"{package.parent / 'configs' / 'defaults.yaml'}: missing")
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """` (did you mean ...?)` with the known names close to `name`, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 def preset_path(name: str) -> Path:

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from remdm.config.base import ConfigError, Count
+from remdm.config.arms import ARMS, BASELINE, GROUPS
+from remdm.config.base import ConfigError, Count, near
 from remdm.config.env import EnvName
-from remdm.config.layers import near
 from remdm.config.reader import read_mapping
 
 # An artifact of W&B, where a folder could be named. Entity and project may be left to its client's settings.
@@ -96,6 +96,38 @@ class PlannerEntry(_Model):
         return self.envs is None or env in self.envs
 
 
+class AblationsEntry(_Model):
+    """The ablation suite: which arms fine-tune which planner."""
+
+    planner: str = Field(description="the planner they start from: method-preset; its games are theirs")
+    preset: Name = Field(description="a file of configs/")
+    arms: list[str] | None = Field(
+        default=None, min_length=1, description="which arms; null leaves it to groups"
+    )
+    groups: list[str] | None = Field(default=None, min_length=1, description="their groups; null is all")
+
+    @model_validator(mode="after")
+    def _known(self) -> "AblationsEntry":
+        if self.arms is not None and self.groups is not None:
+            raise ValueError(f"groups = {self.groups}: arms already names the arms; drop one")
+        known = [entry.name for entry in ARMS]
+        for arm in self.arms or ():
+            if arm not in known:
+                raise ValueError(f"arms: no arm is called {arm}{near(arm, known)}")
+        for group in self.groups or ():
+            if group not in GROUPS:
+                raise ValueError(f"groups: {group} is not among {', '.join(GROUPS)}")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """The arms, the baseline among them: the others are compared with it."""
+        if self.arms is not None:
+            return list(dict.fromkeys([BASELINE, *self.arms]))
+        groups = self.groups or GROUPS
+        return [entry.name for entry in ARMS if entry.name == BASELINE or entry.group in groups]
+
+
 class Scale(_Model):
     """One size of the whole experiment: a matrix of games, experts, planners, evaluations and seeds."""
 
@@ -109,6 +141,7 @@ class Scale(_Model):
         description="further evaluations by name, each with the keys that differ from the preset's"
     )
     seeds: list[Count] = Field(min_length=1, description="independent repetitions of everything")
+    ablations: list[AblationsEntry] = Field(description="ablation suites, one a game at most")
     overrides: dict[str, Any] = Field(description="keys laid over every preset")
 
 

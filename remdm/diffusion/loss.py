@@ -1,6 +1,7 @@
 """Forward masking and the continuous-time bound it is trained with."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,27 @@ def add_noise(key: jax.Array, tokens: jax.Array, alpha: jax.Array, mask_token: i
     """
     stays = jax.random.uniform(key, tokens.shape) < alpha[:, None]
     return jnp.where(stays, tokens, mask_token)
+
+
+class Noised(NamedTuple):
+    """A draw from the forward process."""
+
+    tokens: jax.Array  # [B, H], some of them masked
+    t: jax.Array  # [B]
+
+
+def draw_noised(
+    key: jax.Array,
+    tokens: jax.Array,
+    schedule: Schedule,
+    num_tokens: int,
+    low: jax.Array | float = MIN_TIME,
+    high: jax.Array | float = 1.0,
+) -> Noised:
+    """Draw t uniformly from [low, high) and z_t for clean plans [B, H]."""
+    time_key, noise_key = jax.random.split(key)
+    t = jax.random.uniform(time_key, tokens.shape[:1], minval=low, maxval=high)
+    return Noised(add_noise(noise_key, tokens, schedule.alpha(t), num_tokens), t)
 
 
 def elbo_weight(schedule: Schedule, t: jax.Array, train_sigma: float) -> jax.Array:
@@ -71,16 +93,36 @@ def mdlm_loss(
     Returns:
         The mean loss, and metrics (scalars).
     """
-    time_key, noise_key = jax.random.split(key)
-    batch, horizon = tokens.shape
-    t = jax.random.uniform(time_key, (batch,), minval=MIN_TIME, maxval=1.0)
-    noised = add_noise(noise_key, tokens, schedule.alpha(t), num_tokens)
-    logits = denoise(noised, t)
+    noised = draw_noised(key, tokens, schedule, num_tokens)
+    return mdlm_loss_at(
+        noised,
+        denoise(noised.tokens, noised.t),
+        tokens,
+        schedule,
+        valid=valid,
+        weights=weights,
+        train_sigma=train_sigma,
+        label_smoothing=label_smoothing,
+    )
 
+
+def mdlm_loss_at(
+    noised: Noised,
+    logits: jax.Array,
+    tokens: jax.Array,
+    schedule: Schedule,
+    *,
+    valid: jax.Array,
+    weights: jax.Array | None = None,
+    train_sigma: float = 0.0,
+    label_smoothing: float = 0.0,
+) -> tuple[jax.Array, Metrics]:
+    """`mdlm_loss` at a draw and its logits [B, H, V]: for what is to be evaluated at the same draw."""
+    t, num_tokens = noised.t, logits.shape[-1]
     valid = valid.astype(jnp.float32)
-    masked = noised == num_tokens
+    masked = noised.tokens == num_tokens
     counted = masked * valid[:, None]
-    entropy = jnp.sum(counted * cross_entropy(logits, tokens, label_smoothing), axis=1) / horizon
+    entropy = jnp.sum(counted * cross_entropy(logits, tokens, label_smoothing), axis=1) / tokens.shape[1]
     loss = elbo_weight(schedule, t, train_sigma) * entropy
     if weights is not None:
         loss = jax.lax.stop_gradient(weights) * loss

@@ -11,7 +11,8 @@ from remdm.config.planner import PlannerTrainingConfig
 from remdm.diffusion.loss import mdlm_loss
 from remdm.diffusion.schedule import SCHEDULES
 from remdm.envs.batch import BatchEnv
-from remdm.envs.rollout import episode_metrics, rollout, start
+from remdm.envs.policy import Policy
+from remdm.envs.rollout import Transition, episode_metrics, rollout, start
 from remdm.models.denoiser import Denoiser
 from remdm.planners.denoising import make_sampler
 from remdm.planners.policy import planner_policy
@@ -101,16 +102,25 @@ def train_in_minibatches(
 def validate(
     key: jax.Array, env: BatchEnv, denoiser: Denoiser, params: Any, config: PlannerTrainingConfig
 ) -> Metrics:
-    """Play `val_steps` steps with plans that start afresh.
+    """Play `val_steps` steps with plans that start afresh."""
+    sampler = make_sampler(config, config.diffusion_schedule, config.val_diffusion_steps)
+    policy = planner_policy(denoiser, params, sampler, config.val_replan_every, inpaint_history=False)
+    return validation_metrics(play_afresh(key, env, policy, config.val_steps), env)
+
+
+def play_afresh(key: jax.Array, env: BatchEnv, policy: Policy, num_steps: int) -> Transition:
+    """What a policy does in fresh worlds, arrays [T, E, ...]."""
+    start_key, play_key = jax.random.split(key)
+    state = start(start_key, env, policy.init(env.num_envs))
+    return rollout(play_key, env, policy, state, num_steps)[1]
+
+
+def validation_metrics(transitions: Transition, env: BatchEnv) -> Metrics:
+    """Score and episodes of transitions [T, E, ...].
 
     `val/score` is the reward each environment collects in that time: unlike the mean over the
     episodes that happen to end, it is always defined and favours no short episode.
     """
-    sampler = make_sampler(config, config.diffusion_schedule, config.val_diffusion_steps)
-    policy = planner_policy(denoiser, params, sampler, config.val_replan_every, inpaint_history=False)
-    start_key, play_key = jax.random.split(key)
-    state = start(start_key, env, policy.init(env.num_envs))
-    _, transitions = rollout(play_key, env, policy, state, config.val_steps)
     step = transitions.step
     episodes = episode_metrics(step, env.game.achievements)
     return {

@@ -1,5 +1,6 @@
 """What all modes that train have in common: where they start, what they leave."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from remdm.stages.budget import announce
 from remdm.stages.checkpoint import describe, is_public, refuse_public
 from remdm.training import checkpoint
 from remdm.training.algorithm import Algorithm
-from remdm.training.loop import train
+from remdm.training.loop import Trained, train
 from remdm.training.run import Run
 from remdm.training.state import Start
 
@@ -27,6 +28,7 @@ def run_training(
     run: Run,
     start: Start | None = None,
     wandb_run_id: str | None = None,
+    leave: Callable[[Trained], None] = lambda result: None,
 ) -> None:
     """Train, then leave `metrics.parquet`, `run.json`, `checkpoint/` and, of planners, `checkpoint_best/`.
 
@@ -34,6 +36,7 @@ def run_training(
         kind: of the policy, `expert` or `planner`.
         network: what its checkpoint needs to be rebuilt.
         start: a checkpoint to begin with, and `wandb_run_id` the W&B run it belongs to.
+        leave: writes what else the stage leaves of each repetition.
 
     Raises:
         UserError: it does not fit this machine's memory.
@@ -58,6 +61,8 @@ def run_training(
             role = {"planner": "policy", "expert": "expert"}[kind]
             artifact = f"{env_name}-{role}{name.removeprefix('checkpoint').replace('_', '-')}{repeat}"
             run.tracker.upload(artifact, result.folder / name, metadata)
+    for result in results:
+        leave(result)
     run.finish(config, parameters=parameters, **timing)
 
 

@@ -17,7 +17,8 @@ class Algorithm:
         init: key -> state, a pytree of arrays that holds everything the next update depends on.
         update: state -> (state, metrics); one rollout and its gradient steps.
         params: state -> what a checkpoint keeps.
-        adopt: (state, params, update) -> the state that goes on with these parameters after so many updates.
+        adopt: (state, params, update) -> the state that goes on with these parameters after so many updates;
+            None where a run always begins at its beginning.
         num_updates: updates of a whole run.
         frames_per_update: environment steps, summed over environments, of one update.
         validate: (key, state) -> metrics, every `val_every` updates; `val/score` chooses the best parameters.
@@ -28,14 +29,16 @@ class Algorithm:
             environments (or what comes of them) in front: on several devices, each holds its share of
             them and a copy of all else. Without any, there is one device.
         per_device: parts of those that differ in shape with the number of devices, and fill themselves again.
-        repeats: independent repetitions; with more than one, arrays of the state but those of `given`,
-            metrics and parameters have a leading axis [R].
+        shared: fields of the state that all repetitions have in common, such as a count of updates: what
+            is done at some updates alone would otherwise be done, and thrown away, at all of them.
+        repeats: independent repetitions; with more than one, arrays of the state but those of `given` and
+            `shared`, metrics and parameters have a leading axis [R].
     """
 
     init: Callable[[jax.Array], Any]
     update: Callable[[Any], tuple[Any, Metrics]]
     params: Callable[[Any], Any]
-    adopt: Callable[[Any, Any, int], Any]
+    adopt: Callable[[Any, Any, int], Any] | None
     num_updates: int
     frames_per_update: int
     validate: Callable[[jax.Array, Any], Metrics] | None = None
@@ -44,13 +47,14 @@ class Algorithm:
     refillable: tuple[str, ...] = ()
     split: tuple[str, ...] = ()
     per_device: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
     repeats: int = 1
 
     def one(self, state: Any, repeat: int | jax.Array) -> Any:
         """The state of one repetition."""
         if self.repeats == 1:
             return state
-        shared = {name: getattr(state, name) for name in self.given}
+        shared = {name: getattr(state, name) for name in self.given + self.shared}
         own = state.replace(**dict.fromkeys(self.given)) if shared else state
         own = jax.tree.map(lambda x: x[repeat], own)
         return own.replace(**shared) if shared else own
@@ -62,8 +66,9 @@ def repeated(algorithm: Algorithm, repeats: int) -> Algorithm:
         return algorithm
     shapes = jax.eval_shape(algorithm.init, jax.random.PRNGKey(0))
     axes: Any = 0
-    if algorithm.given:
-        axes = shapes.replace(**{name: None if name in algorithm.given else 0 for name in vars(shapes)})
+    common = algorithm.given + algorithm.shared
+    if common:
+        axes = shapes.replace(**{name: None if name in common else 0 for name in vars(shapes)})
 
     def validate(key: jax.Array, state: Any) -> Metrics:
         assert algorithm.validate is not None
@@ -71,12 +76,13 @@ def repeated(algorithm: Algorithm, repeats: int) -> Algorithm:
         # One after the other: vectorised, a `cond` would run both of its branches at every step.
         return jax.lax.map(lambda repeat: one(key, many.one(state, repeat)), jax.numpy.arange(repeats))
 
+    adopt = algorithm.adopt
     many = replace(
         algorithm,
         init=lambda key: jax.vmap(algorithm.init, out_axes=axes)(jax.random.split(key, repeats)),
         update=jax.vmap(algorithm.update, in_axes=(axes,), out_axes=(axes, 0)),
         params=jax.vmap(algorithm.params, in_axes=(axes,)),
-        adopt=jax.vmap(algorithm.adopt, in_axes=(axes, 0, None), out_axes=axes),
+        adopt=None if adopt is None else jax.vmap(adopt, in_axes=(axes, 0, None), out_axes=axes),
         validate=validate if algorithm.validate is not None else None,
         repeats=repeats,
     )

@@ -35,8 +35,9 @@ from remdm.training.state import Start, TrainState, first_state, from_items, one
 
 logger = logging.getLogger("remdm")
 
-# What must be finite; a mean over the episodes that ended is not where none did.
+# What must be finite; a mean over the episodes that ended is not where none did, nor a diagnostic not due.
 FINITE = ("loss", "grad_norm", "env/reward")
+AT_TIMES = "diag/"
 # A signal waits for the chunk that runs, so chunks are kept this short (seconds) if one update is.
 CHUNK_SECONDS = 5.0
 
@@ -345,7 +346,8 @@ def _compile_validate(
 def _not_finite(chunk: Chunk) -> str:
     """The first metric that should be finite and is not, in words, or nothing. Waits for the device."""
     for update in range(chunk.length):
-        for name in sorted(name for name in chunk.metrics if name.endswith(FINITE)):
+        needed = (n for n in chunk.metrics if n.endswith(FINITE) and not n.startswith(AT_TIMES))
+        for name in sorted(needed):
             values = np.ravel(np.asarray(chunk.metrics[name])[update])
             if not np.isfinite(values).all():
                 return f"update {chunk.first + update + 1}: {name} = {values[~np.isfinite(values)][0]}"

@@ -44,16 +44,20 @@ class Start:
     whole: bool
 
 
+def validation_key(key: jax.Array) -> jax.Array:
+    """The key of every validation of a run whose key is `key`."""
+    return jax.random.split(key)[1]
+
+
 def fresh_state(algorithm: Algorithm, key: jax.Array, mesh: Mesh | AbstractMesh | None = None) -> TrainState:
     """The state before the first update."""
-    init_key, val_key = jax.random.split(key)
     with traced_on(mesh):
-        state = algorithm.init(init_key)
+        state = algorithm.init(jax.random.split(key)[0])
     each = () if algorithm.repeats == 1 else (algorithm.repeats,)
     return TrainState(
         algorithm=state,
         update=jnp.zeros((), jnp.int32),
-        val_key=val_key,
+        val_key=validation_key(key),
         best_score=jnp.full(each, -jnp.inf),
         best_update=jnp.zeros(each, jnp.int32),
         # A copy: two leaves of one buffer could not both be donated.
@@ -149,6 +153,7 @@ def first_state(
         like = one(algorithm, state, 0).best_params
         params = checkpoint.restore(start.checkpoint, "params", like)
         params = jax.tree.map(lambda x, all_: np.broadcast_to(x, all_.shape), params, state.best_params)
+    assert algorithm.adopt is not None
     state = replace(
         state,
         algorithm=algorithm.adopt(state.algorithm, params, start.update),

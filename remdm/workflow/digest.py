@@ -44,7 +44,8 @@ class Origin:
 
 def stage_origin(stage: str, config: StageConfig, inputs: Mapping[str, str]) -> Origin:
     """The origin of a job, given the digests of its inputs by key."""
-    sources = source_digests(ROOT / "remdm" / "stages" / f"{stage}.py")
+    modules = (f"stages/{stage}", *config.modules())
+    sources = source_digests(*(ROOT / "remdm" / f"{module}.py" for module in modules))
     return Origin(stage, config.recorded(), sources, dict(inputs))
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from remdm.config.base import ConfigError
-from remdm.config.layers import near
+from remdm.config.base import ConfigError, near
 from remdm.config.workflow import ExpertEntry, PlannerEntry, Scale
 
 RANDOM = "random"
@@ -18,6 +17,7 @@ class Cell(NamedTuple):
         expert: who is trained, teaches or plays.
         planner: what is trained or plays.
         evaluation: the name of an evaluation beside that of the preset.
+        preset: of an ablation's arm.
     """
 
     stage: str
@@ -25,6 +25,7 @@ class Cell(NamedTuple):
     expert: ExpertEntry | None = None
     planner: PlannerEntry | None = None
     evaluation: str | None = None
+    preset: str | None = None
 
     @property
     def policy(self) -> str:
@@ -56,11 +57,22 @@ def cells(scale: Scale, env: str, origin: str) -> list[Cell]:
         taught += [Cell(entry.method, entry.name + by, expert, entry) for entry in planners]
     trained = [Cell("ppo", expert.name, expert) for expert in experts if expert.model]
     collected = [Cell("collect", expert.name, expert) for expert in experts]
-    every = [*trained, *collected, *taught, *_evaluations(scale, experts, taught)]
+    suites = _ablations(scale, taught)
+    every = [*trained, *collected, *taught, *suites, *_evaluations(scale, experts, taught)]
     for i, cell in enumerate(every):
         if any(cell[:2] == other[:2] for other in every[:i]):
             raise ConfigError(f"{origin}: {cell.stage} {cell.name}: named twice for {env}; leave one")
     return every
+
+
+def _ablations(scale: Scale, taught: list[Cell]) -> Iterator[Cell]:
+    """The arms of the suite that fine-tunes one of this game's planners."""
+    for entry in scale.ablations:
+        for cell in taught:
+            if entry.planner == f"{cell.stage}-{cell.name}":
+                yield from (
+                    cell._replace(stage="ablations", name=arm, preset=entry.preset) for arm in entry.names
+                )
 
 
 def _evaluations(scale: Scale, experts: list[ExpertEntry], taught: list[Cell]) -> Iterator[Cell]:

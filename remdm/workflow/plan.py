@@ -7,9 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from remdm.config.base import ConfigError, StageConfig
+from remdm.config.ablations import AblationsConfig
+from remdm.config.base import ConfigError, StageConfig, near
 from remdm.config.inference import InferenceConfig
 from remdm.config.layers import STAGES, Layer, base_layers, build, overridden
+from remdm.config.planner import PlannerTrainingConfig
 from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.config.workflow import ExpertEntry, WorkflowConfig, load_workflow_config
 from remdm.workflow.digest import Origin, figure_origin, stage_origin
@@ -23,7 +25,7 @@ METADATA = Path(".snakemake/metadata")  # Snakemake's own, by the names of outpu
 # What the pipeline itself decides of how runs are saved and tracked.
 WATCHING = frozenset(TrainingRuntimeConfig.model_fields) - {"save_policy", "resume_wandb_run_id", "jit"}
 # What the jobs themselves fix: their place in the matrix, and the paths of their inputs.
-FIXED = {"env_name", "seed", "policy", "num_repeats", "resume_step", "ppo_model_type"}.union(
+FIXED = {"env_name", "seed", "policy", "arm", "num_repeats", "resume_step", "ppo_model_type"}.union(
     *(model.path_keys() for model in STAGES.values())
 )
 OVERRIDABLE = frozenset(key for model in STAGES.values() for key in model.model_fields) - FIXED
@@ -117,6 +119,7 @@ class Plan:
         for env in dict.fromkeys(self.scale.envs):
             for cell in cells(self.scale, env, self._keys):
                 self._add(env, cell)
+        self._check_ablations_fit()
         self._check_overrides_are_read()
         self._origins: dict[Job, Origin] = {}
         for job, built in self._configs.items():  # each after those it depends on
@@ -192,6 +195,28 @@ class Plan:
             if not any(cell.evaluation == name for cell in self._cells.values()):
                 raise ConfigError(f"{self._keys}.evaluations.{name}: changes no evaluation; drop it")
 
+    def _check_ablations_fit(self) -> None:
+        """Refuse a suite of no planner, or rollouts that do not fit its plans; a job would find out late.
+
+        Raises:
+            ConfigError: the message names the key.
+        """
+        planners = {f"{stage}-{name}" for _, stage, name in self._cells if stage in ("offline", "online")}
+        for entry in self.scale.ablations:
+            if entry.planner not in planners:
+                raise ConfigError(
+                    f"{self._keys}.ablations: planner = {entry.planner}: not among the planners "
+                    f"{', '.join(sorted(planners))}{near(entry.planner, planners)}"
+                )
+        for job in self.jobs_of("ablations"):
+            config, planner = self._configs[job], self._configs[self._trained(job, self.cell(job))]
+            assert isinstance(config, AblationsConfig)
+            assert isinstance(planner, PlannerTrainingConfig)
+            try:
+                config.check_fits(planner.plan_horizon)
+            except ConfigError as error:
+                raise ConfigError(f"{self._keys}.ablations: {error}") from None
+
     @cached_property
     def jobs(self) -> list[Job]:
         """All jobs, each after those it depends on."""
@@ -206,8 +231,18 @@ class Plan:
     def figures(self) -> list[Figure]:
         """All figures and tables: each run's own, then those of the paper."""
         own = [Figure(job.figure, (".png",), Path(job.figure).name, (job,)) for job in self.jobs]
-        report = Figure(f"{PAPER}/report", (".html",), "report", tuple(self.jobs))
-        return [*own, *self.paper_figures, *self.paper_tables, report]
+        suites = [
+            Figure(f"{RESULTS}/{env}/ablations/report", (".md",), "ablations/report", tuple(jobs))
+            for env in dict.fromkeys(self.scale.envs)
+            if (jobs := [job for job in self.jobs_of("ablations") if job.env == env])
+        ]
+        report = Figure(f"{PAPER}/report", (".html",), "report", self._compared)
+        return [*own, *suites, *self.paper_figures, *self.paper_tables, report]
+
+    @property
+    def _compared(self) -> tuple[Job, ...]:
+        """The jobs that the paper compares; ablations have a report of their own."""
+        return tuple(job for job in self.jobs if job.stage != "ablations")
 
     @cached_property
     def paper_figures(self) -> list[Figure]:
@@ -220,7 +255,7 @@ class Plan:
             "learning": trained,
             "dagger": self.jobs_of("online"),
             "scaling": [*self.jobs_of("offline", "online"), *evaluated],
-            "costs": self.jobs,
+            "costs": self._compared,
         }
         suffixes = (".png", ".pdf", ".txt")
         return [
@@ -266,7 +301,7 @@ class Plan:
         if cell.expert is None or job.stage == "ppo":
             return {}
         expert = self.externals.get(cell.expert) or Job(job.env, "ppo", cell.expert.name, job.seed)
-        if job.stage == "inference":
+        if job.stage in ("inference", "ablations"):
             return {"checkpoint_path": self._trained(job, cell) if cell.planner else expert}
         found: dict[str, Job | External] = {"ppo_checkpoint_path": expert}
         if cell.planner is not None and cell.planner.warm_start is not None:
@@ -274,11 +309,12 @@ class Plan:
         return found
 
     def _trained(self, job: Job, cell: Cell, warm_start: bool = False) -> Job:
-        """The training of the planner that a cell plays, or that it starts from."""
+        """The training of the planner that a cell plays or fine-tunes, or that it starts from."""
         for (env, stage, name), other in self._cells.items():
-            if env != job.env or stage == "inference" or other.planner is None or other.expert != cell.expert:
+            if env != job.env or stage not in ("offline", "online") or other.expert != cell.expert:
                 continue
             assert cell.planner is not None
+            assert other.planner is not None
             wanted = (stage, other.planner.name) == ("offline", cell.planner.warm_start)
             if wanted if warm_start else other.planner == cell.planner:
                 return Job(env, stage, name, job.seed)
@@ -294,6 +330,8 @@ class Plan:
             fixed["ppo_model_type"] = cell.expert.model
         if job.stage == "inference":
             fixed["policy"] = cell.policy
+        if job.stage == "ablations":
+            fixed["arm"] = cell.name
         layers = [*self._presets(job, cell), Layer(f"{self._keys}.overrides", self.scale.overrides)]
         layers[-1].checked(OVERRIDABLE)
         if cell.evaluation is not None:
@@ -310,7 +348,9 @@ class Plan:
         Raises:
             ConfigError: a planner's preset is for another game.
         """
-        if cell.planner is None:
+        if cell.preset is not None:
+            layers = base_layers(cell.preset)
+        elif cell.planner is None:
             layers = base_layers(self.scale.preset)
         elif job.stage == "inference":
             layers = [*base_layers(self.scale.preset), base_layers(cell.planner.preset)[-1]]

@@ -2,7 +2,7 @@
 
 A digest is taken of syntax trees without docstrings and descriptions of keys, so comments,
 formatting and documentation make nothing stale; it follows imports, so a change makes stale only
-what can reach it. What only shows how far a run is stays out.
+what can reach it. What only shows how far a run is, or lists and explains, stays out.
 """
 
 import ast
@@ -14,6 +14,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "remdm"
 SHOWING = (
+    "remdm/config/arms.py",
     "remdm/config/runtime.py",
     "remdm/stages/budget.py",
     "remdm/training/interruption.py",
@@ -23,9 +24,10 @@ SHOWING = (
 )
 
 
-def source_digests(entry: Path) -> dict[str, str]:
-    """Digests of a file and of all modules of the package that it reaches, by path in the repository."""
-    return {path.relative_to(ROOT).as_posix(): _tree_digest(path) for path in sorted(reachable(entry))}
+def source_digests(*entries: Path) -> dict[str, str]:
+    """Digests of files and of all modules of the package that they reach, by path in the repository."""
+    found = sorted(frozenset().union(*map(reachable, entries)))
+    return {path.relative_to(ROOT).as_posix(): _tree_digest(path) for path in found}
 
 
 def reachable(entry: Path) -> frozenset[Path]:

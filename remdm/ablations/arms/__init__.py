@@ -1,0 +1,1 @@
+"""The arms, a module each: none knows another, so a new one makes no old one stale."""

@@ -1,0 +1,8 @@
+"""Arm `frozen_backbone`: only what meets actions and times is trained."""
+
+from remdm.ablations.arm import Arm
+from remdm.ablations.trainable import only
+
+TRAINED = ("head", "token_embedding", "time_embedding")
+
+ARM = Arm(rate=only(lambda path: path[0] in TRAINED))

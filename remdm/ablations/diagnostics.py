@@ -1,0 +1,127 @@
+"""What is measured of fine-tuning beside its loss. Nothing here changes what is trained.
+
+Gradients that are compared are of one noised batch: at two draws, the noise of the draw would hide
+how well they agree.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from remdm.ablations.penalty import kl_divergence
+from remdm.ablations.problem import Batch, Problem, Targets, cloning
+from remdm.ablations.surgery import cosine, project, squared_norm
+from remdm.diffusion.loss import MIN_TIME
+from remdm.training.algorithm import Metrics
+
+LOW, MIDDLE, HIGH = (MIN_TIME, 0.2), (0.3, 0.7), (0.8, 1.0)
+
+
+class Measured(NamedTuple):
+    """The current policy, the pretrained one, and the batch they are compared on."""
+
+    params: Any
+    pretrained: Any
+    batch: Batch
+    targets: Targets  # of the gradient by reward
+
+
+def when_due(due: jax.Array, measure: Callable[[], Metrics]) -> Metrics:
+    """Measurements where they are due, NaN elsewhere; only the former cost anything."""
+    shapes = jax.eval_shape(measure)
+    absent = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), shapes)
+    return jax.lax.cond(due, measure, lambda: absent)
+
+
+def gradient_metrics(
+    problem: Problem, key: jax.Array, at: Measured, low: jax.Array, high: jax.Array, num_bins: int
+) -> Metrics:
+    """Alignment of the gradient by reward with that of behaviour cloning, by layer and by range of t.
+
+    Args:
+        at: the gradient by reward is taken at its parameters, that of cloning at the pretrained ones.
+        low: the arm draws its times from [low, high).
+    """
+    draw_key, bins_key = jax.random.split(key)
+    uniform = cloning(at.batch)
+
+    def gradient(cloned: jax.Array, low: jax.Array, high: jax.Array) -> Any:
+        """One of the two gradients; a function of data, so that all compile once."""
+        params, targets = jax.tree.map(
+            lambda one, other: jnp.where(cloned, one, other),
+            (at.pretrained, uniform),
+            (at.params, at.targets),
+        )
+        noised = problem.noised(draw_key, at.batch, low, high)
+        return problem.gradient(params, at.batch, noised, targets)
+
+    lows, highs = jnp.array([low, low, LOW[0], HIGH[0]]), jnp.array([high, high, LOW[1], HIGH[1]])
+    both = jax.lax.map(lambda x: gradient(*x), (jnp.array([False, True, False, False]), lows, highs))
+    reward, cloned, at_low, at_high = (jax.tree.map(lambda x, i=i: x[i], both) for i in range(4))
+
+    projected = project(reward, cloned)
+    metrics = {
+        "gradient_cosine": cosine(reward, cloned),
+        "rl_grad_norm": jnp.sqrt(squared_norm(reward)),
+        "bc_grad_norm": jnp.sqrt(squared_norm(cloned)),
+        "t_low_high_cosine": cosine(at_low, at_high),
+        "pcgrad_removed_fraction": projected.removed_fraction,
+        "pcgrad_conflicting_tensors": projected.conflicting,
+    }
+    for layer, own in reward["params"].items():
+        metrics[f"layer_grad_norm/{layer}"] = jnp.sqrt(squared_norm(own))
+        metrics[f"layer_cosine/{layer}"] = cosine(own, cloned["params"][layer])
+    for i, norm in enumerate(_norms_by_time(problem, bins_key, at, num_bins)):
+        metrics[f"t_bin_grad_norm/{i}"] = norm
+    return {f"diag/{name}": value for name, value in metrics.items()}
+
+
+def _norms_by_time(problem: Problem, key: jax.Array, at: Measured, num_bins: int) -> jax.Array:
+    """Norm of the gradient by reward with t from each of equal ranges [num_bins]."""
+    edges = jnp.linspace(MIN_TIME, 1.0, num_bins + 1)
+
+    def norm(edges: tuple[jax.Array, jax.Array]) -> jax.Array:
+        noised = problem.noised(key, at.batch, *edges)
+        return jnp.sqrt(squared_norm(problem.gradient(at.params, at.batch, noised, at.targets)))
+
+    return jax.lax.map(norm, (edges[:-1], edges[1:]))
+
+
+def drift_metrics(problem: Problem, key: jax.Array, at: Measured) -> Metrics:
+    """KL(current || pretrained) on masked positions, over all times and by range of t."""
+    noised = problem.noised(key, at.batch, MIN_TIME, 1.0)
+    current, pretrained = (problem.logits(p, at.batch, noised) for p in (at.params, at.pretrained))
+    divergence = kl_divergence(current, pretrained)
+    masked = problem.masked(at.batch, noised)
+
+    def mean(low: float, high: float) -> jax.Array:
+        where = masked & ((noised.t >= low) & (noised.t <= high))[:, None]
+        return jnp.sum(jnp.where(where, divergence, 0.0)) / jnp.sum(where)
+
+    ranges = {"kl_low_t": LOW, "kl_mid_t": MIDDLE, "kl_high_t": HIGH}
+    return {
+        "diag/kl": mean(0.0, 1.0),
+        **{f"diag/{name}": mean(*times) for name, times in ranges.items()},
+    }
+
+
+def cka_metrics(problem: Problem, key: jax.Array, at: Measured, size: int) -> Metrics:
+    """Linear CKA of the current and the pretrained policy's mean-pooled logits on `size` windows."""
+    batch = jax.tree.map(lambda x: x[:size], at.batch)
+    noised = problem.noised(key, batch, MIN_TIME, 1.0)
+    current, pretrained = (
+        jnp.mean(problem.logits(p, batch, noised).astype(jnp.float32), axis=1)
+        for p in (at.params, at.pretrained)
+    )
+    return {"diag/cka": linear_cka(current, pretrained)}
+
+
+def linear_cka(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Linear centred kernel alignment of features [N, P] and [N, Q] (arXiv 1905.00414, eq. 5).
+
+    1 for features that are equal up to rotation and scale; NaN where one of them does not vary.
+    """
+    x, y = x - jnp.mean(x, axis=0), y - jnp.mean(y, axis=0)
+    return jnp.sum((y.T @ x) ** 2) / (jnp.linalg.norm(x.T @ x) * jnp.linalg.norm(y.T @ y))

@@ -1,0 +1,186 @@
+"""Fine-tuning a pretrained planner by reward: the algorithm of all arms."""
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from remdm.ablations.arm import Arm, Numbers, Sample, numbers_of, time_range
+from remdm.ablations.diagnostics import Measured, cka_metrics, drift_metrics, gradient_metrics, when_due
+from remdm.ablations.evaluation import evaluate
+from remdm.ablations.problem import Batch, Problem, Targets, Windows, cloning
+from remdm.ablations.trainable import rates
+from remdm.envs.batch import BatchEnv
+from remdm.envs.rollout import PlayState, episode_metrics, start
+from remdm.training.algorithm import Algorithm, Metrics
+from remdm.training.optimizer import adamw
+
+# Diagnostics draw from a stream of their own, so that they change nothing.
+DIAGNOSTICS = 0xD1A6
+
+
+@struct.dataclass
+class FinetuningState:
+    """Everything the next update depends on."""
+
+    key: jax.Array
+    trained: Any
+    opt_state: optax.OptState
+    average: Any  # of the network's parameters, exponential; plays
+    play: PlayState
+    extra: Any  # the arm's own
+    update: jax.Array  # [], updates made
+    pretrained: Any
+    numbers: Numbers
+    rates: Any  # the factor of each trained array's learning rate, 0 where it is frozen
+
+
+def make_finetuning(problem: Problem, val_env: BatchEnv, arm: Arm, pretrained: Any) -> Algorithm:
+    """Return-weighted fine-tuning of `pretrained`, with what `arm` replaces of it.
+
+    An update rolls the average weights out and makes one gradient step on windows of the rollout.
+    """
+    config, env = problem.config, problem.env
+    optimizer = adamw(config.lr, config.max_grad_norm, config.weight_decay)
+    decay = config.ablation_ema_decay
+
+    def init(key: jax.Array) -> FinetuningState:
+        key, env_key, trained_key, extra_key = jax.random.split(key, 4)
+        # Copies: two leaves of one buffer could not both be donated.
+        trained = jax.tree.map(jnp.copy, arm.trained(trained_key, pretrained))
+        factors = rates(arm.rate, trained, problem.network.n_layers)
+        return FinetuningState(
+            key=key,
+            trained=trained,
+            opt_state=optimizer.init(trained),
+            average=jax.tree.map(jnp.copy, arm.merged(pretrained, trained)),
+            play=start(env_key, env, ()),
+            extra=arm.init_extra(problem, extra_key, pretrained),
+            update=jnp.zeros((), jnp.int32),
+            pretrained=jax.tree.map(jnp.copy, pretrained),
+            numbers=numbers_of(arm, config),
+            rates=jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), factors),
+        )
+
+    def descend(
+        key: jax.Array, state: FinetuningState, batch: Batch, targets: Targets
+    ) -> tuple[FinetuningState, Metrics]:
+        """One gradient step of what is trained."""
+        noised = problem.noised(key, batch, *time_range(state.numbers, state.update))
+
+        def loss_fn(trained: Any) -> tuple[jax.Array, Metrics]:
+            params = arm.merged(state.pretrained, trained)
+            logits = problem.logits(params, batch, noised)
+            loss, metrics = problem.elbo(logits, batch, noised, targets)
+            if arm.penalty is None:
+                return loss, metrics
+            at = Sample(problem, params, state.pretrained, batch, noised, logits, state.extra)
+            penalty = arm.penalty(at)
+            return loss + penalty, metrics | {"loss": loss + penalty, "penalty": penalty}
+
+        gradient, metrics = jax.grad(loss_fn, has_aux=True)(state.trained)
+        gradient = arm.adjust(
+            gradient, lambda: problem.gradient(state.pretrained, batch, noised, cloning(batch))
+        )
+        gradient = where_trained(state.rates, gradient)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.trained)
+        # What is frozen must not decay either.
+        updates = where_trained(state.rates, jax.tree.map(jnp.multiply, state.rates, updates))
+        trained = optax.apply_updates(state.trained, updates)
+        metrics["grad_norm"] = optax.tree.norm(gradient)
+        metrics = {f"diffusion/{name}": value for name, value in metrics.items()}
+        return replace(state, trained=trained, opt_state=opt_state), metrics
+
+    def diagnose(key: jax.Array, state: FinetuningState, batch: Batch, targets: Targets) -> Metrics:
+        """What is due of the diagnostics, at the parameters before the step."""
+        at = Measured(arm.merged(state.pretrained, state.trained), state.pretrained, batch, targets)
+        gradient_key, drift_key, cka_key = jax.random.split(jax.random.fold_in(key, DIAGNOSTICS), 3)
+
+        def due(every: int) -> jax.Array:
+            return (state.update == 0) | ((state.update + 1) % every == 0)
+
+        metrics: Metrics = {}
+        if config.ablation_diagnostics_every is not None:
+            low, high = time_range(state.numbers, state.update)
+            metrics |= when_due(
+                due(config.ablation_diagnostics_every),
+                lambda: (
+                    gradient_metrics(problem, gradient_key, at, low, high, config.ablation_t_bins)
+                    | drift_metrics(problem, drift_key, at)
+                ),
+            )
+        if config.ablation_cka_every is not None:
+            metrics |= when_due(
+                due(config.ablation_cka_every),
+                lambda: cka_metrics(problem, cka_key, at, config.ablation_cka_batch),
+            )
+        return metrics
+
+    def update(state: FinetuningState) -> tuple[FinetuningState, Metrics]:
+        key, rollout_key, draw_key, arm_key, noise_key = jax.random.split(state.key, 5)
+        play, data = problem.play(rollout_key, state.average, state.play)
+        windows = problem.windows(data)
+
+        fresh = windows.draw(draw_key, config.ablation_batch_size)
+        batch, extra, metrics = arm.prepare(problem, arm_key, fresh, state.extra)
+        weights, extra = arm.weigh(state.numbers, batch, extra)
+        targets = targets_of(batch, weights, arm.keep(state.numbers, batch))
+
+        state = replace(state, extra=extra)
+        metrics |= diagnose(state.key, state, batch, targets)
+        metrics |= batch_metrics(windows, targets, config.ablation_win_threshold)
+        metrics |= episode_metrics(data.step, env.game.achievements)
+        state, step_metrics = descend(noise_key, state, batch, targets)
+
+        params = arm.merged(state.pretrained, state.trained)
+        # In this form, an array that stays as it is has an average that is itself, bit for bit.
+        average = jax.tree.map(lambda mean, x: mean + (1.0 - decay) * (x - mean), state.average, params)
+        state = replace(state, key=key, play=play, average=average, update=state.update + 1)
+        return state, metrics | step_metrics
+
+    return Algorithm(
+        init=init,
+        update=update,
+        params=lambda state: state.average,
+        adopt=None,
+        num_updates=config.num_updates,
+        frames_per_update=config.frames_per_update,
+        validate=lambda key, state: evaluate(problem, val_env, key, state.average).metrics,
+        val_every=config.ablation_eval_every,
+        given=("pretrained", "numbers", "rates"),
+        shared=("update",),
+    )
+
+
+def where_trained(rates: Any, tree: Any) -> Any:
+    """The tree with zeros where arrays are frozen."""
+    return jax.tree.map(lambda rate, x: jnp.where(rate > 0, x, 0.0), rates, tree)
+
+
+def targets_of(batch: Batch, weights: jax.Array, kept: jax.Array) -> Targets:
+    """What counts, with weights [B] that make the loss a mean over the windows kept [B].
+
+    An invalid window that is kept stays in that mean and counts nothing, as in all training here.
+    """
+    weights = weights * (kept.size / jnp.maximum(jnp.sum(kept), 1))
+    return Targets(batch.valid & kept, jnp.where(kept, weights, 0.0))
+
+
+def batch_metrics(windows: Windows, targets: Targets, win_threshold: float) -> Metrics:
+    """What the rollout's windows earned, and how much of the batch carries the gradient."""
+    valid = jnp.maximum(jnp.sum(windows.valid), 1)
+    weights = jnp.where(targets.counts, targets.weights, 0.0)
+    counted = jnp.sum(targets.counts)
+    return {
+        "train/window_return": jnp.sum(windows.returns * windows.valid) / valid,
+        "train/win_rate": jnp.sum((windows.returns > win_threshold) & windows.valid) / valid,
+        "train/valid_fraction": jnp.mean(windows.valid),
+        "train/counted_fraction": jnp.mean(targets.counts),
+        "train/empty_batches": (counted == 0).astype(jnp.float32),
+        "train/weight_mean": jnp.sum(weights) / jnp.maximum(counted, 1),
+        # (sum w)^2 / sum w^2 (Kish, 1965); 0 of an empty batch.
+        "train/effective_batch": jnp.sum(weights) ** 2 / jnp.maximum(jnp.sum(weights**2), 1e-30),
+    }

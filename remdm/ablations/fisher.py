@@ -1,0 +1,34 @@
+"""Which parameters the pretrained policy depends on."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from remdm.ablations.arm import ALL_TIMES
+from remdm.ablations.problem import Problem, cloning
+from remdm.envs.rollout import PlayState, start
+
+
+def fisher_information(problem: Problem, key: jax.Array, params: Any) -> Any:
+    """Diagonal of the empirical Fisher information, a tree like the parameters.
+
+    The squared gradient of the bound, a batch's at a time, averaged over batches of rollouts of the
+    policy itself (arXiv 1612.00796, section 2).
+    """
+    config = problem.config
+    start_key, key = jax.random.split(key)
+
+    def accumulate(carry: tuple[PlayState, Any], key: jax.Array) -> tuple[tuple[PlayState, Any], None]:
+        play, total = carry
+        play_key, draw_key, noise_key = jax.random.split(key, 3)
+        play, data = problem.play(play_key, params, play)
+        batch = problem.windows(data).draw(draw_key, config.ablation_batch_size)
+        noised = problem.noised(noise_key, batch, *ALL_TIMES)
+        gradient = problem.gradient(params, batch, noised, cloning(batch))
+        return (play, jax.tree.map(lambda sum_, g: sum_ + g**2, total, gradient)), None
+
+    first = start(start_key, problem.env, ())
+    keys = jax.random.split(key, config.ablation_fisher_batches)
+    (_, total), _ = jax.lax.scan(accumulate, (first, jax.tree.map(jnp.zeros_like, params)), keys)
+    return jax.tree.map(lambda sum_: sum_ / config.ablation_fisher_batches, total)

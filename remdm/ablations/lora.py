@@ -1,0 +1,42 @@
+"""Low-rank adapters of attention kernels (arXiv 2106.09685)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from remdm.ablations.trainable import Path, in_attention, segments
+
+STD = 0.02
+
+
+def input_axes(path: Path) -> int:
+    """Axes of a kernel that are its input: `out` takes [heads, width], the others [d_model]."""
+    return 2 if path[-2] == "out" else 1
+
+
+def adapters(key: jax.Array, params: Any, rank: int) -> dict[str, dict[str, jax.Array]]:
+    """Adapters A [input.., rank], Gaussian, and B [rank, output..], zero, by the path of their kernel."""
+    found = {}
+    for path, kernel in jax.tree.leaves_with_path(params):
+        path = segments(path)
+        if in_attention(path) and path[-1] == "kernel":
+            key, own = jax.random.split(key)
+            axes = input_axes(path)
+            found["/".join(path)] = {
+                "a": STD * jax.random.normal(own, (*kernel.shape[:axes], rank)),
+                "b": jnp.zeros((rank, *kernel.shape[axes:])),
+            }
+    return found
+
+
+def merge(params: Any, adapters: dict[str, dict[str, jax.Array]], scale: float) -> Any:
+    """Parameters whose adapted kernels are W + scale A B."""
+
+    def adapted(path: tuple, kernel: jax.Array) -> jax.Array:
+        own = adapters.get("/".join(segments(path)))
+        if own is None:
+            return kernel
+        return kernel + scale * jnp.tensordot(own["a"], own["b"], axes=1)
+
+    return jax.tree.map_with_path(adapted, params)

@@ -1,0 +1,42 @@
+"""Terms that arms add to the loss, at the bound's own draw."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from remdm.ablations.arm import Sample
+
+
+def kl_divergence(logits: jax.Array, reference: jax.Array) -> jax.Array:
+    """KL(softmax(logits) || softmax(reference)) of logits [.., V] -> [..]."""
+    log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
+    log_q = jax.nn.log_softmax(reference.astype(jnp.float32))
+    return jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1)
+
+
+def entropy(logits: jax.Array) -> jax.Array:
+    """Entropy in nats of softmax(logits), logits [.., V] -> [..]."""
+    log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
+    return -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
+
+
+def mean_kl(sample: Sample) -> jax.Array:
+    """Mean KL(current || pretrained) over masked positions."""
+    return sample.masked_mean(kl_divergence(sample.logits, sample.pretrained_logits()))
+
+
+def mean_entropy(sample: Sample) -> jax.Array:
+    """Mean entropy over masked positions."""
+    return sample.masked_mean(entropy(sample.logits))
+
+
+def barrier(value: jax.Array, limit: float) -> jax.Array:
+    """max(value - limit, 0)^2: nothing within the limit, steep beyond it."""
+    return jnp.maximum(value - limit, 0.0) ** 2
+
+
+def weighted_distance(params: Any, anchor: Any, importance: Any) -> jax.Array:
+    """Sum F (theta - theta*)^2 over all arrays (elastic weight consolidation, arXiv 1612.00796, eq. 3)."""
+    terms = jax.tree.map(lambda x, a, f: jnp.sum(f * (x - a) ** 2), params, anchor, importance)
+    return jax.tree.reduce(jnp.add, terms)

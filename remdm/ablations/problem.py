@@ -1,0 +1,141 @@
+"""What every arm fine-tunes: the network, the games, and the loss at a noised batch."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from remdm.config.ablations import AblationsConfig
+from remdm.config.denoiser import DenoiserConfig
+from remdm.diffusion.loss import Noised, draw_noised, mdlm_loss_at
+from remdm.diffusion.sampling import Sampler
+from remdm.diffusion.schedule import SCHEDULES
+from remdm.envs.batch import BatchEnv
+from remdm.envs.rollout import PlayState, Transition, advance
+from remdm.models.denoiser import Denoiser
+from remdm.planners.denoising import make_denoiser, make_sampler
+from remdm.planners.policy import plan_actions
+from remdm.planners.window import window_places, window_returns, window_validity
+from remdm.training.algorithm import Metrics
+
+
+class Batch(NamedTuple):
+    """Windows of a gradient step."""
+
+    obs: jax.Array  # [B, D]
+    plan: jax.Array  # [B, H]
+    valid: jax.Array  # [B]
+    returns: jax.Array  # [B]
+
+
+class Windows(NamedTuple):
+    """All windows of a rollout, W for each of E environments."""
+
+    obs: jax.Array  # [T, E, D]
+    action: jax.Array  # [T, E]
+    valid: jax.Array  # [W, E]
+    returns: jax.Array  # [W, E]
+
+    @classmethod
+    def of(cls, data: Transition, horizon: int) -> "Windows":
+        """The windows of transitions [T, E, ...]."""
+        valid = window_validity(data.step.done, horizon)
+        return cls(data.obs, data.action, valid, window_returns(data.step.reward, horizon))
+
+    def draw(self, key: jax.Array, size: int) -> Batch:
+        """Some of the windows, none twice."""
+        numbers = jax.random.permutation(key, self.valid.size)[:size]
+        horizon = self.obs.shape[0] - self.valid.shape[0] + 1
+        first, env, times = window_places(numbers, self.obs.shape[1], horizon)
+        plan = self.action[times, env[:, None]]
+        return Batch(self.obs[first, env], plan, self.valid[first, env], self.returns[first, env])
+
+
+class Targets(NamedTuple):
+    """What counts of a batch, and how much."""
+
+    counts: jax.Array  # [B], whether a window is valid and kept
+    weights: jax.Array  # [B]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The fine-tuning that arms have in common.
+
+    Dropout is off throughout: a penalty on the drift from the pretrained policy would else measure
+    the noise of dropout, and gradients that are compared would differ by it.
+    """
+
+    config: AblationsConfig
+    network: DenoiserConfig
+    env: BatchEnv
+    denoiser: Denoiser
+    sampler: Sampler
+
+    def play(self, key: jax.Array, params: Any, play: PlayState) -> tuple[PlayState, Transition]:
+        """Roll out: plan, follow all of the plan, plan again; transitions are [T, E, ...]."""
+        horizon, num_envs, num_steps = self.network.plan_horizon, self.env.num_envs, self.config.num_steps
+
+        def follow(play: PlayState, inputs: tuple[jax.Array, jax.Array]) -> tuple[PlayState, Transition]:
+            key, action = inputs
+            new_play, step = advance(key, self.env, play, action, play.memory)
+            return new_play, Transition(play.obs, action, step)
+
+        def plan_and_follow(play: PlayState, key: jax.Array) -> tuple[PlayState, Transition]:
+            plan_key, follow_key = jax.random.split(key)
+            nothing = jnp.zeros((num_envs, horizon), jnp.int32)
+            plan = plan_actions(
+                plan_key, self.denoiser, params, self.sampler, play.obs, nothing, nothing[:, 0]
+            )
+            return jax.lax.scan(follow, play, (jax.random.split(follow_key, horizon), plan.T))
+
+        play, stacked = jax.lax.scan(plan_and_follow, play, jax.random.split(key, num_steps // horizon))
+        return play, jax.tree.map(lambda x: x.reshape(num_steps, *x.shape[2:]), stacked)
+
+    def windows(self, data: Transition) -> Windows:
+        """The windows of a rollout."""
+        return Windows.of(data, self.network.plan_horizon)
+
+    def noised(self, key: jax.Array, batch: Batch, low: jax.Array | float, high: jax.Array | float) -> Noised:
+        """The batch's plans, noised at times in [low, high)."""
+        schedule = SCHEDULES[self.network.diffusion_schedule]
+        return draw_noised(key, batch.plan, schedule, self.denoiser.num_tokens, low, high)
+
+    def logits(self, params: Any, batch: Batch, noised: Noised) -> jax.Array:
+        """What the network predicts at a draw [B, H, V]."""
+        return self.denoiser.apply(params, batch.obs, noised.tokens, noised.t)
+
+    def elbo(
+        self, logits: jax.Array, batch: Batch, noised: Noised, targets: Targets
+    ) -> tuple[jax.Array, Metrics]:
+        """The weighted bound at a draw, and its metrics."""
+        return mdlm_loss_at(
+            noised,
+            logits,
+            batch.plan,
+            SCHEDULES[self.network.diffusion_schedule],
+            valid=targets.counts,
+            weights=targets.weights,
+            train_sigma=self.config.train_sigma,
+            label_smoothing=self.config.label_smoothing,
+        )
+
+    def gradient(self, params: Any, batch: Batch, noised: Noised, targets: Targets) -> Any:
+        """Gradient of the weighted bound at a draw."""
+        return jax.grad(lambda p: self.elbo(self.logits(p, batch, noised), batch, noised, targets)[0])(params)
+
+    def masked(self, batch: Batch, noised: Noised) -> jax.Array:
+        """Masked positions of valid windows [B, H]: where penalties are taken."""
+        return (noised.tokens == self.denoiser.num_tokens) & batch.valid[:, None]
+
+
+def cloning(batch: Batch) -> Targets:
+    """The targets of behaviour cloning: every valid window counts the same."""
+    return Targets(batch.valid, jnp.ones_like(batch.returns))
+
+
+def make_problem(config: AblationsConfig, network: DenoiserConfig, env: BatchEnv) -> Problem:
+    """What a configuration describes, for the network of a checkpoint."""
+    sampler = make_sampler(config, network.diffusion_schedule, config.ablation_diffusion_steps)
+    return Problem(config, network, env, make_denoiser(network, env.game.num_actions), sampler)

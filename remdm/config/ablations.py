@@ -1,0 +1,149 @@
+"""Keys of the ablation suite: fine-tuning a planner by reward."""
+
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from remdm.config.arms import ARMS
+from remdm.config.base import (
+    ConfigError,
+    DenoisingSteps,
+    EnvSteps,
+    NonNegativeFloat,
+    Positive,
+    PositiveFloat,
+    Updates,
+    Windows,
+    near,
+    path_key,
+)
+from remdm.config.env import EnvConfig
+from remdm.config.sampler import SamplerConfig
+from remdm.config.training import TrainingConfig
+
+Below1 = Annotated[float, Field(ge=0, lt=1)]
+
+
+class AblationsConfig(TrainingConfig, EnvConfig, SamplerConfig):
+    """One arm of the ablation suite, the stage `ablations`.
+
+    The network's keys are those of the checkpoint.
+    """
+
+    arm: str = Field(description="which arm; `remdm ablations --list` names them")
+    checkpoint_path: str | None = path_key("the planner's or the expert's checkpoint")
+    num_envs: Positive = Field(description="parallel environments")
+    num_steps: EnvSteps = Field(description="environment steps per update")
+    lr: PositiveFloat = Field(description="learning rate")
+    weight_decay: NonNegativeFloat = Field(description="decoupled weight decay; 0 is Adam")
+    max_grad_norm: PositiveFloat = Field(description="global norm at which gradients are clipped")
+    train_sigma: Below1 = Field(description="loss weight taken off for remasking; 0 is plain MDLM")
+    label_smoothing: Below1 = Field(description="label smoothing; 0 is the exact bound")
+    return_weight_cap: Annotated[float, Field(ge=0.1, allow_inf_nan=False)] = Field(
+        description="largest return weight of a window; the smallest is 0.1"
+    )
+    eval_steps: EnvSteps = Field(description="environment steps, of each environment")
+    eval_num_envs: Positive = Field(description="parallel environments")
+    val_diffusion_steps: DenoisingSteps = Field(description="denoising steps of a plan in validation")
+    ablation_iterations: Updates = Field(description="updates of a run, each one gradient step")
+    ablation_batch_size: Windows = Field(description="windows in a gradient step, drawn from a rollout's")
+    ablation_diffusion_steps: DenoisingSteps = Field(description="denoising steps of the plans of a rollout")
+    ablation_ema_decay: Below1 = Field(description="decay of the average of the weights, which plays")
+    ablation_eval_every: Updates = Field(description="updates between evaluations")
+    ablation_eval_replan: EnvSteps = Field(description="environment steps per plan in an evaluation")
+    ablation_diagnostics_every: Updates | None = Field(
+        description="updates between diagnostics of gradients and drift; null switches them off"
+    )
+    ablation_cka_every: Updates | None = Field(
+        description="updates between comparisons of representations (CKA); null switches them off"
+    )
+    ablation_cka_batch: Windows = Field(description="windows whose representations are compared")
+    ablation_t_bins: Positive = Field(description="ranges of t whose gradients are compared")
+    ablation_win_threshold: NonNegativeFloat = Field(description="return above which a window is won")
+    ablation_replay_size: Windows = Field(description="past windows that the arm mixed_replay keeps")
+    ablation_fisher_batches: Positive = Field(
+        description="rollout batches from which the arm ewc takes its Fisher information"
+    )
+    ablation_reward_model_steps: Positive = Field(
+        description="gradient steps per update of the arm reward_model's regression"
+    )
+
+    @field_validator("arm")
+    @classmethod
+    def _known(cls, arm: str) -> str:
+        names = [entry.name for entry in ARMS]
+        if arm not in names:
+            raise ValueError(f"no arm of that name{near(arm, names)}")
+        return arm
+
+    @model_validator(mode="after")
+    def _batches(self) -> "AblationsConfig":
+        self.check_steps("val_diffusion_steps", self.val_diffusion_steps)
+        self.check_steps("ablation_diffusion_steps", self.ablation_diffusion_steps)
+        if self.ablation_cka_batch > self.ablation_batch_size:
+            raise ValueError(
+                f"ablation_cka_batch = {self.ablation_cka_batch}: "
+                f"at most ablation_batch_size = {self.ablation_batch_size}"
+            )
+        if self.ablation_replay_size < self.ablation_batch_size:
+            raise ValueError(
+                f"ablation_replay_size = {self.ablation_replay_size}: must hold the windows of an update, "
+                f"ablation_batch_size = {self.ablation_batch_size}"
+            )
+        return self
+
+    def check_fits(self, plan_horizon: int) -> None:
+        """Refuse rollouts and batches that do not fit the plans of the planner that is fine-tuned.
+
+        Raises:
+            ConfigError: the message names the key.
+        """
+        if self.num_steps % plan_horizon:
+            raise ConfigError(
+                f"num_steps = {self.num_steps}: must be a multiple of the planner's "
+                f"plan_horizon = {plan_horizon}"
+            )
+        if self.ablation_eval_replan > plan_horizon:
+            raise ConfigError(
+                f"ablation_eval_replan = {self.ablation_eval_replan}: "
+                f"at most the planner's plan_horizon = {plan_horizon}"
+            )
+        windows = self.num_envs * (self.num_steps - plan_horizon + 1)
+        if self.ablation_batch_size > windows:
+            raise ConfigError(
+                f"ablation_batch_size = {self.ablation_batch_size}: at most the {windows} windows of a "
+                f"rollout, num_envs * (num_steps - plan_horizon + 1)"
+            )
+
+    def modules(self) -> tuple[str, ...]:
+        """The arm's own code; another arm's decides nothing here."""
+        return (f"ablations/arms/{self.arm}",)
+
+    def unused(self) -> set[str]:
+        """Keys of arms that this is not, and of a network that is not compared."""
+        own = {
+            "ablation_replay_size": "mixed_replay",
+            "ablation_fisher_batches": "ewc",
+            "ablation_reward_model_steps": "reward_model",
+        }
+        unused = {key for key, arm in own.items() if arm != self.arm}
+        if self.ablation_diagnostics_every is None:
+            unused.add("ablation_t_bins")
+        if self.ablation_cka_every is None:
+            unused.add("ablation_cka_batch")
+        return unused
+
+    @property
+    def frames_per_update(self) -> int:
+        """Frames of one rollout."""
+        return self.num_envs * self.num_steps
+
+    @property
+    def num_updates(self) -> int:
+        """Updates of the whole run."""
+        return self.ablation_iterations
+
+    @property
+    def budget_key(self) -> str:
+        """The key that decides the number of updates."""
+        return "ablation_iterations"

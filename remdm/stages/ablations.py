@@ -1,0 +1,71 @@
+"""Mode `ablations`: fine-tune a planner by reward, with one arm of the suite."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import polars as pl
+
+from remdm.ablations.arm import load_arm
+from remdm.ablations.evaluation import Evaluation, evaluate
+from remdm.ablations.finetuning import make_finetuning
+from remdm.ablations.problem import make_problem
+from remdm.config.ablations import AblationsConfig
+from remdm.config.files import whole_file
+from remdm.envs.batch import make_batch_env
+from remdm.stages.planner import load_denoiser
+from remdm.stages.training import run_training
+from remdm.training.loop import Trained
+from remdm.training.metrics import write_parquet
+from remdm.training.run import Run
+from remdm.training.state import validation_key
+
+logger = logging.getLogger("remdm")
+
+
+def run_ablations(config: AblationsConfig, run: Run) -> None:
+    """Train one arm; beside what every training leaves, write `pretrained.parquet` and `actions.npz`.
+
+    Raises:
+        UserError: `checkpoint_path` holds no planner for this game, or the rollouts do not fit its plans.
+    """
+    env = make_batch_env(config, config.num_envs)
+    val_env = make_batch_env(config, config.eval_num_envs)
+    network, _, pretrained = load_denoiser(config.checkpoint_path, config.env_name, env.game)
+    config.check_fits(network.plan_horizon)
+    problem = make_problem(config, network, env)
+    algorithm = make_finetuning(problem, val_env, load_arm(config.arm), pretrained)
+
+    def leave(result: Trained) -> None:
+        play = jax.jit(lambda key, params: evaluate(problem, val_env, key, params))
+        key = validation_key(run.key(config.seed))  # the worlds of all evaluations in training
+        before, after = (jax.device_get(play(key, params)) for params in (pretrained, result.params))
+        _write_pretrained(before.metrics, result.folder / "pretrained.parquet")
+        _write_actions(before, after, result.folder / "actions.npz")
+        _warn_of_empty_batches(config.arm, result.folder)
+
+    logger.info("arm %s of %s", config.arm, config.checkpoint_path)
+    run_training(algorithm, config, env.game, "planner", network, run, leave=leave)
+
+
+def _write_pretrained(metrics: dict[str, Any], path: Path) -> None:
+    row = {name: float(value) for name, value in metrics.items() if not np.isnan(value)}
+    write_parquet(pl.DataFrame([row]), path)
+
+
+def _write_actions(before: Evaluation, after: Evaluation, path: Path) -> None:
+    arrays = {
+        f"{name}_{when}": np.asarray(getattr(evaluation, name), np.int64)
+        for when, evaluation in (("before", before), ("after", after))
+        for name in ("counts", "bigrams")
+    }
+    with whole_file(path) as partial, partial.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays)
+
+
+def _warn_of_empty_batches(arm: str, folder: Path) -> None:
+    empty = pl.read_parquet(folder / "metrics.parquet")["train/empty_batches"]
+    if count := int(empty.sum()):
+        logger.warning("%s: of %d batches, %d held no window that counts", arm, len(empty), count)
