@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
@@ -23,8 +24,6 @@ from remdm.training.loop import train
 from tests.conftest import REPOSITORY
 from tests.devices import NAMES, E, algorithm_of, craftax, interrupt, play, ppo_config, run_of
 from tests.test_planners import OnlineConfig, config_of
-
-TOLERANCE = {"rel_tol": 1e-3, "abs_tol": 1e-4}
 
 
 def start(what, folder, num_devices, **variables):
@@ -176,7 +175,7 @@ def test_a_buffer_has_as_many_rows_on_each_device_but_its_own_capacity():
     with traced_on(AbstractMesh((4,), ("data",), axis_types=(AxisType.Auto,))):
         shape = jax.eval_shape(lambda: empty(6, item)).items.shape
     assert shape == (8, 3)
-    buffer = empty(6, item).replace(items=np.zeros((8, 3)))
+    buffer = empty(6, item).replace(items=jnp.zeros((8, 3)))
     buffer = insert(insert(buffer, np.ones((4, 3))), np.full((4, 3), 2.0))
     assert buffer.items[:, 0].tolist() == [2, 2, 1, 1, 2, 2, 0, 0]
     assert (buffer.size, buffer.next, buffer.capacity) == (6, 2, 6)

@@ -199,6 +199,9 @@ class _Loop:
 
     def _decide(self, interruption: Interruption, end: float | None) -> tuple[Interrupted | None, bool]:
         """Whether to stop, or to save and go on; clocks and signals are those of the first process."""
+        if jax.process_count() > 1:
+            # Two programs that talk to other processes at once may each wait for the other.
+            jax.block_until_ready(self.state)
         interrupted = interruption.reason(self._needed_seconds(end))
         status, save, self.updates_in_time = agreed(
             interrupted.status if interrupted else 0, self._save_is_due(end), self.updates_in_time
