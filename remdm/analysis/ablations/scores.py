@@ -100,7 +100,8 @@ def draw_group_scores(suite: Suite, standings: Standings) -> Figure:
     ax.set_xlim(-0.6, len(letters) - 0.4)
     ax.set_ylabel("episode return, mean over arms")
     ax.grid(axis="x", visible=False)
-    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
