@@ -11,7 +11,7 @@ from remdm.stages.device import claimed
 from tests.conftest import REPOSITORY
 from tests.smallest import snakemake
 
-STAGES = {"ppo", "collect", "offline", "online", "inference"}
+STAGES = {"ppo", "collect", "offline", "online", "ablations", "inference"}
 
 
 def planned(folder, *arguments):
@@ -46,7 +46,7 @@ def test_under_slurm_a_stage_asks_for_what_the_profile_says(tmp_path):
     rules = planned(tmp_path, "--profile", str(REPOSITORY / "profiles" / "slurm"))
     for name, asked in rules.items():
         assert asked.get("gpu", "0") == ("1" if name in STAGES else "0"), name
-        assert int(asked["runtime"]) == {"ppo": 1440, "offline": 1440, "online": 1440}.get(
+        assert int(asked["runtime"]) == {"ppo": 1440, "offline": 1440, "online": 1440, "ablations": 720}.get(
             name, 120 if name in STAGES else 30
         )
         assert asked["cpus_per_task"] == ("4" if name in STAGES else "2")
