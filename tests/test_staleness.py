@@ -14,6 +14,8 @@ import yaml
 from tests.conftest import REPOSITORY
 from tests.smallest import GAME, write_config
 
+# The rules of which one run, or one name, has several jobs.
+NAMED = ("curves", "unlocked", "inference", "table", "ablations")
 SOURCES = ("Snakefile", "remdm", "configs", "rules", "scripts", "report", "profiles")
 SHOWING_EVALUATIONS = {
     "returns", "profiles", "achievements", "scaling", "costs", "report", "table:policies", "table:published",
@@ -54,7 +56,7 @@ def would_run(folder, *arguments):
         found = re.search(r"wildcards: (.*)", text)
         wildcards = dict(pair.split("=") for pair in found[1].split(", ")) if found else {}
         name = wildcards.get("table", wildcards.get("stage", wildcards.get("name")))
-        job = f"{rule}:{name}" if rule in ("curves", "unlocked", "inference", "table") else rule
+        job = f"{rule}:{name}" if rule in NAMED else rule
         seed = wildcards.get("seed", "0")
         jobs.add(job if seed == "0" else f"{job}@{seed}")
     return jobs - {"all"}
@@ -81,6 +83,8 @@ def evaluated(*policies):
 
 EVERYONE = ("ppo_rnn", "offline-demo", "online-demo", "random")
 PLANNERS = {"offline", "online", "curves:offline", "curves:online"}
+ARMS = {"ablations:baseline_rl", "ablations:lora", "curves:ablations"}  # which start from offline BC
+SUITE = ARMS | {"ablation_report"}
 
 
 def test_nothing_is_stale_in_a_copy_with_new_times_in_any_order(clone):
@@ -93,7 +97,7 @@ def test_nothing_is_stale_in_a_copy_with_new_times_in_any_order(clone):
 
 def test_an_evaluation_key(clone):
     configure(clone, overrides={"eval_steps": 601})
-    assert would_run(clone) == evaluated(*EVERYONE) | SHOWING_EVALUATIONS
+    assert would_run(clone) == evaluated(*EVERYONE) | SHOWING_EVALUATIONS | SUITE
     assert why(clone, f"results/{GAME}/inference/random/s0/summary.json") == [
         f"results/{GAME}/inference/random/s0: stale", "  eval_steps: 600 -> 601",
     ]  # fmt: skip
@@ -101,7 +105,7 @@ def test_an_evaluation_key(clone):
 
 def test_the_learning_rate(clone):
     configure(clone, overrides={"lr": 2e-3})
-    assert would_run(clone) == PLANNERS | evaluated("offline-demo", "online-demo") | PAPER
+    assert would_run(clone) == PLANNERS | evaluated("offline-demo", "online-demo") | PAPER | SUITE
     lines = why(clone, f"results/{GAME}/inference/online-demo/s0")
     assert lines[0] == f"results/{GAME}/inference/online-demo/s0: stale"
     assert re.fullmatch(r"  checkpoint_path: \w{16} -> \w{16}", lines[1])
@@ -110,7 +114,7 @@ def test_the_learning_rate(clone):
 
 def test_the_body_of_a_sampler(clone):
     edit(clone / "remdm/diffusion/sampling.py", "1e-12", "1e-11")
-    assert would_run(clone) == PLANNERS | evaluated(*EVERYONE) | PAPER
+    assert would_run(clone) == PLANNERS | evaluated(*EVERYONE) | PAPER | SUITE
     [_, line] = why(clone, f"results/{GAME}/offline/demo/s0")
     assert re.fullmatch(r"  remdm/diffusion/sampling.py: its code has changed \(\w{12} -> \w{12}\)", line)
 
@@ -154,8 +158,8 @@ def test_a_deleted_figure(clone):
 
 def test_a_new_seed(clone):
     configure(clone, seeds=[0, 1])
-    own = {"ppo", "collect", "curves:ppo", "curves:collect"} | PLANNERS | evaluated(*EVERYONE)
-    assert would_run(clone) == {f"{job}@1" for job in own} | PAPER
+    own = {"ppo", "collect", "curves:ppo", "curves:collect"} | PLANNERS | evaluated(*EVERYONE) | ARMS
+    assert would_run(clone) == {f"{job}@1" for job in own} | PAPER | {"ablation_report"}
     assert why(clone, f"results/{GAME}/ppo/ppo_rnn/s1") == [f"results/{GAME}/ppo/ppo_rnn/s1: not made yet"]
 
 
@@ -182,7 +186,9 @@ def test_another_expert_from_elsewhere(clone):
     metadata = json.loads((mine / "metadata.json").read_text())
     (mine / "metadata.json").write_text(json.dumps({**metadata, "frames": 1}))
     assert would_run(clone, target) == {"offline"}
-    everything = PLANNERS | {"collect", "curves:collect"} | evaluated("expert", *EVERYONE[1:3]) | PAPER
+    everything = (
+        PLANNERS | {"collect", "curves:collect"} | evaluated("expert", *EVERYONE[1:3]) | PAPER | SUITE
+    )
     assert would_run(clone) == everything
 
 
@@ -193,7 +199,7 @@ def test_results_without_what_snakemake_knows_of_them(clone):
     done = run(clone, "snakemake", "-n")
     assert f"note: results/{GAME}/offline/demo/s0/run.json: made with other settings or code" in done.stderr
     forced = re.search(r"--forcerun (.*) makes them again", done.stderr)[1].split()
-    expected = PLANNERS | evaluated("offline-demo", "online-demo") | PAPER
+    expected = PLANNERS | evaluated("offline-demo", "online-demo") | PAPER | SUITE
     assert would_run(clone, "--forcerun", *forced) == expected
 
 
