@@ -79,13 +79,13 @@ def test_no_interval_over_three_seeds_covers_a_training_that_may_collapse():
 
 
 def test_interval_of_a_rate_covers():
-    """Wilson's, for rates near the edge, where the bootstrap's has no width; 200 episodes."""
+    """Wilson's, of 200 episodes, exactly: also near the edge, where a bootstrap's has hardly a width."""
     counts = np.arange(201)
     found = [rate([np.arange(200) < count]) for count in counts]
-    for truth in (0.02, 0.3, 0.95):
-        covered = np.array([each.low <= truth <= each.high for each in found])
-        coverage = stats.binom.pmf(counts, 200, truth) @ covered  # exact: no simulation is needed
-        assert 0.93 <= coverage <= 0.98
+    low, high = np.array([(each.low, each.high) for each in found]).T
+    for truth in (0.02, 0.05, 0.1, 0.3, 0.5, 0.8, 0.95):
+        covered = stats.binom.pmf(counts, 200, truth)[(low <= truth) & (truth <= high)].sum()
+        assert 0.93 <= covered <= 0.97, truth
 
 
 def test_interval_of_the_probability_of_improvement_covers(few_resamples):
@@ -122,7 +122,7 @@ def test_constants_and_single_values():
 
 
 def test_interquartile_mean_by_hand():
-    assert iqm(np.array([100, 1, 2, 3, 4, 5, 6, -100.0])) == pytest.approx((2 + 3 + 4 + 5) / 4)
+    assert iqm(np.array([100, 1, 2, 3, 4, 5, 60, -100.0])) == pytest.approx((2 + 3 + 4 + 5) / 4)
 
 
 def test_probability_of_improvement_by_hand():

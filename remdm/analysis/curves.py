@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from remdm.analysis.results import Result, smooth
-from remdm.analysis.style import in_millions, new_figure, save
+from remdm.analysis.style import LINE_VARIANTS, in_millions, new_figure, save
 
 # Panels in order; those of which a run has no metric are left out.
 PANELS = {
@@ -49,7 +49,7 @@ def draw_curves(folder: Path, output: Path) -> None:
         for i, name in enumerate(names):
             frames, values = result.curve(name)
             ax.plot(frames, values, color=f"C{i}", alpha=0.25, linewidth=0.8)
-            ax.plot(frames, smooth(values, len(values) // 25), color=f"C{i}", label=name)
+            ax.plot(frames, smooth(values, len(values) // 25), color=f"C{i}", ls=LINE_VARIANTS[i], label=name)
         ax.set_title(title)
         ax.legend(fontsize=5.5)
         in_millions(ax)

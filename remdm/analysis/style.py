@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import matplotlib
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -32,6 +33,7 @@ COLOURS = {
     "random": "#b9c3cf",
     "planner": "#7a4632",
 }
+CYCLE = ("expert", "offline", "online", "planner")  # of lines that are no policies
 MARKERS = {"expert": "s", "offline": "o", "online": "^", "random": "X", "planner": "D"}
 HATCHES = {"expert": "", "offline": "///", "online": "...", "random": "", "planner": "xxx"}
 LINES = {"expert": "-", "offline": "--", "online": "-", "random": "-.", "planner": ":"}
@@ -109,6 +111,7 @@ def new_figure(
     matplotlib.rcParams.update(
         {
             "font.size": 8,
+            "axes.prop_cycle": cycler(color=[COLOURS[who] for who in CYCLE]),
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
