@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from remdm import cli
+from remdm.workflow.plan import Plan
 from tests.conftest import REPOSITORY
 from tests.kill import updates_saved
 from tests.smallest import GAME, SMALLEST, SNAKEMAKE, snakemake, write_config
@@ -22,6 +23,8 @@ def test_report_and_results_are_where_the_layout_says(pipeline):
     results = pipeline / "results"
     assert (results / "paper" / "report.html").stat().st_size > 3_000
     training = {"checkpoint", "metrics.parquet", "curves.png", "curves.run.json", "run.json"}
+    plan = Plan.load(pipeline / "smallest.yaml", {})
+    assert all((pipeline / target).exists() for target in plan.targets)
     for place, names in {
         "ppo/ppo_rnn": training,
         "collect/ppo_rnn": {

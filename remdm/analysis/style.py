@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import matplotlib
-from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 from remdm.config.files import whole_file
 
