@@ -20,6 +20,7 @@ from remdm.config.base import UserError
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.reader import read_mapping
 from remdm.config.workflow import AblationsEntry
+from remdm.envs.batch import make_batch_env
 from remdm.stages.ablations import run_ablations
 from remdm.stages.checkpoint import describe
 from remdm.training import checkpoint
@@ -240,7 +241,8 @@ def test_a_job_leaves_its_files(make_run, planner, toy_game, caplog):
     # Before and after are the same worlds as in every evaluation of the run.
     before = pl.read_parquet(folder / "pretrained.parquet").to_dicts()[0]
     worlds = validation_key(job.key(config.seed))
-    play = jax.jit(lambda params: evaluate(problem_of(), toy_env(8), worlds, params))
+    val_env = make_batch_env(config, config.eval_num_envs)
+    play = jax.jit(lambda params: evaluate(problem_of(), val_env, worlds, params))
     assert before["val/score"] == pytest.approx(float(play(PRETRAINED).metrics["val/score"]))
     assert set(before) == {name for name in metrics.columns if name.startswith("val/")}
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), PRETRAINED)

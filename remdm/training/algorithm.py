@@ -55,7 +55,7 @@ class Algorithm:
         if self.repeats == 1:
             return state
         shared = {name: getattr(state, name) for name in self.given + self.shared}
-        own = state.replace(**dict.fromkeys(self.given)) if shared else state
+        own = state.replace(**dict.fromkeys(shared)) if shared else state
         own = jax.tree.map(lambda x: x[repeat], own)
         return own.replace(**shared) if shared else own
 
