@@ -212,9 +212,10 @@ def _run_ablations(arguments: argparse.Namespace) -> None:
         except Exception:
             logger.exception("%s failed", name)
             failed[name] = 1
-    _report_ablations(arguments, config, names)
     if failed:
         logger.error("error: of %d arms, %d failed: %s", len(names), len(failed), ", ".join(failed))
+    _report_ablations(arguments, config, names)
+    if failed:
         sys.exit(min(failed.values()))
 
 

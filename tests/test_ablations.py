@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -348,6 +349,9 @@ def test_a_failing_arm_does_not_stop_the_rest(error, status, capsys, tmp_path, m
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("remdm.stages.session.prepare_jax", lambda runtime: None)
     monkeypatch.setattr(cli, "_draw", lambda model, folder: None)
+    reported = []
+    report = "remdm.analysis.ablations.report.write_ablations"
+    monkeypatch.setattr(report, lambda runs, folder: reported.append((runs, folder)))
     ran, fails = [], ["lora"]
 
     def run_ablations(config, job):
@@ -362,8 +366,10 @@ def test_a_failing_arm_does_not_stop_the_rest(error, status, capsys, tmp_path, m
     with pytest.raises(SystemExit) as stopped:
         command(*arguments, capsys=capsys)
     assert stopped.value.code == status
-    assert "of 6 arms, 1 failed: lora" in capsys.readouterr().err
     names = [entry.name for entry in ARMS if entry.group == "A"]
+    # The one that failed is reported as missing.
+    assert reported == [([f"out/{name}/s5" for name in names], Path("out"))]
+    assert "of 6 arms, 1 failed: lora" in capsys.readouterr().err
     assert ran == [(name, 5, 50) for name in names]
     done = {path.parent.parent.name for path in (tmp_path / "out").rglob("run.json")}
     assert done == set(names) - {"lora"}

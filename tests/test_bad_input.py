@@ -109,7 +109,9 @@ def test_a_misspelt_key(case, mode, tmp_path, capsys):
 
 
 def modes_with(key):
-    return [mode for mode in [*TRAINING, "collect", "inference"] if key in STAGES[mode].model_fields]
+    return [
+        mode for mode in [*TRAINING, "collect", "inference", "ablations"] if key in STAGES[mode].model_fields
+    ]
 
 
 @many

@@ -23,6 +23,7 @@ from remdm.training.devices import traced_on
 from remdm.training.loop import train
 from tests.conftest import REPOSITORY
 from tests.devices import NAMES, E, algorithm_of, craftax, interrupt, play, ppo_config, run_of
+from tests.kill import read_metrics
 from tests.test_planners import OnlineConfig, config_of
 
 
@@ -43,7 +44,7 @@ def finish(*processes):
 
 
 def metrics(folder, results="run"):
-    return pl.read_parquet(folder / results / "metrics.parquet")
+    return read_metrics(folder / results)
 
 
 def assert_alike(table, expected):
