@@ -29,24 +29,6 @@ config["runtime"] = plan.runtime.model_dump()
 config["origins"] = plan.origins
 
 
-def settled(maker, *paths):
-    """Inputs that a job makes, whose times must play no part.
-
-    Of a job that is to be made again they are not ancient: then Snakemake would not tell what follows.
-    """
-    return [ancient(path) for path in paths] if plan.is_settled(maker) else list(paths)
-
-
-def checkpoint_of(stage, key):
-    """The input function of the checkpoint that a stage reads by a key; of no file if it reads none."""
-
-    def find(wildcards):
-        maker = plan.dependencies(plan.find(stage, wildcards)).get(key)
-        return [] if maker is None else settled(maker, maker.checkpoint)
-
-    return find
-
-
 # On one machine a stage has a device to itself, unless `--resources gpu=N` allows more. A cluster counts itself.
 if workflow.is_main_process and workflow.nodes is None:
     for name, amount in shared_resources().items():
@@ -78,6 +60,7 @@ rule all:
         plan.targets,
 
 
+include: "rules/common.smk"
 include: "rules/ppo.smk"
 include: "rules/collect.smk"
 include: "rules/planners.smk"

@@ -23,10 +23,6 @@ rule ablations:
         "../scripts/ablations.py"
 
 
-def suite(wildcards):
-    return plan.figure(f"results/{wildcards.env}/ablations/report")
-
-
 # The suite as a whole. The rule waits for a run that failed; `remdm ablations` would show it as missing.
 rule ablation_report:
     input:

@@ -2,22 +2,6 @@
 # (those that all figures share, of analysis/style.py, redraw all). Captions say how many seeds and episodes are
 # behind a figure, so they are written with it.
 
-
-def shown_in(path):
-    """What the jobs that a figure shows have left for it."""
-    return [file for job in plan.figure(path).jobs for file in settled(job, *job.results)]
-
-
-def of_run(figure):
-    """The input function and the digest of a figure of one run."""
-
-    def path(wildcards):
-        job = plan.find(getattr(wildcards, "stage", "inference"), wildcards)
-        return f"{job.folder}/{figure}"
-
-    return lambda wildcards: shown_in(path(wildcards)), lambda wildcards: plan.figure_digest(path(wildcards))
-
-
 SHOWN_IN_CURVES, DIGEST_OF_CURVES = of_run("curves")
 SHOWN_UNLOCKED, DIGEST_OF_UNLOCKED = of_run("achievements")
 
