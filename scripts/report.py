@@ -8,6 +8,6 @@ from remdm.analysis.session import drawing
 with drawing(snakemake):
     write_report(
         list(snakemake.input.records),
-        [Path(figure) for figure in snakemake.input.figures],
+        [Path(caption).with_suffix(".png") for caption in snakemake.input.captions],
         Path(snakemake.output.html),
     )

@@ -109,8 +109,7 @@ def run_script(snakemake: Any, stage: str, model: type[C], run_stage: Callable[[
     with reported(stage), claimed(snakemake.resources.get("gpu", 0)):
         digest = snakemake.params.digest
         origin = json.loads(snakemake.config["origins"][digest])
-        keys = origin["config"]
-        keys |= {key: _path(snakemake.input.get(key)) for key in model.path_keys()}
+        keys = origin["config"] | {key: _path(snakemake.input.get(key)) for key in model.path_keys()}
         config = build(model, [*base_layers(None), Layer("the job", keys)])
         runtime_keys = runtime_model(model)
         given = snakemake.config["runtime"]
