@@ -33,7 +33,7 @@ def test_a_comparison_sees_a_difference(tmp_path):
     """The script above could not fail if it did not."""
     for name, value in (("one", 1.0), ("two", 1.0 + 1e-7)):
         (tmp_path / name).mkdir()
-        pl.DataFrame({"update": [1]}).write_parquet(tmp_path / name / "metrics.parquet")
+        pl.DataFrame({"update": [1], "seconds": [1.0]}).write_parquet(tmp_path / name / "metrics.parquet")
         checkpoint.save(tmp_path / name / "checkpoint", {"params": {"a": [value]}}, {})
     kill.compare(tmp_path / "one", tmp_path / "one")
     with pytest.raises(AssertionError, match="checkpoint/params"):
