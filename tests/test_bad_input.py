@@ -165,7 +165,7 @@ REAL = [
     (["offline", "--config", "mine.yaml"], b"", "ppo_checkpoint_path = null"),
     (["offline", "--config", "final_clasic_ucl"], b"", "did you mean final_classic_ucl"),
     (["ppo", "--jit", "perhaps"], b"", "command line: jit = 'perhaps'"),
-    (["ablations"], b"", "ablations: the fine-tuning suite"),
+    (["ablations"], b"", "checkpoint_path = null: name the folder of a checkpoint"),
     (["show", "nowhere"], b"", "checkpoint nowhere: no such folder"),
 ]
 
