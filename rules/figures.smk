@@ -46,30 +46,28 @@ rule unlocked:
         "../scripts/unlocked.py"
 
 
-for figure in plan.paper_figures:
-
-    rule:
-        name:
-            figure.name
-        input:
-            shown_in(figure.path),
-        output:
-            png=report(
-                f"{figure.path}.png",
-                caption="../report/figure.rst",
-                category="Paper",
-                subcategory="Figures",
-                labels={"shows": figure.name},
-            ),
-            pdf=f"{figure.path}.pdf",
-            caption=f"{figure.path}.txt",
-            run=figure.record,
-        log:
-            f"logs/paper/{figure.name}.log",
-        params:
-            digest=plan.figure_digest(figure.path),
-        script:
-            f"../scripts/{figure.name}.py"
+rule figure:
+    input:
+        lambda wildcards: shown_in(f"results/paper/figures/{wildcards.figure}"),
+    output:
+        png=report(
+            "results/paper/figures/{figure}.png",
+            caption="../report/figure.rst",
+            category="Paper",
+            subcategory="Figures",
+            labels={"shows": "{figure}"},
+        ),
+        pdf="results/paper/figures/{figure}.pdf",
+        caption="results/paper/figures/{figure}.txt",
+        run="results/paper/figures/{figure}.run.json",
+    log:
+        "logs/paper/{figure}.log",
+    wildcard_constraints:
+        figure="|".join(figure.name for figure in plan.paper_figures),
+    params:
+        digest=lambda wildcards: plan.figure_digest(f"results/paper/figures/{wildcards.figure}"),
+    script:
+        "../scripts/{wildcards.figure}.py"
 
 
 rule table:

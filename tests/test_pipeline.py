@@ -25,6 +25,9 @@ def test_report_and_results_are_where_the_layout_says(pipeline):
     training = {"checkpoint", "metrics.parquet", "curves.png", "curves.run.json", "run.json"}
     plan = Plan.load(pipeline / "smallest.yaml", {})
     assert all((pipeline / target).exists() for target in plan.targets)
+    # Each is drawn by its own module.
+    figures = [(pipeline / figure.path).with_suffix(".png").read_bytes() for figure in plan.paper_figures]
+    assert len(set(figures)) == len(figures)
     for place, names in {
         "ppo/ppo_rnn": training,
         "collect/ppo_rnn": {

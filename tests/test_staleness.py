@@ -58,6 +58,7 @@ def would_run(folder, *arguments):
         name = wildcards.get("table", wildcards.get("stage", wildcards.get("name")))
         job = f"{rule}:{name}" if rule in NAMED else rule
         seed = wildcards.get("seed", "0")
+        job = wildcards.get("figure", job)
         jobs.add(job if seed == "0" else f"{job}@{seed}")
     return jobs - {"all"}
 
