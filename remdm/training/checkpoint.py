@@ -64,7 +64,7 @@ def save(path: Path, items: Mapping[str, Any], metadata: dict[str, Any]) -> None
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        with ocp.PyTreeCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             for item, tree in items.items():
                 checkpointer.save(partial / item, _nested(jax.tree.map(np.asarray, tree)))
         (partial / METADATA).write_text(description)
@@ -76,6 +76,14 @@ def save(path: Path, items: Mapping[str, Any], metadata: dict[str, Any]) -> None
     except Exception as error:  # Orbax raises many types
         shutil.rmtree(partial, ignore_errors=True)
         raise UserError(f"checkpoint {path}: cannot be written ({_reason(error)})") from error
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    """Orbax's writer for this process alone; it would wait for all others to write their part."""
+    own = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _replace(path: Path, partial: Path) -> None:

@@ -4,7 +4,8 @@ A run is one program, data-parallel over all devices that JAX sees, those of oth
 of several processes makes the same calls in the same order; the first of them decides, and alone writes.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,11 +13,15 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+from orbax.checkpoint.multihost import get_barrier_sync_fn
 
 from remdm.training.algorithm import Algorithm
 
 AXIS = "data"
 PIECE = 2**22  # array elements that travel between processes at a time
+SLOWEST = 3600  # seconds by which one process may be later than another
+
+_meetings = itertools.count()
 
 
 def data_mesh(algorithm: Algorithm) -> Mesh | None:
@@ -120,3 +125,21 @@ def agreed(*values: int) -> tuple[int, ...]:
     if jax.process_count() == 1:
         return values
     return tuple(int(x) for x in multihost_utils.broadcast_one_to_all(np.array(values, np.int32)))
+
+
+def meet() -> None:
+    """Wait until all processes are here. All processes call it.
+
+    Devices that talk to each other give up after half a minute, and one process may take longer than
+    that to compile what another has ready. So they meet before a program runs for the first time.
+    """
+    get_barrier_sync_fn()(key=f"remdm {next(_meetings)}", timeout_ms=1000 * SLOWEST)
+
+
+def known_to_all(jitted: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+    """A program, compiled for these arguments by all processes where there are several."""
+    if jax.process_count() == 1:
+        return jitted
+    program = jitted.lower(*arguments).compile()
+    meet()
+    return program

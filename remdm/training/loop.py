@@ -21,6 +21,7 @@ from remdm.training.devices import (
     agreed,
     data_mesh,
     layout,
+    meet,
     replicated,
     size,
     to_host,
@@ -105,6 +106,7 @@ class _Loop:
 
         compiling = time.perf_counter()
         self.run_chunk, self.validate = _compile(algorithm, self.state, self.runtime.chunk_updates, self.mesh)
+        meet()
         self.compile_seconds = time.perf_counter() - compiling
         logger.info("%s: compiled in %.1f s", run.stage, self.compile_seconds)
         self.updates_in_time = 1  # those that fit a chunk's time

@@ -13,7 +13,7 @@ from jax.sharding import AbstractMesh, Mesh
 
 from remdm.training import checkpoint
 from remdm.training.algorithm import Algorithm
-from remdm.training.devices import is_part, layout, mesh_of, place, size, traced_on
+from remdm.training.devices import is_part, known_to_all, layout, mesh_of, place, size, traced_on
 
 logger = logging.getLogger("remdm")
 
@@ -109,10 +109,11 @@ def from_items(
         return {name: x for name, x in checkpoint.named(tree).items() if is_part(name, afresh)}
 
     # XLA drops the rest of the fresh state.
-    fresh = jax.jit(
+    make_fresh = jax.jit(
         lambda key: fresh_part(fresh_state(algorithm, key, mesh)),
         out_shardings=None if shardings is None else fresh_part(shardings),
-    )(key)
+    )
+    fresh = known_to_all(make_fresh, key)(key)
     leaves = [
         fresh[name] if name in fresh else _fitted(kept[name], shape.shape)
         for name, shape in checkpoint.named(shapes).items()
@@ -143,6 +144,7 @@ def first_state(
     """
     shardings = layout(mesh, algorithm, state_shapes(algorithm, mesh))
     fresh = jax.jit(lambda key: fresh_state(algorithm, key, mesh), out_shardings=shardings)
+    fresh = known_to_all(fresh, key)
     if start is None:
         return fresh(key)
     if start.whole:
