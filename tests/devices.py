@@ -5,13 +5,16 @@ leaves a JSON file or the results of runs in the folder.
 """
 
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import polars as pl
 
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.offline import OfflineConfig
@@ -31,7 +34,8 @@ from remdm.training.loop import _Loop, train
 from remdm.training.run import Run
 from tests.toy import CHAIN_GAME, ChainEnv, toy_env
 
-CACHE = Path(__file__).parents[1] / ".tests-cache"
+REPOSITORY = Path(__file__).parents[1]
+CACHE = REPOSITORY / ".tests-cache"
 E, T, UPDATES = 8, 16, 3
 PPO_KEYS = {
     "seed": 0, "layer_size": 8, "ppo_num_envs": E, "ppo_num_steps": T, "ppo_num_minibatches": 2,
@@ -49,6 +53,25 @@ PLANNER_KEYS = {
 }  # fmt: skip
 # Trained on eight devices and on one: the combination lock has a single world, so nothing may differ.
 NAMES = ("ppo+e3b", "ppo_rnn", "offline", "online")
+
+
+def start(what, folder, num_devices, *launcher, **variables):
+    """Run this module in a process that sees so many devices, or in several by a launcher."""
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={num_devices}"
+    command = [*launcher, sys.executable, "-m", "tests.devices", what, str(folder)]
+    # XLA has a thread for each device, and a device may wait for others in several threads at once: with no
+    # thread left, all would wait for ever.
+    environment = {**os.environ, "XLA_FLAGS": flags, "NPROC": "64", **variables}
+    return subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def assert_alike(table, expected):
+    assert table.columns == expected.columns
+    for name in table.columns:
+        ours, theirs = (t[name].cast(pl.Float64).fill_null(-1.0).to_numpy() for t in (table, expected))
+        np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-4, err_msg=name)
 
 
 def lock_expert():

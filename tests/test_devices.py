@@ -1,15 +1,11 @@
 """Several devices and processes: forced on the CPU, in processes of their own (`devices.py`)."""
 
 import json
-import os
 import socket
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import polars as pl
 import pytest
 from jax.sharding import AbstractMesh, AxisType
 
@@ -21,22 +17,20 @@ from remdm.stages.budget import check_devices
 from remdm.stages.session import prepare_jax
 from remdm.training.devices import traced_on
 from remdm.training.loop import train
-from tests.conftest import REPOSITORY
-from tests.devices import NAMES, E, algorithm_of, craftax, interrupt, play, ppo_config, run_of
+from tests.devices import (
+    NAMES,
+    E,
+    algorithm_of,
+    assert_alike,
+    craftax,
+    interrupt,
+    play,
+    ppo_config,
+    run_of,
+    start,
+)
 from tests.kill import read_metrics
 from tests.test_planners import OnlineConfig, config_of
-
-
-def start(what, folder, num_devices, **variables):
-    """Run `devices.py` in a process that sees so many devices."""
-    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={num_devices}"
-    command = [sys.executable, "-m", "tests.devices", what, str(folder)]
-    # XLA has a thread for each device, and a device may wait for others in several threads at once: with no
-    # thread left, all would wait for ever.
-    environment = {**os.environ, "XLA_FLAGS": flags, "NPROC": "64", **variables}
-    return subprocess.Popen(
-        command, cwd=REPOSITORY, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
 
 
 def finish(*processes):
@@ -47,13 +41,6 @@ def finish(*processes):
 
 def metrics(folder, results="run"):
     return read_metrics(folder / results)
-
-
-def assert_alike(table, expected):
-    assert table.columns == expected.columns
-    for name in table.columns:
-        ours, theirs = (t[name].cast(pl.Float64).fill_null(-1.0).to_numpy() for t in (table, expected))
-        np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-4, err_msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +158,12 @@ def test_only_training_is_for_several_processes(monkeypatch):
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
     with pytest.raises(UserError, match="SLURM_STEP_NUM_TASKS = 2: only training"):
         prepare_jax(build(RuntimeConfig, base_layers(None)))
+
+
+def test_several_processes_need_the_same_seed(monkeypatch):
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    with pytest.raises(UserError, match="seed = None: must be given where several processes"):
+        ppo_config(seed=None)
 
 
 def test_a_buffer_has_as_many_rows_on_each_device_but_its_own_capacity():

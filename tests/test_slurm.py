@@ -11,8 +11,10 @@ from datetime import datetime
 import pytest
 import yaml
 
+from remdm.training.loop import train
 from tests.conftest import REPOSITORY
-from tests.kill import compare, updates_saved
+from tests.devices import algorithm_of, assert_alike, run_of, start
+from tests.kill import compare, read_metrics, updates_saved
 from tests.slurm import cluster, missing
 from tests.smallest import GAME, ONLINE_ALONE, SMALLEST, SNAKEMAKE, write_config
 
@@ -117,6 +119,18 @@ def test_a_cancelled_job_and_one_out_of_time_end_as_an_uninterrupted_run(tmp_pat
         if "Comment=" in job:
             asks = re.search("Comment=rule_(ppo|collect|offline)_", job) is not None
             assert (re.search("gres.gpu", job) is not None) == asks, job
+
+
+def test_processes_that_srun_starts_are_one_run(tmp_path):
+    with (
+        cluster(),
+        start("two", tmp_path / "two", 2, "srun", "--ntasks=2", "--mem-per-cpu=3000") as processes,
+    ):
+        output, _ = processes.communicate()
+    assert processes.returncode == 0, output[-3000:]
+    train(algorithm_of("online"), 0, run_of(tmp_path / "one"))
+    assert_alike(read_metrics(tmp_path / "two" / "run0"), read_metrics(tmp_path / "one" / "run"))
+    assert not (tmp_path / "two" / "run1").exists()
 
 
 def test_what_slurm_refuses_is_named_and_other_branches_go_on(tmp_path, submit):

@@ -1,6 +1,7 @@
 """What every configuration model shares: strictness, number types and the seed."""
 
 import difflib
+import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,6 +29,18 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def num_processes() -> int:
+    """Processes that Slurm started for the same run."""
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+
+
+def _drawn(value: Any) -> Any:
+    """A seed where none is given."""
+    if value is None and num_processes() > 1:
+        raise ValueError("must be given where several processes share a run, for each would draw another")
+    return secrets.randbits(31) if value is None else value
+
+
 @dataclass(frozen=True)
 class Unit:
     """What a key's number counts; stands in the annotation of its type, and from there in every reference."""
@@ -41,7 +54,7 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Seed = Annotated[
     Count,
-    BeforeValidator(lambda value: secrets.randbits(31) if value is None else value),
+    BeforeValidator(_drawn),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]}),
 ]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from remdm.config.base import StageConfig, UserError
+from remdm.config.base import StageConfig, UserError, num_processes
 from remdm.config.files import disk_problem
 from remdm.config.layers import Layer, base_layers, build, runtime_model
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
@@ -63,7 +63,7 @@ def prepare_jax(runtime: RuntimeConfig) -> RuntimeConfig:
     if runtime.compilation_cache_dir is not None:
         jax.config.update("jax_compilation_cache_dir", str(Path(runtime.compilation_cache_dir).absolute()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    tasks = num_processes()
     if tasks == 1:
         return runtime
     if not isinstance(runtime, TrainingRuntimeConfig):

@@ -136,7 +136,7 @@ def meet() -> None:
     get_barrier_sync_fn()(key=f"remdm {next(_meetings)}", timeout_ms=1000 * SLOWEST)
 
 
-def known_to_all(jitted: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+def known_to_all(jitted: Any, *arguments: Any) -> Callable[..., Any]:
     """A program, compiled for these arguments by all processes where there are several."""
     if jax.process_count() == 1:
         return jitted

@@ -143,8 +143,8 @@ def first_state(
         UserError: the checkpoint of `start` does not fit.
     """
     shardings = layout(mesh, algorithm, state_shapes(algorithm, mesh))
-    fresh = jax.jit(lambda key: fresh_state(algorithm, key, mesh), out_shardings=shardings)
-    fresh = known_to_all(fresh, key)
+    jitted = jax.jit(lambda key: fresh_state(algorithm, key, mesh), out_shardings=shardings)
+    fresh = known_to_all(jitted, key)
     if start is None:
         return fresh(key)
     if start.whole:
