@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from remdm.config.ablations import AblationsConfig
 from remdm.config.base import ConfigError, Section, StageConfig, near
 from remdm.config.collect import CollectConfig
+from remdm.config.film import FilmConfig
 from remdm.config.inference import InferenceConfig
 from remdm.config.offline import OfflineConfig
 from remdm.config.online import OnlineConfig, SmokeConfig
@@ -27,6 +28,7 @@ STAGES: dict[str, type[StageConfig]] = {
     "offline": OfflineConfig,
     "online": OnlineConfig,
     "inference": InferenceConfig,
+    "film": FilmConfig,
     "smoke": SmokeConfig,
     "ablations": AblationsConfig,
 }

@@ -4,11 +4,42 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from remdm.diffusion.sampling import Sampler, sample
 from remdm.envs.cycle import PlanCycle, idle_cycle
 from remdm.envs.policy import Policy
 from remdm.models.denoiser import Denoiser
+
+
+def trace_plans(
+    key: jax.Array,
+    denoiser: Denoiser,
+    params: Any,
+    sampler: Sampler,
+    obs: jax.Array,
+    history: jax.Array,
+    hist_len: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Denoise plans whose first `hist_len` actions are those executed (inpainting, arXiv 2205.09991).
+
+    Args:
+        obs: [E, D], encoded once for all denoising steps.
+        history: [E, H].
+        hist_len: [E].
+
+    Returns:
+        Plans [E, H], and their tokens after every denoising step [steps, E, H].
+    """
+    encoding = denoiser.apply(params, obs, method="encode")
+    return sample(
+        key,
+        lambda tokens, t: denoiser.apply(params, encoding, tokens, t, method="denoise"),
+        sampler,
+        num_tokens=denoiser.num_tokens,
+        locked_tokens=history,
+        locked=jnp.arange(denoiser.plan_horizon) < hist_len[:, None],
+    )
 
 
 def plan_actions(
@@ -20,31 +51,27 @@ def plan_actions(
     history: jax.Array,
     hist_len: jax.Array,
 ) -> jax.Array:
-    """Denoise plans whose first `hist_len` actions are those executed (inpainting, arXiv 2205.09991).
+    """The plans [E, H] of `trace_plans` alone."""
+    return trace_plans(key, denoiser, params, sampler, obs, history, hist_len)[0]
 
-    Args:
-        obs: [E, D], encoded once for all denoising steps.
-        history: [E, H].
-        hist_len: [E].
 
-    Returns:
-        Plans [E, H].
-    """
-    encoding = denoiser.apply(params, obs, method="encode")
-    plan, _ = sample(
-        key,
-        lambda tokens, t: denoiser.apply(params, encoding, tokens, t, method="denoise"),
-        sampler,
-        num_tokens=denoiser.num_tokens,
-        locked_tokens=history,
-        locked=jnp.arange(denoiser.plan_horizon) < hist_len[:, None],
-    )
-    return plan
+@struct.dataclass
+class Planner(Policy):
+    """A policy that plans, and can be asked for its plans."""
+
+    denoiser: Denoiser = struct.field(pytree_node=False)
+    sampler: Sampler = struct.field(pytree_node=False)
+
+    def trace(
+        self, key: jax.Array, obs: jax.Array, history: jax.Array, hist_len: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Plans and how they came about, as `trace_plans` returns them."""
+        return trace_plans(key, self.denoiser, self.params, self.sampler, obs, history, hist_len)
 
 
 def planner_policy(
     denoiser: Denoiser, params: Any, sampler: Sampler, replan_every: int, inpaint_history: bool
-) -> Policy:
+) -> Planner:
     """Plan every `replan_every` steps and execute the plan in between.
 
     With `inpaint_history`, a plan is revised on the current observation with the executed actions
@@ -73,4 +100,4 @@ def planner_policy(
         cycle = jax.lax.cond(jnp.any(cycle.due), replan, lambda cycle: cycle, cycle)
         return cycle.action, cycle
 
-    return Policy(params, init, act)
+    return Planner(params, init, act, denoiser, sampler)

@@ -1,16 +1,16 @@
-"""Whom an evaluation lets play."""
+"""Whom an evaluation or a film lets play."""
 
 from remdm.config.base import UserError
-from remdm.config.inference import InferenceConfig
+from remdm.config.policy import PolicyConfig
 from remdm.envs.craftax import Game
 from remdm.envs.policy import Policy, random_policy
 from remdm.planners.denoising import make_sampler
-from remdm.planners.policy import planner_policy
+from remdm.planners.policy import Planner, planner_policy
 from remdm.stages.expert import load_expert
 from remdm.stages.planner import load_denoiser
 
 
-def load_policy(config: InferenceConfig, game: Game) -> Policy:
+def load_policy(config: PolicyConfig, game: Game) -> Policy:
     """The policy a configuration names; the expert draws its actions as it did in training.
 
     Raises:
@@ -23,7 +23,7 @@ def load_policy(config: InferenceConfig, game: Game) -> Policy:
     return load_planner(config, game)
 
 
-def load_planner(config: InferenceConfig, game: Game) -> Policy:
+def load_planner(config: PolicyConfig, game: Game) -> Planner:
     """The planner in a checkpoint, denoising and replanning as `config` says.
 
     Raises:

@@ -58,7 +58,9 @@ def cells(scale: Scale, env: str, origin: str) -> list[Cell]:
     trained = [Cell("ppo", expert.name, expert) for expert in experts if expert.model]
     collected = [Cell("collect", expert.name, expert) for expert in experts]
     suites = _ablations(scale, taught)
-    every = [*trained, *collected, *taught, *suites, *_evaluations(scale, experts, taught)]
+    played = list(_evaluations(scale, experts, taught))
+    films = [cell._replace(stage="film") for cell in played if cell.evaluation is None]
+    every = [*trained, *collected, *taught, *suites, *played, *films]
     for i, cell in enumerate(every):
         if any(cell[:2] == other[:2] for other in every[:i]):
             raise ConfigError(f"{origin}: {cell.stage} {cell.name}: named twice for {env}; leave one")
