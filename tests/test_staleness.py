@@ -16,7 +16,8 @@ from tests.smallest import GAME, write_config
 
 # The rules of which one run, or one name, has several jobs.
 NAMED = (
-    "curves", "unlocked", "inference", "table", "ablations", "film", "episode", "path", "unlocks", "denoising",
+    "curves", "unlocked", "inference", "table", "ablations",
+    "film", "episode", "path", "unlocks", "denoising",
 )  # fmt: skip
 SOURCES = ("Snakefile", "remdm", "configs", "rules", "scripts", "report", "profiles")
 SHOWING_EVALUATIONS = {
