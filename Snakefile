@@ -68,6 +68,7 @@ include: "rules/ablations.smk"
 include: "rules/inference.smk"
 include: "rules/figures.smk"
 include: "rules/film.smk"
+include: "rules/sweep.smk"
 
 
 # Only where there is something to fetch: Snakemake removes what a rule makes before it runs.

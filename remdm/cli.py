@@ -23,7 +23,7 @@ from remdm.config.layers import (
     runtime_model,
     without_effect,
 )
-from remdm.config.policy import PolicyConfig
+from remdm.config.policy import PlayingConfig
 from remdm.config.reader import parse_value
 from remdm.config.reference import Key, all_keys, help_text, json_schema, reference_page
 from remdm.config.runtime import RuntimeConfig
@@ -42,6 +42,7 @@ SUMMARIES = {
     "offline": "train a planner by behaviour cloning of an expert",
     "online": "train a planner by DAgger with an expert",
     "inference": "evaluate a planner, an expert or random play",
+    "sweep": "compare sampler settings of a planner, on what its expert does",
     "film": "film an episode of a planner, an expert or random play",
     "ablations": "study why fine-tuning a planner by reward collapses: one arm, a group, or all",
     "smoke": "run all of DAgger at its smallest, with an expert that plays at random",
@@ -278,7 +279,7 @@ def _configured(arguments: argparse.Namespace) -> tuple[StageConfig, RuntimeConf
     }
     layers.append(Layer("W&B", fetched))
     notes = overridden(model, layers)
-    if issubclass(model, PolicyConfig):
+    if issubclass(model, PlayingConfig):
         path = fetched.get("checkpoint_path") or config.inputs().get("checkpoint_path")
         notes += _take_from_checkpoint(layers, path)
     config = build(model, layers)
@@ -333,7 +334,8 @@ def _default_folder(mode: str, config: StageConfig, preset: str | None) -> Path:
     keys = config.model_dump()
     name = Path(preset).stem if preset else "defaults"
     fixed = {"ppo": "ppo_model_type", "inference": "policy", "film": "policy", "ablations": "arm"}
-    name = "random" if mode == "smoke" else keys[fixed[mode]] if mode in fixed else name
+    named = {"smoke": "random", "sweep": "planner"}
+    name = named[mode] if mode in named else keys[fixed[mode]] if mode in fixed else name
     return Path("runs") / keys["env_name"] / mode / name / f"s{config.seed}"
 
 
@@ -360,6 +362,10 @@ def _draw(model: type[StageConfig], folder: Path) -> None:
         draw_achievements([str(folder / "summary.json")], folder / "achievements.png")
     elif model is STAGES["film"]:
         _draw_film(folder)
+    elif model is STAGES["sweep"]:
+        from remdm.analysis.sweep import draw_sweep
+
+        draw_sweep(folder, folder / "sweep.png")
     else:
         from remdm.analysis.curves import draw_curves
 

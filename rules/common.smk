@@ -37,3 +37,17 @@ def of_run(figure):
 def suite(wildcards):
     """The report of a game's ablation suite."""
     return plan.figure(f"results/{wildcards.env}/ablations/report")
+
+
+def of_film(picture):
+    """The input function and the digest of a picture of a film."""
+
+    def path(wildcards):
+        return f"{plan.find('film', wildcards).folder}/{picture}"
+
+    return lambda wildcards: shown_in(path(wildcards)), lambda wildcards: plan.figure_digest(path(wildcards))
+
+
+def heat(wildcards):
+    """The heat map of a sweep."""
+    return plan.find("sweep", wildcards).figure

@@ -21,15 +21,6 @@ rule film:
         "../scripts/film.py"
 
 
-def of_film(picture):
-    """The input function and the digest of a picture of a film."""
-
-    def path(wildcards):
-        return f"{plan.find('film', wildcards).folder}/{picture}"
-
-    return lambda wildcards: shown_in(path(wildcards)), lambda wildcards: plan.figure_digest(path(wildcards))
-
-
 for picture, suffix in PICTURES.items():
     SHOWN, DIGEST = of_film(picture)
 

@@ -109,7 +109,7 @@ def test_a_misspelt_key(case, mode, tmp_path, capsys):
 
 
 def modes_with(key):
-    modes = [*TRAINING, "collect", "inference", "film", "ablations"]
+    modes = [*TRAINING, "collect", "inference", "film", "sweep", "ablations"]
     return [mode for mode in modes if key in STAGES[mode].model_fields]
 
 

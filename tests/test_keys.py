@@ -22,7 +22,7 @@ from remdm.config.layers import ALL_KEYS, STAGES, Layer, base_layers, build, con
 from remdm.config.ppo import ExpertConfig
 from remdm.config.reference import all_keys, json_schema, reference_page
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
-from remdm.envs.batch import make_batch_env
+from remdm.envs.batch import make_batch_env, make_paired_env
 from remdm.envs.rollout import rollout, start
 from remdm.evaluation.film import stage_env
 from remdm.experts.network import ActorCriticRNN
@@ -42,6 +42,7 @@ from remdm.stages.inference import run_inference
 from remdm.stages.offline import run_offline
 from remdm.stages.online import run_online
 from remdm.stages.policy import load_policy
+from remdm.stages.sweep import run_sweep
 from remdm.stages.training import resumed, run_training
 from remdm.training import checkpoint
 from remdm.training.algorithm import repeated
@@ -82,7 +83,8 @@ OTHER = {
     "ppo_num_steps": 16, "ppo_lr": 1e-3, "ppo_update_epochs": 2, "ppo_num_minibatches": 4,
     "ppo_gamma": 0.9, "ppo_gae_lambda": 0.7, "ppo_clip_eps": 0.1, "ppo_ent_coef": 0.1,
     "ppo_vf_coef": 0.2, "ppo_max_grad_norm": 0.3, "collect_num_steps": 1280, "collect_num_envs": 4,
-    "eval_steps": 128, "eval_num_envs": 4, "film_steps": 3, "film_num_envs": 2,
+    "eval_steps": 128, "eval_num_envs": 4, "eval_protocol": "first_episode",
+    "film_steps": 3, "film_num_envs": 2,
     "diffusion_steps_eval": 10, "replan_every": 4,
     "inpaint_history": True, "policy": "random", "ppo_model_type": "ppo", "ppo_exploration": "icm",
     "rnd_layer_size": 16, "rnd_output_size": 16, "rnd_lr": 1e-3, "rnd_update_epochs": 2,
@@ -94,6 +96,8 @@ OTHER = {
     "ablation_eval_replan": 4, "ablation_diagnostics_every": None, "ablation_cka_every": 3,
     "ablation_cka_batch": 16, "ablation_t_bins": 3, "ablation_win_threshold": 1.5,
     "ablation_replay_size": 128, "ablation_fisher_batches": 3, "ablation_reward_model_steps": 3,
+    "sweep_strategies": ["cap"], "sweep_steps": [4], "sweep_etas": [0.5],
+    "sweep_temperatures": [1.0], "sweep_windows": 8, "sweep_plans": 3, "sweep_play_steps": 8,
 }  # fmt: skip
 # What must hold for a key to count at all.
 GIVEN = {
@@ -252,7 +256,8 @@ def playing(make_run, checkpoints, stage, **keys):
     config = config_of(stage, **keys)
     if stage in ("inference", "film"):
         if stage == "inference":
-            env, steps = make_batch_env(config, config.eval_num_envs), config.eval_steps
+            env = make_paired_env(config, config.eval_num_envs)
+            steps = config.eval_steps, config.eval_protocol  # tests/test_evaluation.py shows what they do
         else:
             env = stage_env(remdm.envs.batch.load_game(env_name), config.film_num_envs)
             steps = config.film_steps
@@ -332,6 +337,7 @@ def test_trajectories_go_where_offline_data_path_says(make_run, checkpoints, tmp
         ("checkpoint_path", "inference", run_inference),
         ("checkpoint_path", "ablations", run_ablations),
         ("checkpoint_path", "film", run_film),
+        ("checkpoint_path", "sweep", run_sweep),
     ],
 )
 def test_the_named_checkpoint_is_read(key, stage, run_stage, make_run):

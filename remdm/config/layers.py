@@ -20,6 +20,7 @@ from remdm.config.ppo import PPOConfig
 from remdm.config.reader import read_mapping
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.config.scaling import SCALED, resolve_scaled_hyperparams
+from remdm.config.sweep import SweepConfig
 from remdm.config.training import TrainingConfig
 
 STAGES: dict[str, type[StageConfig]] = {
@@ -29,6 +30,7 @@ STAGES: dict[str, type[StageConfig]] = {
     "online": OnlineConfig,
     "inference": InferenceConfig,
     "film": FilmConfig,
+    "sweep": SweepConfig,
     "smoke": SmokeConfig,
     "ablations": AblationsConfig,
 }

@@ -9,10 +9,9 @@ from remdm.config.env import GameConfig
 from remdm.config.sampler import SamplerConfig
 
 
-class PolicyConfig(StageConfig, GameConfig, SamplerConfig):
-    """Who plays, and how a planner plans."""
+class PlayingConfig(StageConfig, GameConfig, SamplerConfig):
+    """Playing from a checkpoint, and how a planner plans."""
 
-    policy: Literal["planner", "expert", "random"] = Field(description="who plays")
     checkpoint_path: str | None = path_key("the planner's or the expert's checkpoint")
     diffusion_steps_eval: DenoisingSteps = Field(description="denoising steps of a plan")
     replan_every: EnvSteps = Field(description="environment steps between plans")
@@ -21,7 +20,7 @@ class PolicyConfig(StageConfig, GameConfig, SamplerConfig):
     )
 
     @model_validator(mode="after")
-    def _steps(self) -> "PolicyConfig":
+    def _steps(self) -> "PlayingConfig":
         self.check_steps("diffusion_steps_eval", self.diffusion_steps_eval)
         return self
 
@@ -29,6 +28,12 @@ class PolicyConfig(StageConfig, GameConfig, SamplerConfig):
     def planning_keys(cls) -> set[str]:
         """The keys that say how a planner plans."""
         return {*SamplerConfig.model_fields, "diffusion_steps_eval", "replan_every", "inpaint_history"}
+
+
+class PolicyConfig(PlayingConfig):
+    """Who plays."""
+
+    policy: Literal["planner", "expert", "random"] = Field(description="who plays")
 
     def unused(self) -> set[str]:
         """Only a planner denoises and replans."""

@@ -22,7 +22,7 @@ from remdm.workflow.record import recorded_digest
 RESULTS = "results"
 PAPER = f"{RESULTS}/paper"
 # The stages in which a policy plays.
-PLAYING = ("inference", "film")
+PLAYING = ("inference", "film", "sweep")
 # What is drawn of a film; only planners denoise.
 PICTURES = {"episode": ".gif", "path": ".png", "unlocks": ".png", "denoising": ".png"}
 METADATA = Path(".snakemake/metadata")  # Snakemake's own, by the names of outputs in base64
@@ -62,14 +62,19 @@ class Job:
     @property
     def results(self) -> list[str]:
         """The files that figures and tables are made of."""
-        special = {"inference": ("summary.json", "episodes.parquet"), "film": ("film.npz",)}
+        special = {
+            "inference": ("summary.json", "episodes.parquet"),
+            "film": ("film.npz",),
+            "sweep": ("sweep.parquet",),
+        }
         files = special.get(self.stage, ("metrics.parquet",))
         return [self.record, *(f"{self.folder}/{file}" for file in files)]
 
     @property
     def figure(self) -> str:
         """The path of its own figure, without suffix."""
-        return f"{self.folder}/{'achievements' if self.stage == 'inference' else 'curves'}"
+        names = {"inference": "achievements", "sweep": "sweep"}
+        return f"{self.folder}/{names.get(self.stage, 'curves')}"
 
     def __str__(self) -> str:
         return self.folder
@@ -270,8 +275,8 @@ class Plan:
 
     @property
     def _compared(self) -> tuple[Job, ...]:
-        """The jobs that the paper compares; ablations and films have pages of their own."""
-        return tuple(job for job in self.jobs if job.stage not in ("ablations", "film"))
+        """The jobs that the paper compares; ablations, films and sweeps are shown apart."""
+        return tuple(job for job in self.jobs if job.stage not in ("ablations", "film", "sweep"))
 
     @cached_property
     def paper_figures(self) -> list[Figure]:
@@ -331,7 +336,9 @@ class Plan:
             return {}
         expert = self.externals.get(cell.expert) or Job(job.env, "ppo", cell.expert.name, job.seed)
         if job.stage in (*PLAYING, "ablations"):
-            return {"checkpoint_path": self._trained(job, cell) if cell.planner else expert}
+            played = self._trained(job, cell) if cell.planner else expert
+            compared = {"ppo_checkpoint_path": expert} if job.stage == "sweep" else {}
+            return {"checkpoint_path": played, **compared}
         found: dict[str, Job | External] = {"ppo_checkpoint_path": expert}
         if cell.planner is not None and cell.planner.warm_start is not None:
             found["offline_checkpoint_path"] = self._trained(job, cell, warm_start=True)
@@ -357,7 +364,7 @@ class Plan:
         fixed: dict[str, Any] = {"env_name": job.env, "seed": job.seed, "num_repeats": 1}
         if job.stage == "ppo" and cell.expert is not None:
             fixed["ppo_model_type"] = cell.expert.model
-        if job.stage in PLAYING:
+        if job.stage in PLAYING and job.stage != "sweep":
             fixed["policy"] = cell.policy
         if job.stage == "ablations":
             fixed["arm"] = cell.name
