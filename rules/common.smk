@@ -39,13 +39,9 @@ def suite(wildcards):
     return plan.figure(f"results/{wildcards.env}/ablations/report")
 
 
-def of_film(picture):
-    """The input function and the digest of a picture of a film."""
-
-    def path(wildcards):
-        return f"{plan.find('film', wildcards).folder}/{picture}"
-
-    return lambda wildcards: shown_in(path(wildcards)), lambda wildcards: plan.figure_digest(path(wildcards))
+def picture_of(wildcards, name):
+    """The path of what is drawn of a film, without suffix."""
+    return f"{plan.find('film', wildcards).folder}/{name}"
 
 
 def heat(wildcards):

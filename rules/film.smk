@@ -21,28 +21,44 @@ rule film:
         "../scripts/film.py"
 
 
-for picture, suffix in PICTURES.items():
-    SHOWN, DIGEST = of_film(picture)
+rule episode:
+    input:
+        lambda wildcards: shown_in(picture_of(wildcards, "episode")),
+    output:
+        picture=report(
+            "results/{env}/film/{name}/s{seed}/episode.gif",
+            caption="../report/episode.rst",
+            category="Films",
+            labels={"policy": "{name}", "picture": "episode"},
+        ),
+        run="results/{env}/film/{name}/s{seed}/episode.run.json",
+    log:
+        "logs/{env}/film/{name}/s{seed}.episode.log",
+    params:
+        digest=lambda wildcards: plan.figure_digest(picture_of(wildcards, "episode")),
+    script:
+        "../scripts/episode.py"
 
-    rule:
-        name:
-            picture
-        input:
-            SHOWN,
-        output:
-            picture=report(
-                f"results/{{env}}/film/{{name}}/s{{seed}}/{picture}{suffix}",
-                caption=f"../report/{picture}.rst",
-                category="Films",
-                labels={"policy": "{name}", "picture": picture},
-            ),
-            run=f"results/{{env}}/film/{{name}}/s{{seed}}/{picture}.run.json",
-        log:
-            f"logs/{{env}}/film/{{name}}/s{{seed}}.{picture}.log",
-        params:
-            digest=DIGEST,
-        script:
-            f"../scripts/{picture}.py"
+
+rule picture:
+    input:
+        lambda wildcards: shown_in(picture_of(wildcards, wildcards.picture)),
+    output:
+        picture=report(
+            "results/{env}/film/{name}/s{seed}/{picture}.png",
+            caption="../report/picture.rst",
+            category="Films",
+            labels={"policy": "{name}", "picture": "{picture}"},
+        ),
+        run="results/{env}/film/{name}/s{seed}/{picture}.run.json",
+    log:
+        "logs/{env}/film/{name}/s{seed}.{picture}.log",
+    wildcard_constraints:
+        picture="|".join(name for name, suffix in PICTURES.items() if suffix == ".png"),
+    params:
+        digest=lambda wildcards: plan.figure_digest(picture_of(wildcards, wildcards.picture)),
+    script:
+        "../scripts/{wildcards.picture}.py"
 
 
 # The page links the pictures, so one that is redrawn does not make it stale.

@@ -62,6 +62,7 @@ def would_run(folder, *arguments):
         job = f"{rule}:{name}" if rule in NAMED else rule
         seed = wildcards.get("seed", "0")
         job = wildcards.get("figure", job)
+        job = f"{wildcards['picture']}:{name}" if rule == "picture" else job
         jobs.add(job if seed == "0" else f"{job}@{seed}")
     return jobs - {"all"}
 
