@@ -6,7 +6,7 @@ from pathlib import Path
 from remdm.config.base import UserError
 from remdm.config.machine import shared_resources
 from remdm.workflow.cluster import remedies
-from remdm.workflow.plan import Plan
+from remdm.workflow.plan import PICTURES, Plan
 
 try:
     plan = Plan.load(Path(workflow.basedir) / "workflow_config.yaml", config)
@@ -67,6 +67,8 @@ include: "rules/planners.smk"
 include: "rules/ablations.smk"
 include: "rules/inference.smk"
 include: "rules/figures.smk"
+include: "rules/film.smk"
+include: "rules/sweep.smk"
 
 
 # Only where there is something to fetch: Snakemake removes what a rule makes before it runs.

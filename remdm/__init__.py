@@ -1,1 +1,23 @@
-"""ReMDM planners in Craftax."""
+"""ReMDM planners in Craftax.
+
+from remdm import load_planner, play_episode, save_gif
+
+planner = load_planner("path/to/checkpoint")
+save_gif(play_episode(planner, seed=1), "episode.gif")
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from remdm.library import load_planner, make_env, play_episode, save_gif
+
+__all__ = ["load_planner", "make_env", "play_episode", "save_gif"]
+
+
+def __getattr__(name: str) -> Any:
+    # Only when asked for: whoever imports one room needs neither the others nor JAX.
+    if name in __all__:
+        from remdm import library
+
+        return getattr(library, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

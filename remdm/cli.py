@@ -23,6 +23,7 @@ from remdm.config.layers import (
     runtime_model,
     without_effect,
 )
+from remdm.config.policy import PlayingConfig
 from remdm.config.reader import parse_value
 from remdm.config.reference import Key, all_keys, help_text, json_schema, reference_page
 from remdm.config.runtime import RuntimeConfig
@@ -41,6 +42,8 @@ SUMMARIES = {
     "offline": "train a planner by behaviour cloning of an expert",
     "online": "train a planner by DAgger with an expert",
     "inference": "evaluate a planner, an expert or random play",
+    "sweep": "compare sampler settings of a planner, on what its expert does",
+    "film": "film an episode of a planner, an expert or random play",
     "ablations": "study why fine-tuning a planner by reward collapses: one arm, a group, or all",
     "smoke": "run all of DAgger at its smallest, with an expert that plays at random",
 }
@@ -276,7 +279,7 @@ def _configured(arguments: argparse.Namespace) -> tuple[StageConfig, RuntimeConf
     }
     layers.append(Layer("W&B", fetched))
     notes = overridden(model, layers)
-    if mode == "inference":
+    if issubclass(model, PlayingConfig):
         path = fetched.get("checkpoint_path") or config.inputs().get("checkpoint_path")
         notes += _take_from_checkpoint(layers, path)
     config = build(model, layers)
@@ -330,8 +333,9 @@ def _default_folder(mode: str, config: StageConfig, preset: str | None) -> Path:
     """The pipeline's layout in a folder of its own, `runs/<env>/<stage>/<name>/s<seed>`."""
     keys = config.model_dump()
     name = Path(preset).stem if preset else "defaults"
-    fixed = {"ppo": "ppo_model_type", "inference": "policy", "ablations": "arm"}
-    name = "random" if mode == "smoke" else keys[fixed[mode]] if mode in fixed else name
+    fixed = {"ppo": "ppo_model_type", "inference": "policy", "film": "policy", "ablations": "arm"}
+    named = {"smoke": "random", "sweep": "planner"}
+    name = named[mode] if mode in named else keys[fixed[mode]] if mode in fixed else name
     return Path("runs") / keys["env_name"] / mode / name / f"s{config.seed}"
 
 
@@ -351,16 +355,37 @@ def _held_digest(folder: Path) -> str | None:
 
 
 def _draw(model: type[StageConfig], folder: Path) -> None:
-    """The figure that the pipeline's rules draw of a run."""
+    """The figures that the pipeline's rules draw of a run."""
     if model is STAGES["inference"]:
         from remdm.analysis.achievements import draw_achievements
 
         draw_achievements([str(folder / "summary.json")], folder / "achievements.png")
+    elif model is STAGES["film"]:
+        _draw_film(folder)
+    elif model is STAGES["sweep"]:
+        from remdm.analysis.sweep import draw_sweep
+
+        draw_sweep(folder, folder / "sweep.png")
     else:
         from remdm.analysis.curves import draw_curves
 
         for metrics in sorted(folder.rglob("metrics.parquet")):
             draw_curves(metrics.parent, metrics.parent / "curves.png")
+
+
+def _draw_film(folder: Path) -> None:
+    from remdm.analysis.denoising import draw_denoising
+    from remdm.analysis.episode import draw_episode
+    from remdm.analysis.film import film_title, read_film
+    from remdm.analysis.path import draw_path
+    from remdm.analysis.unlocks import draw_unlocks
+
+    film, title = read_film(folder / "film.npz"), film_title(folder)
+    draw_episode(film, folder / "episode.gif", title)
+    draw_path(film, folder / "path.png", title)
+    draw_unlocks({folder.parent.name: film}, folder / "unlocks.png", title)
+    if len(film.traces):
+        draw_denoising(film, folder / "denoising.png", title)
 
 
 def _show(arguments: argparse.Namespace) -> None:

@@ -37,3 +37,13 @@ def of_run(figure):
 def suite(wildcards):
     """The report of a game's ablation suite."""
     return plan.figure(f"results/{wildcards.env}/ablations/report")
+
+
+def picture_of(wildcards, name):
+    """The path of what is drawn of a film, without suffix."""
+    return f"{plan.find('film', wildcards).folder}/{name}"
+
+
+def heat(wildcards):
+    """The heat map of a sweep."""
+    return plan.find("sweep", wildcards).figure

@@ -16,6 +16,7 @@ SMALLEST = {
     "offline_total_timesteps": 384, "online_total_timesteps": 384, "diffusion_steps": 3,
     "dagger_buffer_cycles": 2.0, "val_interval_frames": 256, "val_diffusion_steps": 3, "val_steps": 8,
     "val_num_envs": 8, "eval_num_envs": 8, "eval_steps": 600, "diffusion_steps_eval": 3, "replan_every": 2,
+    "film_steps": 40, "film_num_envs": 2,
     "ablation_iterations": 2, "ablation_batch_size": 16, "ablation_cka_batch": 8, "ablation_eval_replan": 4,
 }  # fmt: skip
 # Read by DAgger alone, and refused where it is not trained.

@@ -109,9 +109,8 @@ def test_a_misspelt_key(case, mode, tmp_path, capsys):
 
 
 def modes_with(key):
-    return [
-        mode for mode in [*TRAINING, "collect", "inference", "ablations"] if key in STAGES[mode].model_fields
-    ]
+    modes = [*TRAINING, "collect", "inference", "film", "sweep", "ablations"]
+    return [mode for mode in modes if key in STAGES[mode].model_fields]
 
 
 @many

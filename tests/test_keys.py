@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+import remdm.envs.batch
 from remdm.ablations.arm import load_arm
 from remdm.ablations.finetuning import make_finetuning
 from remdm.ablations.problem import make_problem
@@ -21,8 +22,9 @@ from remdm.config.layers import ALL_KEYS, STAGES, Layer, base_layers, build, con
 from remdm.config.ppo import ExpertConfig
 from remdm.config.reference import all_keys, json_schema, reference_page
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
-from remdm.envs.batch import make_batch_env
+from remdm.envs.batch import make_batch_env, make_paired_env
 from remdm.envs.rollout import rollout, start
+from remdm.evaluation.film import stage_env
 from remdm.experts.network import ActorCriticRNN
 from remdm.experts.network import init_params as init_expert
 from remdm.experts.ppo import make_ppo
@@ -35,10 +37,12 @@ from remdm.stages.budget import memory_terms, resolved_plan
 from remdm.stages.checkpoint import describe, section
 from remdm.stages.collect import run_collect
 from remdm.stages.expert import load_expert
+from remdm.stages.film import run_film
 from remdm.stages.inference import run_inference
 from remdm.stages.offline import run_offline
 from remdm.stages.online import run_online
 from remdm.stages.policy import load_policy
+from remdm.stages.sweep import run_sweep
 from remdm.stages.training import resumed, run_training
 from remdm.training import checkpoint
 from remdm.training.algorithm import repeated
@@ -79,7 +83,9 @@ OTHER = {
     "ppo_num_steps": 16, "ppo_lr": 1e-3, "ppo_update_epochs": 2, "ppo_num_minibatches": 4,
     "ppo_gamma": 0.9, "ppo_gae_lambda": 0.7, "ppo_clip_eps": 0.1, "ppo_ent_coef": 0.1,
     "ppo_vf_coef": 0.2, "ppo_max_grad_norm": 0.3, "collect_num_steps": 1280, "collect_num_envs": 4,
-    "eval_steps": 128, "eval_num_envs": 4, "diffusion_steps_eval": 10, "replan_every": 4,
+    "eval_steps": 128, "eval_num_envs": 4, "eval_protocol": "first_episode",
+    "film_steps": 3, "film_num_envs": 2,
+    "diffusion_steps_eval": 10, "replan_every": 4,
     "inpaint_history": True, "policy": "random", "ppo_model_type": "ppo", "ppo_exploration": "icm",
     "rnd_layer_size": 16, "rnd_output_size": 16, "rnd_lr": 1e-3, "rnd_update_epochs": 2,
     "rnd_loss_coef": 0.1, "rnd_reward_coef": 0.5, "rnd_gae_coef": 0.1, "rnd_episodic": True,
@@ -90,6 +96,8 @@ OTHER = {
     "ablation_eval_replan": 4, "ablation_diagnostics_every": None, "ablation_cka_every": 3,
     "ablation_cka_batch": 16, "ablation_t_bins": 3, "ablation_win_threshold": 1.5,
     "ablation_replay_size": 128, "ablation_fisher_batches": 3, "ablation_reward_model_steps": 3,
+    "sweep_strategies": ["cap"], "sweep_steps": [4], "sweep_etas": [0.5],
+    "sweep_temperatures": [1.0], "sweep_windows": 8, "sweep_plans": 3, "sweep_play_steps": 8,
 }  # fmt: skip
 # What must hold for a key to count at all.
 GIVEN = {
@@ -246,11 +254,15 @@ def playing(make_run, checkpoints, stage, **keys):
     """What an evaluation or a collection plays: its program, its key, and for how long."""
     env_name = keys.get("env_name", "Craftax-Classic-Symbolic-v1")
     config = config_of(stage, **keys)
-    if stage == "inference":
-        env = make_batch_env(config, config.eval_num_envs)
+    if stage in ("inference", "film"):
+        if stage == "inference":
+            env = make_paired_env(config, config.eval_num_envs)
+            steps = config.eval_steps, config.eval_protocol  # tests/test_evaluation.py shows what they do
+        else:
+            env = stage_env(remdm.envs.batch.load_game(env_name), config.film_num_envs)
+            steps = config.film_steps
         path = str(checkpoints / f"planner-{env_name}")
         policy = load_policy(config.model_copy(update={"checkpoint_path": path}), env.game)
-        steps = config.eval_steps
     else:
         env = make_batch_env(config, config.collect_num_envs)
         path = str(checkpoints / f"expert-{env_name}")
@@ -267,7 +279,7 @@ def playing(make_run, checkpoints, stage, **keys):
     ("stage", "key"),
     [
         (stage, key)
-        for stage in ("inference", "collect")
+        for stage in ("inference", "film", "collect")
         for key in sorted(set(OTHER) & set(STAGES[stage].model_fields))
     ],
 )
@@ -324,6 +336,8 @@ def test_trajectories_go_where_offline_data_path_says(make_run, checkpoints, tmp
         ("ppo_checkpoint_path", "online", run_online),
         ("checkpoint_path", "inference", run_inference),
         ("checkpoint_path", "ablations", run_ablations),
+        ("checkpoint_path", "film", run_film),
+        ("checkpoint_path", "sweep", run_sweep),
     ],
 )
 def test_the_named_checkpoint_is_read(key, stage, run_stage, make_run):

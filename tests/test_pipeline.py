@@ -18,6 +18,9 @@ from tests.conftest import REPOSITORY
 from tests.kill import updates_saved
 from tests.smallest import GAME, SMALLEST, SNAKEMAKE, snakemake, write_config
 
+FILMED = {f"{name}{suffix}" for name, suffix in (("episode", ".gif"), ("path", ".png"), ("unlocks", ".png"))}
+FILMED |= {"film.npz", "run.json", "episode.run.json", "path.run.json", "unlocks.run.json"}
+
 
 def test_report_and_results_are_where_the_layout_says(pipeline):
     results = pipeline / "results"
@@ -52,6 +55,11 @@ def test_report_and_results_are_where_the_layout_says(pipeline):
                 "run.json",
             }
             for name in ("ppo_rnn", "offline-demo", "online-demo", "random")
+        },
+        **{f"film/{name}": FILMED for name in ("ppo_rnn", "random")},
+        **{
+            f"film/{name}": FILMED | {"denoising.png", "denoising.run.json"}
+            for name in ("offline-demo", "online-demo")
         },
     }.items():
         assert {path.name for path in (results / GAME / place / "s0").iterdir()} == names, place

@@ -11,7 +11,7 @@ from remdm.stages.device import claimed
 from tests.conftest import REPOSITORY
 from tests.smallest import snakemake
 
-STAGES = {"ppo", "collect", "offline", "online", "ablations", "inference"}
+STAGES = {"ppo", "collect", "offline", "online", "ablations", "inference", "film"}
 
 
 def planned(folder, *arguments):

@@ -15,7 +15,10 @@ from tests.conftest import REPOSITORY
 from tests.smallest import GAME, write_config
 
 # The rules of which one run, or one name, has several jobs.
-NAMED = ("curves", "unlocked", "inference", "table", "ablations")
+NAMED = (
+    "curves", "unlocked", "inference", "table", "ablations",
+    "film", "episode", "path", "unlocks", "denoising",
+)  # fmt: skip
 SOURCES = ("Snakefile", "remdm", "configs", "rules", "scripts", "report", "profiles")
 SHOWING_EVALUATIONS = {
     "returns", "profiles", "achievements", "scaling", "costs", "report", "table:policies", "table:published",
@@ -59,6 +62,7 @@ def would_run(folder, *arguments):
         job = f"{rule}:{name}" if rule in NAMED else rule
         seed = wildcards.get("seed", "0")
         job = wildcards.get("figure", job)
+        job = f"{wildcards['picture']}:{name}" if rule == "picture" else job
         jobs.add(job if seed == "0" else f"{job}@{seed}")
     return jobs - {"all"}
 
@@ -80,6 +84,16 @@ def edit(path, old, new):
 
 def evaluated(*policies):
     return {f"{rule}:{policy}" for rule in ("inference", "unlocked") for policy in policies}
+
+
+def filmed(*policies):
+    """The films of some policies, what is drawn of them, and the page that shows them."""
+    drawn = {f"{rule}:{policy}" for rule in ("film", "episode", "path", "unlocks") for policy in policies}
+    return drawn | {f"denoising:{policy}" for policy in policies if "-" in policy} | {"gallery"}
+
+
+def played(*policies):
+    return evaluated(*policies) | filmed(*policies)
 
 
 EVERYONE = ("ppo_rnn", "offline-demo", "online-demo", "random")
@@ -106,7 +120,7 @@ def test_an_evaluation_key(clone):
 
 def test_the_learning_rate(clone):
     configure(clone, overrides={"lr": 2e-3})
-    assert would_run(clone) == PLANNERS | evaluated("offline-demo", "online-demo") | PAPER | SUITE
+    assert would_run(clone) == PLANNERS | played("offline-demo", "online-demo") | PAPER | SUITE
     lines = why(clone, f"results/{GAME}/inference/online-demo/s0")
     assert lines[0] == f"results/{GAME}/inference/online-demo/s0: stale"
     assert re.fullmatch(r"  checkpoint_path: \w{16} -> \w{16}", lines[1])
@@ -115,7 +129,7 @@ def test_the_learning_rate(clone):
 
 def test_the_body_of_a_sampler(clone):
     edit(clone / "remdm/diffusion/sampling.py", "1e-12", "1e-11")
-    assert would_run(clone) == PLANNERS | evaluated(*EVERYONE) | PAPER | SUITE
+    assert would_run(clone) == PLANNERS | played(*EVERYONE) | PAPER | SUITE
     [_, line] = why(clone, f"results/{GAME}/offline/demo/s0")
     assert re.fullmatch(r"  remdm/diffusion/sampling.py: its code has changed \(\w{12} -> \w{12}\)", line)
 
@@ -165,9 +179,9 @@ def test_a_new_seed(clone):
 
 
 def test_what_an_interrupted_run_left(clone):
-    for path in (f"{GAME}/online", f"{GAME}/inference/online-demo", "paper"):
+    for path in (f"{GAME}/online", f"{GAME}/inference/online-demo", f"{GAME}/film/online-demo", "paper"):
         shutil.rmtree(clone / "results" / path)
-    assert would_run(clone) == {"online", "curves:online"} | evaluated("online-demo") | PAPER
+    assert would_run(clone) == {"online", "curves:online"} | played("online-demo") | PAPER
 
 
 def test_another_expert_from_elsewhere(clone):
@@ -200,7 +214,7 @@ def test_results_without_what_snakemake_knows_of_them(clone):
     done = run(clone, "snakemake", "-n")
     assert f"note: results/{GAME}/offline/demo/s0/run.json: made with other settings or code" in done.stderr
     forced = re.search(r"--forcerun (.*) makes them again", done.stderr)[1].split()
-    expected = PLANNERS | evaluated("offline-demo", "online-demo") | PAPER | SUITE
+    expected = PLANNERS | played("offline-demo", "online-demo") | PAPER | SUITE
     assert would_run(clone, "--forcerun", *forced) == expected
 
 

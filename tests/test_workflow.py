@@ -44,7 +44,14 @@ def base():
 
 
 ABLATIONS = {f"ablations/{name}" for name in ("baseline_rl", "llrd", "low_t", "head_only", "running_stats")}
-EVALUATIONS = {f"inference/{name}" for name in ("ppo_rnn", "offline-demo", "online-demo", "random")}
+POLICIES = ("ppo_rnn", "offline-demo", "online-demo", "random")
+EVALUATIONS = {f"inference/{name}" for name in POLICIES}
+FILMS = {f"film/{name}" for name in POLICIES}
+
+
+def played(*policies):
+    """The evaluations and films of some policies."""
+    return {f"{stage}/{name}" for stage in ("inference", "film") for name in policies}
 
 
 @pytest.mark.parametrize(
@@ -52,12 +59,13 @@ EVALUATIONS = {f"inference/{name}" for name in ("ppo_rnn", "offline-demo", "onli
     [
         ({}, set()),
         ({"eval_steps": 50}, EVALUATIONS | ABLATIONS),
+        ({"film_steps": 50}, FILMS),
         (
             {"lr": 2e-4},
-            {"offline/demo", "online/demo", "inference/offline-demo", "inference/online-demo"} | ABLATIONS,
+            {"offline/demo", "online/demo"} | played("offline-demo", "online-demo") | ABLATIONS,
         ),
         ({"ablation_ema_decay": 0.9}, ABLATIONS),
-        ({"dagger_train_passes": 2}, {"online/demo", "inference/online-demo"}),
+        ({"dagger_train_passes": 2}, {"online/demo"} | played("online-demo")),
         ({"collect_num_steps": 6400}, {"collect/ppo_rnn"}),
     ],
 )
@@ -66,7 +74,7 @@ def test_a_key_makes_stale_the_stages_that_have_it_and_what_follows(base, overri
 
 
 def test_an_expert_key_makes_stale_everything_but_random_play(base):
-    assert changed(base, with_overrides(ppo_lr=1e-3)) == set(base) - {"inference/random"}
+    assert changed(base, with_overrides(ppo_lr=1e-3)) == set(base) - played("random")
 
 
 def test_how_a_run_is_watched_makes_nothing_stale(base):
@@ -112,7 +120,7 @@ def test_a_samplers_body_makes_stale_the_stages_that_reach_it(copy):
     before = take()
     path = package / "diffusion" / "sampling.py"
     path.write_text(path.read_text().replace("1e-12", "1e-11"))
-    assert changed(before, take()) == {"offline/demo", "online/demo"} | EVALUATIONS | ABLATIONS
+    assert changed(before, take()) == {"offline/demo", "online/demo"} | EVALUATIONS | FILMS | ABLATIONS
 
 
 def test_what_offline_never_imports_leaves_it_alone(copy):
@@ -120,7 +128,7 @@ def test_what_offline_never_imports_leaves_it_alone(copy):
     before = take()
     path = package / "planners" / "online.py"
     path.write_text(path.read_text() + "\nX = 1\n")
-    assert changed(before, take()) == {"online/demo", "inference/online-demo"}
+    assert changed(before, take()) == {"online/demo"} | played("online-demo")
 
 
 def test_reach_follows_imports_inside_functions():
@@ -183,7 +191,7 @@ def test_an_expert_from_elsewhere_is_trained_by_no_job(public):
     plan = with_expert({"checkpoint": f"{public}/"})
     assert {f"{job.stage}/{job.name}" for job in plan.jobs} == {
         "collect/expert", "offline/demo", "online/demo",
-        "inference/expert", "inference/offline-demo", "inference/online-demo", "inference/random",
+        *played("expert", "offline-demo", "online-demo", "random"),
         *ABLATIONS,
     }  # fmt: skip
     for stage, key, name in (
@@ -207,7 +215,7 @@ def test_digests_follow_the_content_alone_of_an_expert_from_elsewhere(public, tm
     assert take() == before
     assert take(shutil.copytree(public, tmp_path / "copy")) == before
     (public / "1000" / "default" / "data").write_bytes(b"124")
-    assert changed(before, take()) == set(before) - {"inference/random"}
+    assert changed(before, take()) == set(before) - played("random")
 
 
 def test_a_reference_to_wandb_is_fetched_by_a_job():
@@ -220,7 +228,7 @@ def test_a_reference_to_wandb_is_fetched_by_a_job():
     assert checkpoint(before, "offline", "ppo_checkpoint_path", "demo") == path
     assert before.jobs_of("ppo") == []
     stale = changed(digests(before), digests(plan("v1")))
-    assert stale == set(digests(before)) - {"inference/random"}
+    assert stale == set(digests(before)) - played("random")
 
 
 def test_snakemake_plans_with_an_expert_from_elsewhere(public, tmp_path):
@@ -420,7 +428,7 @@ def test_planners_and_checkpoints_are_for_their_games(public):
         experts=["ppo_rnn", mine],
         planners=[OFFLINE, {**OFFLINE, "preset": "demo_full", "envs": [other]}],
     )
-    found = {(job.env, job.stage, job.name) for job in plan.jobs if job.stage != "inference"}
+    found = {(job.env, job.stage, job.name) for job in plan.jobs if job.stage not in ("inference", "film")}
     assert (other, "offline", "demo_full_by_expert_mine") in found
     assert (other, "collect", "expert_mine") in found
     assert not {(GAME, "collect", "expert_mine"), (GAME, "offline", "demo_full")} & found
@@ -498,3 +506,37 @@ def test_content_digest_sees_names_and_bytes_alone(tmp_path):
 
 def test_repository_root_is_the_clones():
     assert Path(source.ROOT) == REPOSITORY
+
+
+def with_seeds(*seeds):
+    from remdm.config.reader import read_mapping
+
+    scales = read_mapping(WORKFLOW)["scales"]
+    scales["demo"] |= {"seeds": list(seeds)}
+    return Plan.load(WORKFLOW, {"scales": scales})
+
+
+def test_every_policy_is_filmed_once_and_drawn_beside_the_expert():
+    plan = with_seeds(5, 6)
+    assert [(job.name, job.seed) for job in plan.jobs_of("film")] == [(name, 5) for name in POLICIES]
+    names = {name: [] for name in POLICIES}
+    for picture in plan.pictures:
+        names[Path(picture.path).parents[1].name].append(Path(*picture.outputs).name)
+    drawn = ["episode.gif", "path.png", "unlocks.png"]
+    assert names["random"] == names["ppo_rnn"] == drawn
+    assert names["offline-demo"] == names["online-demo"] == [*drawn, "denoising.png"]
+    assert {output for picture in plan.pictures for output in picture.outputs} < set(plan.targets)
+    expert, planner = Job(GAME, "film", "ppo_rnn", 5), Job(GAME, "film", "offline-demo", 5)
+    assert plan.figure(f"{planner.folder}/unlocks").jobs == (expert, planner)
+    assert plan.figure(f"{expert.folder}/unlocks").jobs == (expert,)
+    assert plan.figure(f"{planner.folder}/path").jobs == (planner,)
+    offline = Job(GAME, "offline", "demo", 5)
+    assert plan.dependencies(planner) == {"checkpoint_path": offline}
+
+
+def test_a_changed_picture_plays_nothing_again(copy):
+    package, take = copy
+    before = take()
+    path = package / "analysis" / "episode.py"
+    path.write_text(path.read_text().replace("MILLISECONDS = 130", "MILLISECONDS = 131"))
+    assert take() == before

@@ -12,6 +12,7 @@ from flax import struct
 
 from remdm.envs.batch import BatchEnv
 from remdm.envs.craftax import Game
+from remdm.envs.paired import PairedResetVecEnvWrapper
 from remdm.envs.policy import Policy
 from remdm.envs.wrappers import LogWrapper, OptimisticResetVecEnvWrapper, PooledResetVecEnvWrapper
 
@@ -64,6 +65,11 @@ def toy_env(num_envs, pool_size=2, reset_ratio=None, game=None):
     if reset_ratio is not None:
         return BatchEnv(game, OptimisticResetVecEnvWrapper(env, num_envs, reset_ratio))
     return BatchEnv(game, PooledResetVecEnvWrapper(env, num_envs, pool_size))
+
+
+def paired_env(num_envs, block_size=2, game=None):
+    game = game or GAME
+    return BatchEnv(game, PairedResetVecEnvWrapper(LogWrapper(game.env), num_envs, block_size))
 
 
 def toy_expert():
@@ -144,4 +150,36 @@ class ChainEnv:
 
 CHAIN_GAME = Game(
     ChainEnv(), None, num_actions=4, obs_dim=ChainEnv.LENGTH + 1, achievements=("halfway", "perfect")
+)
+
+
+@struct.dataclass
+class TwoLengthsState:
+    long: jax.Array
+    time: jax.Array
+
+
+class TwoLengthsEnv:
+    """Half of all worlds are short and return little, half are long and return much, whatever is done.
+
+    Every step earns 1, so the mean return is the mean of the two lengths. `time` ends the long ones.
+    """
+
+    SHORT, LONG = 4, 40
+
+    def reset(self, key, params):
+        state = TwoLengthsState(jax.random.bernoulli(key), jnp.zeros((), jnp.int32))
+        return self._obs(state), state
+
+    def step(self, key, state, action, params):
+        state = TwoLengthsState(state.long, state.time + 1)
+        done = state.time == jnp.where(state.long, self.LONG, self.SHORT)
+        return self._obs(state), state, jnp.ones(()), done, {"Achievements/long": (done & state.long) * 100.0}
+
+    def _obs(self, state):
+        return jnp.array([state.long, state.time / self.LONG], jnp.float32)
+
+
+TWO_LENGTHS_GAME = Game(
+    TwoLengthsEnv(), None, num_actions=2, obs_dim=2, achievements=("long",), time_limit=TwoLengthsEnv.LONG
 )

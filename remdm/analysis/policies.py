@@ -149,7 +149,7 @@ def seeds_of(rivals: list[Policy], count: Callable[[Policy], int]) -> str:
 
 
 def _same_worlds(result: Result, other: Result) -> bool:
-    keys = ("eval_num_envs", "use_optimistic_resets")
+    keys = ("eval_num_envs", "eval_protocol")
     return all(result.recorded("config").get(key) == other.recorded("config").get(key) for key in keys)
 
 

@@ -9,10 +9,15 @@ from remdm.config.base import Positive, Section
 EnvName = Literal["Craftax-Classic-Symbolic-v1", "Craftax-Symbolic-v1"]
 
 
-class EnvConfig(Section):
-    """Environment."""
+class GameConfig(Section):
+    """Game."""
 
-    env_name: EnvName = Field(description="the game: Classic (22 achievements) or full Craftax")
+    env_name: EnvName = Field(description="Classic (22 achievements) or full Craftax")
+
+
+class EnvConfig(GameConfig):
+    """Environment: how the worlds of finished episodes are replaced."""
+
     use_optimistic_resets: bool = Field(
         description="hand out few fresh worlds a step, shared when more episodes end (inexact)"
     )

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from remdm.config.ablations import AblationsConfig
 from remdm.config.base import ConfigError, Section, StageConfig, near
 from remdm.config.collect import CollectConfig
+from remdm.config.film import FilmConfig
 from remdm.config.inference import InferenceConfig
 from remdm.config.offline import OfflineConfig
 from remdm.config.online import OnlineConfig, SmokeConfig
@@ -19,6 +20,7 @@ from remdm.config.ppo import PPOConfig
 from remdm.config.reader import read_mapping
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.config.scaling import SCALED, resolve_scaled_hyperparams
+from remdm.config.sweep import SweepConfig
 from remdm.config.training import TrainingConfig
 
 STAGES: dict[str, type[StageConfig]] = {
@@ -27,6 +29,8 @@ STAGES: dict[str, type[StageConfig]] = {
     "offline": OfflineConfig,
     "online": OnlineConfig,
     "inference": InferenceConfig,
+    "film": FilmConfig,
+    "sweep": SweepConfig,
     "smoke": SmokeConfig,
     "ablations": AblationsConfig,
 }

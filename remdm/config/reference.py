@@ -126,6 +126,8 @@ def _kind(schema: dict[str, Any]) -> str:
         return " or ".join(_kind(choice) for choice in schema["anyOf"])
     if "enum" in schema:
         return " or ".join(map(str, schema["enum"]))
+    if schema["type"] == "array":
+        return f"list of {_kind(schema['items'])}"
     signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
     limits = [f"{sign} {schema[name]:g}" for name, sign in signs.items() if name in schema]
     return " ".join([schema["type"], *([" and ".join(limits)] if limits else [])])

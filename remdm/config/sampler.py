@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from remdm.config.base import Fraction, NonNegativeFloat, Section
 
+Strategy = Literal["rescale", "cap", "conf", "conf_softmax"]
 Inner = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -15,9 +16,7 @@ class SamplerConfig(Section):
     The number of steps is a key of the stage that plans.
     """
 
-    remask_strategy: Literal["rescale", "cap", "conf", "conf_softmax"] = Field(
-        description="which committed tokens are masked again"
-    )
+    remask_strategy: Strategy = Field(description="which committed tokens are masked again")
     eta: Fraction = Field(description="strength of remasking; 0 is plain ancestral sampling")
     use_loop: bool = Field(description="remask only while alpha is held between t_on and t_off")
     t_on: Inner = Field(description="time at which the loop starts; alpha is held at its value")

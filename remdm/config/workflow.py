@@ -143,6 +143,7 @@ class Scale(_Model):
     seeds: list[Count] = Field(min_length=1, description="independent repetitions of everything")
     ablations: list[AblationsEntry] = Field(description="ablation suites, one a game at most")
     overrides: dict[str, Any] = Field(description="keys laid over every preset")
+    sweep: bool = Field(default=False, description="whether sampler settings of the planners are compared")
 
 
 class WorkflowConfig(_Model):

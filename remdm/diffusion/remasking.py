@@ -5,7 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-Strategy = Callable[[jax.Array, float, jax.Array, jax.Array], jax.Array]
+Eta = float | jax.Array
+Strategy = Callable[[jax.Array, Eta, jax.Array, jax.Array], jax.Array]
 
 
 def sigma_max(alpha_t: jax.Array, alpha_s: jax.Array) -> jax.Array:
@@ -13,22 +14,22 @@ def sigma_max(alpha_t: jax.Array, alpha_s: jax.Array) -> jax.Array:
     return jnp.minimum(1.0, (1.0 - alpha_s) / jnp.maximum(alpha_t, 1e-12))
 
 
-def rescale(largest: jax.Array, eta: float, psi: jax.Array, committed: jax.Array) -> jax.Array:
+def rescale(largest: jax.Array, eta: Eta, psi: jax.Array, committed: jax.Array) -> jax.Array:
     """Eta * sigma_max for every token."""
     return jnp.broadcast_to(eta * largest, psi.shape)
 
 
-def cap(largest: jax.Array, eta: float, psi: jax.Array, committed: jax.Array) -> jax.Array:
+def cap(largest: jax.Array, eta: Eta, psi: jax.Array, committed: jax.Array) -> jax.Array:
     """min(eta, sigma_max) for every token."""
     return jnp.broadcast_to(jnp.minimum(eta, largest), psi.shape)
 
 
-def conf(largest: jax.Array, eta: float, psi: jax.Array, committed: jax.Array) -> jax.Array:
+def conf(largest: jax.Array, eta: Eta, psi: jax.Array, committed: jax.Array) -> jax.Array:
     """Eta * sigma_max * (1 - psi) for committed tokens."""
     return jnp.where(committed, eta * largest * (1.0 - psi), 0.0)
 
 
-def conf_softmax(largest: jax.Array, eta: float, psi: jax.Array, committed: jax.Array) -> jax.Array:
+def conf_softmax(largest: jax.Array, eta: Eta, psi: jax.Array, committed: jax.Array) -> jax.Array:
     """Eta * sigma_max * softmax(-psi) over the row's committed tokens (ReMDM's own form; its eta is 1)."""
     # A row without committed tokens is all -inf, whose softmax is NaN; the `where` after it drops those.
     shares = jax.nn.softmax(jnp.where(committed, -psi, -jnp.inf), axis=-1)

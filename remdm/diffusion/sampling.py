@@ -14,16 +14,19 @@ Denoise = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class Sampler(NamedTuple):
-    """Settings of the reverse process; hashable, so that it can be a static argument."""
+    """Settings of the reverse process.
+
+    `eta` and `temperature` may be arrays [], so that samplers that differ in them share a program.
+    """
 
     steps: int
     schedule: str
     strategy: str
-    eta: float
+    eta: float | jax.Array
     use_loop: bool
     t_on: float
     t_off: float
-    temperature: float
+    temperature: float | jax.Array
     top_p: float
 
 
@@ -99,12 +102,20 @@ def nucleus(probs: jax.Array, top_p: float) -> jax.Array:
     return kept / jnp.sum(kept, axis=-1, keepdims=True)
 
 
-def token_probs(logits: jax.Array, temperature: float, top_p: float) -> jax.Array:
+def token_probs(logits: jax.Array, temperature: float | jax.Array, top_p: float) -> jax.Array:
     """The distribution [.., V] tokens are drawn from; one-hot at the argmax for temperature 0."""
     logits = logits.astype(jnp.float32)
-    if temperature == 0.0:
-        return jax.nn.one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1])
+    if isinstance(temperature, jax.Array):
+        return jnp.where(temperature > 0.0, _at(temperature, logits, top_p), _greedy(logits))
+    return _at(temperature, logits, top_p) if temperature > 0.0 else _greedy(logits)
+
+
+def _at(temperature: float | jax.Array, logits: jax.Array, top_p: float) -> jax.Array:
     return nucleus(jax.nn.softmax(logits / temperature), top_p)
+
+
+def _greedy(logits: jax.Array) -> jax.Array:
+    return jax.nn.one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1])
 
 
 def draw(uniform: jax.Array, probs: jax.Array) -> jax.Array:
@@ -137,30 +148,41 @@ def sample(
     mask_token = num_tokens
     shape = locked.shape
 
-    def step(carry: tuple, inputs: tuple[jax.Array, Grid]) -> tuple[tuple, jax.Array]:
+    def step(carry: tuple, inputs: tuple[jax.Array, jax.Array, Grid]) -> tuple[tuple, jax.Array]:
         tokens, psi = carry
-        step_key, now = inputs
-        uniform = jax.random.uniform(step_key, (2, *shape))
+        for_tokens, for_masks, now = inputs
         logits = denoise(tokens, jnp.broadcast_to(now.t, shape[:1]))
         probs = token_probs(logits, sampler.temperature, sampler.top_p)
-        drawn = draw(uniform[0], probs)
+        drawn = draw(for_tokens, probs)
         drawn_psi = jnp.take_along_axis(probs, drawn[..., None], axis=-1)[..., 0]
 
-        masked = tokens == mask_token
-        sigma = jnp.where(now.remask, _sigma(sampler, now, psi, ~masked & ~locked), 0.0)
-        unmask_prob = (now.alpha_s - (1.0 - sigma) * now.alpha_t) / jnp.maximum(1.0 - now.alpha_t, 1e-12)
-        # The last step has alpha_s = 1: there the probability is 1 but for rounding.
-        unmask = masked & ((uniform[1] < unmask_prob) | (now.alpha_s >= 1.0))
-        remask = ~masked & ~locked & (uniform[1] < sigma)
-
+        unmask, remask = decide(sampler, now, for_masks, psi, tokens == mask_token, locked)
         tokens = jnp.where(unmask, drawn, jnp.where(remask, mask_token, tokens))
         psi = jnp.where(unmask, drawn_psi, psi)
         return (tokens, psi), tokens
 
     start = jnp.where(locked, locked_tokens, mask_token)
-    keys = jax.random.split(key, sampler.steps)
-    (tokens, _), trace = jax.lax.scan(step, (start, jnp.ones(shape)), (keys, make_grid(sampler)))
+    inputs = (*step_uniforms(key, sampler, shape), make_grid(sampler))
+    (tokens, _), trace = jax.lax.scan(step, (start, jnp.ones(shape)), inputs)
     return tokens, trace
+
+
+def step_uniforms(key: jax.Array, sampler: Sampler, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    """The uniform numbers [T, B, H] of all steps: those that choose tokens and those that decide on masks."""
+    keys = jax.random.split(key, sampler.steps)
+    uniform = jax.vmap(lambda key: jax.random.uniform(key, (2, *shape)))(keys)
+    return uniform[:, 0], uniform[:, 1]
+
+
+def decide(
+    sampler: Sampler, now: Grid, uniform: jax.Array, psi: jax.Array, masked: jax.Array, locked: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Which tokens a step unmasks and which it masks again, by uniform numbers; all arrays [B, H]."""
+    sigma = jnp.where(now.remask, _sigma(sampler, now, psi, ~masked & ~locked), 0.0)
+    unmask_prob = (now.alpha_s - (1.0 - sigma) * now.alpha_t) / jnp.maximum(1.0 - now.alpha_t, 1e-12)
+    # The last step has alpha_s = 1: there the probability is 1 but for rounding.
+    unmask = masked & ((uniform < unmask_prob) | (now.alpha_s >= 1.0))
+    return unmask, ~masked & ~locked & (uniform < sigma)
 
 
 def _sigma(sampler: Sampler, now: Grid, psi: jax.Array, committed: jax.Array) -> jax.Array:

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from remdm.config.env import EnvConfig
+from remdm.config.env import EnvConfig, GameConfig
 from remdm.envs.craftax import Game, load_game
+from remdm.envs.paired import PairedResetVecEnvWrapper
 from remdm.envs.wrappers import (
     BatchEnvWrapper,
     Env,
@@ -82,6 +83,12 @@ def make_batch_env(config: EnvConfig, num_envs: int) -> BatchEnv:
     if config.use_optimistic_resets:
         return BatchEnv(game, OptimisticResetVecEnvWrapper(env, num_envs, config.optimistic_reset_ratio))
     return BatchEnv(game, pooled(env, num_envs))
+
+
+def make_paired_env(config: GameConfig, num_envs: int) -> BatchEnv:
+    """The game a configuration names, `num_envs` times, in the same worlds for every policy."""
+    game = load_game(config.env_name)
+    return BatchEnv(game, PairedResetVecEnvWrapper(LogWrapper(game.env), num_envs, block_size=8))
 
 
 def pooled(env: Env, num_envs: int) -> PooledResetVecEnvWrapper:

@@ -6,13 +6,20 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Game:
-    """A single environment without auto-reset, and its facts."""
+    """A single environment without auto-reset, and its facts.
+
+    Attributes:
+        time_limit: steps after which an episode is over whatever happens; None if there is no limit.
+        victory: the achievement that ends an episode; None if none does.
+    """
 
     env: Any
     params: Any
     num_actions: int
     obs_dim: int
     achievements: tuple[str, ...]
+    time_limit: int | None = None
+    victory: str | None = None
 
 
 def load_game(env_name: str) -> Game:
@@ -25,8 +32,12 @@ def load_game(env_name: str) -> Game:
     env = make_craftax_env_from_name(env_name, auto_reset=False)
     if "Classic" in env_name:
         from craftax.craftax_classic.constants import Achievement
+
+        victory = None
     else:
         from craftax.craftax.constants import Achievement
+
+        victory = Achievement.DEFEAT_NECROMANCER.name.lower()
     params = env.default_params
     return Game(
         env=env,
@@ -34,4 +45,6 @@ def load_game(env_name: str) -> Game:
         num_actions=env.num_actions,
         obs_dim=env.observation_space(params).shape[0],
         achievements=tuple(a.name.lower() for a in sorted(Achievement, key=lambda a: a.value)),
+        time_limit=params.max_timesteps,
+        victory=victory,
     )

@@ -31,7 +31,10 @@ def mean_interval(values: np.ndarray, seed: int = 0, confidence: float = 0.95) -
 
 
 def summarise(episodes: Episodes, achievements: tuple[str, ...]) -> dict[str, Any]:
-    """Means and 95 % bootstrap intervals of returns, lengths and every achievement's rate."""
+    """Means and 95 % bootstrap intervals of returns, lengths and every achievement's rate.
+
+    Of achievements also `count`, the episodes that unlock it.
+    """
 
     def mean(values: np.ndarray) -> dict[str, float]:
         low, high = mean_interval(values)
@@ -42,5 +45,8 @@ def summarise(episodes: Episodes, achievements: tuple[str, ...]) -> dict[str, An
         "return": mean(episodes.episode_return) | {"std": float(np.std(episodes.episode_return))},
         "length": mean(episodes.length),
         "achievements_per_episode": mean(episodes.achievements.sum(axis=1)),
-        "achievements": {name: mean(episodes.achievements[:, i]) for i, name in enumerate(achievements)},
+        "achievements": {
+            name: mean(unlocked) | {"count": int(np.sum(unlocked))}
+            for name, unlocked in zip(achievements, episodes.achievements.T, strict=True)
+        },
     }

@@ -1,4 +1,4 @@
-"""Mode `inference`: evaluate a policy on all the episodes it completes."""
+"""Mode `inference`: evaluate a policy on the episodes it completes."""
 
 import logging
 import time
@@ -7,7 +7,8 @@ import numpy as np
 
 from remdm.config.base import UserError
 from remdm.config.inference import InferenceConfig
-from remdm.envs.batch import make_batch_env
+from remdm.envs.batch import make_paired_env
+from remdm.envs.craftax import Game
 from remdm.envs.player import compile_player
 from remdm.evaluation.episodes import Episodes, play_episodes
 from remdm.evaluation.statistics import summarise
@@ -22,37 +23,60 @@ logger = logging.getLogger("remdm")
 def run_inference(config: InferenceConfig, run: Run) -> None:
     """Write `episodes.parquet`, `summary.json` and `run.json`.
 
+    Policies that are given the same seed and the same number of environments meet the same worlds:
+    rows of the same `env` and `episode` are pairs.
+
     Raises:
         UserError: no episode was completed; the message says which key to raise.
     """
-    env = make_batch_env(config, config.eval_num_envs)
-    policy = load_policy(config, env.game)
+    env = make_paired_env(config, config.eval_num_envs)
+    policy = load_policy(config, env.game, whole_plans=False)
     run.open(config)
     compiling = time.perf_counter()
     player = compile_player(run.key(config.seed), env, policy, lambda transitions: transitions.step)
     compile_seconds = time.perf_counter() - compiling
-    frames = config.eval_steps * config.eval_num_envs
-    with ProgressReport("inference", frames, run.runtime.progress) as progress:
+    first_only = config.eval_protocol == "first_episode"
+    most = config.eval_steps * config.eval_num_envs
+    with ProgressReport("inference", most, run.runtime.progress) as progress:
         episodes = play_episodes(
-            player, config.eval_steps, lambda steps: progress.update(steps * config.eval_num_envs)
+            player,
+            config.eval_steps,
+            lambda steps: progress.update(steps * config.eval_num_envs),
+            first_only=first_only,
         )
-        timing = progress.timing(compile_seconds)
+        timing, frames = progress.timing(compile_seconds), progress.done
     if not len(episodes.length):
-        raise UserError(f"eval_steps = {config.eval_steps}: too few to complete a single episode")
+        raise UserError(f"eval_steps = {config.eval_steps}: too few to complete a single episode; raise it")
 
-    summary = {"policy": config.policy, "frames": frames} | summarise(episodes, env.game.achievements)
-    _write_episodes(episodes, env.game.achievements, run)
+    unfinished = np.setdiff1d(np.arange(env.num_envs), episodes.env).tolist() if first_only else []
+    summary = {
+        "policy": config.policy,
+        "protocol": config.eval_protocol,
+        "frames": frames,
+        "frames_per_second": timing["frames_per_second"],
+        "unfinished": unfinished,
+    } | summarise(episodes, env.game.achievements)
+    _write_episodes(episodes, env.game, config.seed, run)
     write_json(run.folder / "summary.json", summary)
     run.tracker.log([_as_row(summary)])
     run.finish(config, **timing)
-    _report(summary, timing["frames_per_second"])
+    _report(summary, config)
 
 
-def _write_episodes(episodes: Episodes, achievements: tuple[str, ...], run: Run) -> None:
+def _write_episodes(episodes: Episodes, game: Game, seed: int, run: Run) -> None:
+    """One row an episode."""
     import polars as pl
 
-    columns = {"env": episodes.env, "return": episodes.episode_return, "length": episodes.length}
-    columns |= {name: episodes.achievements[:, i] for i, name in enumerate(achievements)}
+    columns = {
+        "env": episodes.env,
+        "episode": episodes.number,
+        "seed": np.full(len(episodes.env), seed),
+        "return": episodes.episode_return,
+        "length": episodes.length,
+        "died": episodes.died(game),
+        "truncated": episodes.truncated(game),
+    }
+    columns |= {name: episodes.achievements[:, i] for i, name in enumerate(game.achievements)}
     table = pl.DataFrame({name: np.ascontiguousarray(column) for name, column in columns.items()})
     write_parquet(table, run.folder / "episodes.parquet")
 
@@ -64,12 +88,18 @@ def _as_row(summary: dict) -> Row:
     return row | {"eval/episode_return": summary["return"]["mean"]} | achievements
 
 
-def _report(summary: dict, frames_per_second: float) -> None:
+def _report(summary: dict, config: InferenceConfig) -> None:
     result = summary["return"]
     logger.info(
         f"return {result['mean']:.2f}  (95 % {result['low']:.2f} to {result['high']:.2f})  "
-        f"{summary['episodes']} episodes  {frames_per_second:,.0f} frames/s"
+        f"{summary['episodes']} episodes  {summary['frames_per_second']:,.0f} frames/s"
     )
     for name, rate in sorted(summary["achievements"].items(), key=lambda item: -item[1]["mean"]):
-        if rate["mean"]:
-            logger.info("  %-24s %5.1f %%", name, 100 * rate["mean"])
+        if rate["count"]:
+            logger.info("  %-24s %6d episodes  %5.1f %%", name, rate["count"], 100 * rate["mean"])
+    if unfinished := summary["unfinished"]:
+        logger.warning(
+            f"eval_steps = {config.eval_steps}: the first episode of {len(unfinished)} of "
+            f"{config.eval_num_envs} environments goes on and is left out, which favours short episodes "
+            f"({', '.join(map(str, unfinished))}); raise it"
+        )

@@ -1,17 +1,24 @@
-"""Whom an evaluation lets play."""
+"""Whom an evaluation or a film lets play."""
+
+from typing import Any
 
 from remdm.config.base import UserError
-from remdm.config.inference import InferenceConfig
+from remdm.config.denoiser import DenoiserConfig
+from remdm.config.policy import PlayingConfig, PolicyConfig
 from remdm.envs.craftax import Game
 from remdm.envs.policy import Policy, random_policy
+from remdm.models.denoiser import Denoiser
 from remdm.planners.denoising import make_sampler
-from remdm.planners.policy import planner_policy
+from remdm.planners.policy import Planner, planner_policy
 from remdm.stages.expert import load_expert
 from remdm.stages.planner import load_denoiser
 
 
-def load_policy(config: InferenceConfig, game: Game) -> Policy:
+def load_policy(config: PolicyConfig, game: Game, whole_plans: bool = True) -> Policy:
     """The policy a configuration names; the expert draws its actions as it did in training.
+
+    Args:
+        whole_plans: whether a planner's memory holds whole plans, or only what it executes of them.
 
     Raises:
         UserError: `checkpoint_path` holds no such policy for this game.
@@ -20,11 +27,22 @@ def load_policy(config: InferenceConfig, game: Game) -> Policy:
         return random_policy(game.num_actions)
     if config.policy == "expert":
         return load_expert("checkpoint_path", config.checkpoint_path, config.env_name, game, temperature=1.0)
-    return load_planner(config, game)
+    return load_planner(config, game, whole_plans)
 
 
-def load_planner(config: InferenceConfig, game: Game) -> Policy:
+def load_planner(config: PlayingConfig, game: Game, whole_plans: bool = True) -> Planner:
     """The planner in a checkpoint, denoising and replanning as `config` says.
+
+    Raises:
+        UserError: `checkpoint_path` holds no planner for this game, or its plans are too short.
+    """
+    network, denoiser, params = read_planner(config, game)
+    sampler = make_sampler(config, network.diffusion_schedule, config.diffusion_steps_eval)
+    return planner_policy(denoiser, params, sampler, config.replan_every, config.inpaint_history, whole_plans)
+
+
+def read_planner(config: PlayingConfig, game: Game) -> tuple[DenoiserConfig, Denoiser, Any]:
+    """The network in a planner's checkpoint, its description and its parameters.
 
     Raises:
         UserError: `checkpoint_path` holds no planner for this game, or its plans are too short.
@@ -35,5 +53,4 @@ def load_planner(config: InferenceConfig, game: Game) -> Policy:
             f"replan_every = {config.replan_every}: "
             f"at most the planner's plan_horizon = {network.plan_horizon}"
         )
-    sampler = make_sampler(config, network.diffusion_schedule, config.diffusion_steps_eval)
-    return planner_policy(denoiser, params, sampler, config.replan_every, config.inpaint_history)
+    return network, denoiser, params

@@ -58,7 +58,11 @@ def cells(scale: Scale, env: str, origin: str) -> list[Cell]:
     trained = [Cell("ppo", expert.name, expert) for expert in experts if expert.model]
     collected = [Cell("collect", expert.name, expert) for expert in experts]
     suites = _ablations(scale, taught)
-    every = [*trained, *collected, *taught, *suites, *_evaluations(scale, experts, taught)]
+    played = list(_evaluations(scale, experts, taught))
+    swept = [cell._replace(stage="sweep") for cell in played if scale.sweep and cell.planner]
+    swept = [cell for cell in swept if cell.evaluation is None]
+    films = [cell._replace(stage="film") for cell in played if cell.evaluation is None]
+    every = [*trained, *collected, *taught, *suites, *played, *swept, *films]
     for i, cell in enumerate(every):
         if any(cell[:2] == other[:2] for other in every[:i]):
             raise ConfigError(f"{origin}: {cell.stage} {cell.name}: named twice for {env}; leave one")

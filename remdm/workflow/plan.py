@@ -21,6 +21,10 @@ from remdm.workflow.record import recorded_digest
 
 RESULTS = "results"
 PAPER = f"{RESULTS}/paper"
+# The stages in which a policy plays.
+PLAYING = ("inference", "film", "sweep")
+# What is drawn of a film; only planners denoise.
+PICTURES = {"episode": ".gif", "path": ".png", "unlocks": ".png", "denoising": ".png"}
 METADATA = Path(".snakemake/metadata")  # Snakemake's own, by the names of outputs in base64
 # What the pipeline itself decides of how runs are saved and tracked.
 WATCHING = frozenset(TrainingRuntimeConfig.model_fields) - {"save_policy", "resume_wandb_run_id", "jit"}
@@ -58,14 +62,19 @@ class Job:
     @property
     def results(self) -> list[str]:
         """The files that figures and tables are made of."""
-        evaluated = ("summary.json", "episodes.parquet")
-        files = evaluated if self.stage == "inference" else ("metrics.parquet",)
+        special = {
+            "inference": ("summary.json", "episodes.parquet"),
+            "film": ("film.npz",),
+            "sweep": ("sweep.parquet",),
+        }
+        files = special.get(self.stage, ("metrics.parquet",))
         return [self.record, *(f"{self.folder}/{file}" for file in files)]
 
     @property
     def figure(self) -> str:
         """The path of its own figure, without suffix."""
-        return f"{self.folder}/{'achievements' if self.stage == 'inference' else 'curves'}"
+        names = {"inference": "achievements", "sweep": "sweep"}
+        return f"{self.folder}/{names.get(self.stage, 'curves')}"
 
     def __str__(self) -> str:
         return self.folder
@@ -167,8 +176,12 @@ class Plan:
         return f"{self.origin}: scales.{self.config.scale}"
 
     def _add(self, env: str, cell: Cell) -> None:
-        """Add a cell's jobs; a further evaluation that would be as the preset's is left out."""
-        jobs = {Job(env, cell.stage, cell.name, seed): seed for seed in self.scale.seeds}
+        """Add a cell's jobs; a further evaluation that would be as the preset's is left out.
+
+        Films are of the first seed.
+        """
+        seeds = self.scale.seeds[:1] if cell.stage == "film" else self.scale.seeds
+        jobs = [Job(env, cell.stage, cell.name, seed) for seed in seeds]
         built = {job: self._build_config(job, cell) for job in jobs}
         if cell.evaluation is not None:
             plain = cell._replace(evaluation=None)
@@ -230,19 +243,40 @@ class Plan:
     @cached_property
     def figures(self) -> list[Figure]:
         """All figures and tables: each run's own, then those of the paper."""
-        own = [Figure(job.figure, (".png",), Path(job.figure).name, (job,)) for job in self.jobs]
+        own = [
+            Figure(job.figure, (".png",), Path(job.figure).name, (job,))
+            for job in self.jobs
+            if job.stage != "film"
+        ]
+        gallery = Figure(f"{PAPER}/gallery", (".html",), "gallery", tuple(self.jobs_of("film")))
         suites = [
             Figure(f"{RESULTS}/{env}/ablations/report", (".md",), "ablations/report", tuple(jobs))
             for env in dict.fromkeys(self.scale.envs)
             if (jobs := [job for job in self.jobs_of("ablations") if job.env == env])
         ]
         report = Figure(f"{PAPER}/report", (".html",), "report", self._compared)
-        return [*own, *suites, *self.paper_figures, *self.paper_tables, report]
+        return [
+            *own, *suites, *self.pictures, *self.paper_figures, *self.paper_tables, gallery, report,
+        ]  # fmt: skip
+
+    @cached_property
+    def pictures(self) -> list[Figure]:
+        """What is drawn of every film; what it unlocks, beside the expert's in the same worlds."""
+        experts = {
+            job.env: job for job in reversed(self.jobs_of("film")) if self.cell(job).policy == "expert"
+        }
+        return [
+            Figure(f"{film.folder}/{name}", (suffix,), name, tuple(dict.fromkeys(jobs)))
+            for film in self.jobs_of("film")
+            for name, suffix in PICTURES.items()
+            if name != "denoising" or self.cell(film).policy == "planner"
+            for jobs in [(experts[film.env], film) if name == "unlocks" else (film,)]
+        ]
 
     @property
     def _compared(self) -> tuple[Job, ...]:
-        """The jobs that the paper compares; ablations have a report of their own."""
-        return tuple(job for job in self.jobs if job.stage != "ablations")
+        """The jobs that the paper compares; ablations, films and sweeps are shown apart."""
+        return tuple(job for job in self.jobs if job.stage not in ("ablations", "film", "sweep"))
 
     @cached_property
     def paper_figures(self) -> list[Figure]:
@@ -301,8 +335,10 @@ class Plan:
         if cell.expert is None or job.stage == "ppo":
             return {}
         expert = self.externals.get(cell.expert) or Job(job.env, "ppo", cell.expert.name, job.seed)
-        if job.stage in ("inference", "ablations"):
-            return {"checkpoint_path": self._trained(job, cell) if cell.planner else expert}
+        if job.stage in (*PLAYING, "ablations"):
+            played = self._trained(job, cell) if cell.planner else expert
+            compared = {"ppo_checkpoint_path": expert} if job.stage == "sweep" else {}
+            return {"checkpoint_path": played, **compared}
         found: dict[str, Job | External] = {"ppo_checkpoint_path": expert}
         if cell.planner is not None and cell.planner.warm_start is not None:
             found["offline_checkpoint_path"] = self._trained(job, cell, warm_start=True)
@@ -328,7 +364,7 @@ class Plan:
         fixed: dict[str, Any] = {"env_name": job.env, "seed": job.seed, "num_repeats": 1}
         if job.stage == "ppo" and cell.expert is not None:
             fixed["ppo_model_type"] = cell.expert.model
-        if job.stage == "inference":
+        if job.stage in PLAYING and job.stage != "sweep":
             fixed["policy"] = cell.policy
         if job.stage == "ablations":
             fixed["arm"] = cell.name
@@ -352,7 +388,7 @@ class Plan:
             layers = base_layers(cell.preset)
         elif cell.planner is None:
             layers = base_layers(self.scale.preset)
-        elif job.stage == "inference":
+        elif job.stage in PLAYING:
             layers = [*base_layers(self.scale.preset), base_layers(cell.planner.preset)[-1]]
         else:
             layers = base_layers(cell.planner.preset)

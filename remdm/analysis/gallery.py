@@ -1,0 +1,58 @@
+"""All films side by side: a page that links the pictures where they lie."""
+
+import html
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from string import Template
+
+from remdm.analysis.film import film_title
+from remdm.config.files import whole_file
+
+PAGE = Template("""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Films of ReMDM planners in Craftax</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto;
+  padding: 0 1rem; color: #222; }
+h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd; padding-bottom: .3rem; }
+.pictures { display: flex; flex-wrap: wrap; gap: 1.2rem; align-items: flex-start; }
+figure { margin: 0; max-width: 36rem; } img { max-width: 100%; } figcaption { color: #555; font-size: .9rem; }
+</style></head><body>
+<h1>Films</h1>
+<p>Every policy in the same worlds, drawn by the same seed: the first episode as it was played, whatever came
+of it. <a href="report.html">The report</a> says how they play on average.</p>
+$policies
+</body></html>
+""")
+CAPTIONS = {
+    "episode": "The game, the actions executed last, and the plan: framed the action being executed, ticked "
+    "those that were.",
+    "denoising": "Two plans in the making. Framed cells went back to the mask.",
+    "path": "The world at the end of the episode, the path, and where what was unlocked.",
+    "unlocks": "Achievements unlocked by each step, beside the expert: every episode faint, their mean bold.",
+}
+
+
+def write_gallery(pictures: Sequence[Path], output: Path) -> None:
+    """Write the page; pictures of one folder stand together.
+
+    Args:
+        pictures: files in the results folders of films, with the names in `CAPTIONS`.
+    """
+    folders = dict.fromkeys(path.parent for path in pictures)
+    policies = [_policy(folder, [p for p in pictures if p.parent == folder], output) for folder in folders]
+    with whole_file(output) as partial:
+        partial.write_text(PAGE.substitute(policies="\n".join(policies)), encoding="utf-8")
+
+
+def _policy(folder: Path, pictures: Sequence[Path], output: Path) -> str:
+    figures = "\n".join(_figure(picture, output) for picture in pictures)
+    return f'<h2>{html.escape(film_title(folder))}</h2>\n<div class="pictures">\n{figures}\n</div>'
+
+
+def _figure(picture: Path, output: Path) -> str:
+    link = html.escape(Path(os.path.relpath(picture, output.parent)).as_posix())
+    caption = html.escape(CAPTIONS[picture.stem])
+    image = f'<img alt="{caption}" src="{link}" loading="lazy">'
+    return f'<figure><a href="{link}">{image}</a><figcaption>{caption}</figcaption></figure>'

@@ -1,0 +1,57 @@
+"""The sampler's settings at a glance."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+
+from remdm.analysis.style import new_figure, save
+
+MEASURES = {
+    "agreement": "agreement with the expert, whole plan",
+    "agreement_first": "agreement with the expert, first action",
+    "diversity": "diversity of plans",
+    "remasked": "tokens masked again, a step",
+    "score": "reward in play",
+    "milliseconds_per_plan": "milliseconds a plan",
+}
+
+
+def draw_sweep(folder: Path, output: Path) -> None:
+    """A heat map for each measure: strategies and numbers of steps by eta and temperature.
+
+    Args:
+        folder: of a sweep's results, with `sweep.parquet`.
+    """
+    table = pl.read_parquet(folder / "sweep.parquet")
+    measures = [name for name in MEASURES if name in table.columns and table[name].count()]
+    rows = table.select("strategy", "steps").unique(maintain_order=True).rows()
+    columns = table.select("eta", "temperature").unique(maintain_order=True).rows()
+    width, height = 1.6 + 0.62 * len(columns), 1.5 + 0.3 * len(rows)
+    figure, axes = new_figure(3 * width, -(-len(measures) // 3) * height, -(-len(measures) // 3), 3)
+    for ax in axes[len(measures) :]:
+        ax.set_visible(False)
+    for ax, name in zip(axes, measures, strict=False):
+        values = np.full((len(rows), len(columns)), np.nan)
+        for setting in table.select("strategy", "steps", "eta", "temperature", name).rows():
+            value = setting[-1]
+            if value is not None:
+                values[rows.index(setting[:2]), columns.index(setting[2:4])] = value
+        _draw_map(ax, values)
+        ax.set_title(MEASURES[name])
+        ax.set_yticks(range(len(rows)), [f"{strategy}, {steps}" for strategy, steps in rows])
+        ax.set_xticks(range(len(columns)), [f"{eta:g}\n{t:g}" for eta, t in columns])
+        ax.set_xlabel("eta, below it the temperature")
+    save(figure, output)
+
+
+def _draw_map(ax: Axes, values: np.ndarray) -> None:
+    ax.imshow(values, aspect="auto", cmap="viridis")
+    ax.grid(visible=False)
+    low, high = np.nanmin(values), np.nanmax(values)
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            dark = value < (low + high) / 2
+            colour = "white" if dark else "black"
+            ax.text(column, row, f"{value:.3g}", ha="center", va="center", fontsize=6, color=colour)

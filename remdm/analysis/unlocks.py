@@ -1,0 +1,42 @@
+"""How soon a policy unlocks what, beside the expert."""
+
+from pathlib import Path
+
+import numpy as np
+
+from remdm.analysis.film import Film
+from remdm.analysis.style import colour, label, new_figure, save
+
+
+def draw_unlocks(films: dict[str, Film], output: Path, title: str) -> None:
+    """Draw the share of all achievements unlocked over time: every episode faint, their mean bold.
+
+    An episode that is over keeps what it has unlocked.
+
+    Args:
+        films: by the names of the policies.
+    """
+    longest = max(int(film.lengths.max()) for film in films.values())
+    figure, (ax,) = new_figure(7, 4.4)
+    time = np.arange(longest + 1)
+    for name, film in films.items():
+        shares = 100 * unlocked_share(film, longest)
+        for share in shares:
+            ax.plot(time, share, color=colour(name), alpha=0.22, linewidth=0.8, drawstyle="steps-post")
+        mean, count = shares.mean(axis=0), len(shares)
+        text = f"{label(name)}, mean of {count} episodes" if count > 1 else label(name)
+        ax.plot(time, mean, color=colour(name), linewidth=2.2, drawstyle="steps-post", label=text)
+    first = next(iter(films.values()))
+    ax.set_xlabel("steps in the episode")
+    ax.set_ylabel(f"achievements unlocked, % of {len(first.achievements)}")
+    ax.set_ylim(bottom=0)
+    ax.set_xlim(0, longest)
+    ax.legend(loc="upper left", fontsize=9)
+    ax.set_title(title)
+    save(figure, output)
+
+
+def unlocked_share(film: Film, longest: int) -> np.ndarray:
+    """The share of all achievements unlocked in each episode by each step [E, longest + 1]."""
+    at = film.unlocked_at[:, None, :]
+    return np.mean((at > 0) & (at <= np.arange(longest + 1)[:, None]), axis=-1)

@@ -1,0 +1,44 @@
+"""Keys of who plays, and how a planner plans."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from remdm.config.base import DenoisingSteps, EnvSteps, StageConfig, path_key
+from remdm.config.env import GameConfig
+from remdm.config.sampler import SamplerConfig
+
+
+class PlayingConfig(StageConfig, GameConfig, SamplerConfig):
+    """Playing from a checkpoint, and how a planner plans."""
+
+    checkpoint_path: str | None = path_key("the planner's or the expert's checkpoint")
+    diffusion_steps_eval: DenoisingSteps = Field(description="denoising steps of a plan")
+    replan_every: EnvSteps = Field(description="environment steps between plans")
+    inpaint_history: bool = Field(
+        description="lock the actions executed since the plan began; false starts afresh at each plan"
+    )
+
+    @model_validator(mode="after")
+    def _steps(self) -> "PlayingConfig":
+        self.check_steps("diffusion_steps_eval", self.diffusion_steps_eval)
+        return self
+
+    @classmethod
+    def planning_keys(cls) -> set[str]:
+        """The keys that say how a planner plans."""
+        return {*SamplerConfig.model_fields, "diffusion_steps_eval", "replan_every", "inpaint_history"}
+
+
+class PolicyConfig(PlayingConfig):
+    """Who plays."""
+
+    policy: Literal["planner", "expert", "random"] = Field(description="who plays")
+
+    def unused(self) -> set[str]:
+        """Only a planner denoises and replans."""
+        return set() if self.policy == "planner" else self.planning_keys()
+
+    def inputs(self) -> dict[str, str | None]:
+        """Random play needs no checkpoint."""
+        return {} if self.policy == "random" else super().inputs()

@@ -1,0 +1,61 @@
+"""Keys of the sweep over sampler settings."""
+
+from itertools import product
+from typing import Annotated, NamedTuple
+
+from pydantic import Field, model_validator
+
+from remdm.config.base import Count, DenoisingSteps, Fraction, NonNegativeFloat, Positive, Unit
+from remdm.config.policy import PlayingConfig
+from remdm.config.ppo import ExpertInput
+from remdm.config.sampler import Strategy
+
+PlaySteps = Annotated[Count, Unit("steps of each environment")]
+
+
+class Setting(NamedTuple):
+    """What a sweep varies."""
+
+    strategy: str
+    steps: int
+    eta: float
+    temperature: float
+
+
+class SweepConfig(PlayingConfig, ExpertInput):
+    """Sweep over sampler settings, the stage `sweep`."""
+
+    eval_num_envs: Positive = Field(description="parallel environments")
+    sweep_strategies: list[Strategy] = Field(min_length=1, description="values of remask_strategy")
+    sweep_steps: list[DenoisingSteps] = Field(min_length=1, description="numbers of denoising steps")
+    sweep_etas: list[Fraction] = Field(min_length=1, description="values of eta")
+    sweep_temperatures: list[NonNegativeFloat] = Field(min_length=1, description="values of temperature")
+    sweep_windows: Positive = Field(description="held-out windows of the expert")
+    sweep_plans: Annotated[Count, Field(ge=2)] = Field(description="plans for each window")
+    sweep_play_steps: PlaySteps = Field(
+        description="environment steps for which settings are played that differ from the sampler's keys in "
+        "one thing at most; 0 plays none"
+    )
+
+    @model_validator(mode="after")
+    def _loop_fits(self) -> "SweepConfig":
+        for steps in self.sweep_steps:
+            self.check_steps("sweep_steps", steps)
+        return self
+
+    @property
+    def settings(self) -> list[Setting]:
+        """All combinations."""
+        values = self.sweep_strategies, self.sweep_steps, self.sweep_etas, self.sweep_temperatures
+        return [Setting(*setting) for setting in product(*values)]
+
+    def is_played(self, setting: Setting) -> bool:
+        """Whether a setting is played for its reward too."""
+        usual = Setting(self.remask_strategy, self.diffusion_steps_eval, self.eta, self.temperature)
+        return self.sweep_play_steps > 0 and sum(a != b for a, b in zip(setting, usual, strict=True)) <= 1
+
+    def unused(self) -> set[str]:
+        """The usual sampler and how plans are executed, if nothing is played."""
+        played = {"remask_strategy", "diffusion_steps_eval", "eta", "temperature"}
+        played |= {"replan_every", "inpaint_history"}
+        return set() if self.sweep_play_steps else played

@@ -1,0 +1,104 @@
+"""Reverse diffusion of the few tokens that are wanted, without the work that nobody sees.
+
+Where sigma is one number for a whole row (`rescale` and `cap`), when a token is masked and unmasked
+does not depend on what it is. So this course is drawn first; from its end it can be read back which
+draws a wanted token depends on, and only those steps of those rows are denoised.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from remdm.diffusion.remasking import PER_TOKEN
+from remdm.diffusion.sampling import Sampler, decide, draw, make_grid, step_uniforms, token_probs
+
+DenoiseRows = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+class Course(NamedTuple):
+    """What happens to every token at every step, but for what it becomes; arrays [T, B, H]."""
+
+    masked: jax.Array  # before the step
+    unmask: jax.Array  # whether it is drawn in the step
+
+
+def can_look_ahead(sampler: Sampler) -> bool:
+    """Whether a course can be drawn without knowing the tokens."""
+    return sampler.strategy not in PER_TOKEN
+
+
+def draw_course(uniform: jax.Array, sampler: Sampler, locked: jax.Array) -> Course:
+    """Follow the masks alone through all steps.
+
+    Args:
+        uniform: the numbers that decide [T, B, H].
+        locked: positions never masked nor drawn [B, H].
+    """
+
+    def step(masked: jax.Array, inputs: tuple) -> tuple[jax.Array, Course]:
+        uniform, now = inputs
+        unmask, remask = decide(sampler, now, uniform, jnp.ones(locked.shape), masked, locked)
+        return (masked & ~unmask) | remask, Course(masked, unmask)
+
+    return jax.lax.scan(step, ~locked, (uniform, make_grid(sampler)))[1]
+
+
+def needed_steps(course: Course, wanted: jax.Array) -> jax.Array:
+    """The steps [T, B] in which a row must be denoised so that wanted tokens [B, H] are right.
+
+    Those that draw a token which is wanted in the end, or which is seen when a needed one is drawn.
+    """
+
+    def step_back(used: jax.Array, now: Course) -> tuple[jax.Array, jax.Array]:
+        needed = jnp.any(used & now.unmask, axis=1)
+        used = (used | needed[:, None]) & ~now.masked
+        return used, needed
+
+    return jax.lax.scan(step_back, wanted, course, reverse=True)[1]
+
+
+def sample_wanted(
+    key: jax.Array,
+    denoise: DenoiseRows,
+    sampler: Sampler,
+    *,
+    num_tokens: int,
+    locked_tokens: jax.Array,
+    locked: jax.Array,
+    wanted: jax.Array,
+    block_size: int,
+) -> jax.Array:
+    """The plans that `sample` draws from the same key, right where wanted and arbitrary elsewhere.
+
+    Rows are denoised `block_size` at a time, each at the next step it needs, those with most steps
+    left first.
+
+    Args:
+        denoise: (rows [N], their tokens [N, H], t [N]) -> logits [N, H, V], V = num_tokens.
+        locked_tokens: tokens to keep at locked positions [B, H].
+        locked: positions never masked nor drawn [B, H].
+        wanted: [B, H].
+
+    Returns:
+        [B, H].
+    """
+    grid = make_grid(sampler)
+    for_tokens, for_masks = step_uniforms(key, sampler, locked.shape)
+    course = draw_course(for_masks, sampler, locked)
+
+    def denoise_block(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        tokens, left = carry
+        _, rows = jax.lax.top_k(jnp.sum(left, axis=0), block_size)
+        step = jnp.argmax(left, axis=0)[rows]
+        seen = jnp.where(course.masked[step, rows], num_tokens, tokens[rows])
+        probs = token_probs(denoise(rows, seen, grid.t[step]), sampler.temperature, sampler.top_p)
+        drawn = draw(for_tokens[step, rows], probs)
+        changed = course.unmask[step, rows] & left[step, rows][:, None]
+        tokens = tokens.at[rows].set(jnp.where(changed, drawn, tokens[rows]))
+        return tokens, left.at[step, rows].set(False)
+
+    tokens = jnp.where(locked, locked_tokens, 0)
+    left = needed_steps(course, wanted & ~locked)
+    return jax.lax.while_loop(lambda carry: jnp.any(carry[1]), denoise_block, (tokens, left))[0]

@@ -1,0 +1,89 @@
+"""Worlds by number: what an evaluation plays in, so that differences between policies are paired."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from remdm.envs.wrappers import BatchEnvWrapper, Env, Outcome, Worlds
+
+
+@struct.dataclass
+class PairedState:
+    """The environments, and for each the world of its next episode."""
+
+    env_state: Any  # [E, ...]
+    next: Worlds  # [E, ...]
+    ready: jax.Array  # [E], whether `next` has been generated
+    episode: jax.Array  # [E], number of the episode in progress
+    key: jax.Array  # of all worlds
+
+
+class PairedResetVecEnvWrapper(BatchEnvWrapper):
+    """A batch with automatic resets whose worlds depend on their numbers alone.
+
+    Episode k of environment e starts in the world of the key (reset's key, e, k), whatever was played
+    before it and however many environments there are. Next worlds are generated `block_size` at a
+    time, once so many have been used or one is needed that has not been generated yet: a world by
+    itself costs several times its share of a batch.
+    """
+
+    def __init__(self, env: Env, num_envs: int, block_size: int) -> None:
+        super().__init__(env, num_envs)
+        self.block_size = min(block_size, num_envs)
+
+    def reset(self, key: jax.Array, params: Any) -> Worlds:
+        """World 0 in every environment; the next ones are generated when the first episode ends."""
+        envs = jnp.arange(self.num_envs)
+        obs, state = self._generate(key, envs, jnp.zeros_like(envs), params)
+        nothing = jax.tree.map(jnp.zeros_like, (obs, state))
+        return obs, PairedState(state, nothing, jnp.zeros_like(envs, bool), jnp.zeros_like(envs), key)
+
+    def step(self, key: jax.Array, state: PairedState, action: jax.Array, params: Any) -> Outcome:
+        """Act in every environment and go on to the next world where an episode ended."""
+        obs, env_state, reward, done, info = super().step(key, state.env_state, action, params)
+
+        def go_on(worlds: Worlds) -> tuple[Worlds, Worlds, jax.Array]:
+            following, ready = self._prepare(done, state, params)
+            return _taken(done, following, worlds), following, ready & ~done
+
+        def stay(worlds: Worlds) -> tuple[Worlds, Worlds, jax.Array]:
+            return worlds, state.next, state.ready
+
+        (obs, env_state), following, ready = jax.lax.cond(jnp.any(done), go_on, stay, (obs, env_state))
+        new_state = PairedState(env_state, following, ready, state.episode + done, state.key)
+        return obs, new_state, reward, done, info
+
+    def _generate(self, key: jax.Array, envs: jax.Array, episodes: jax.Array, params: Any) -> Worlds:
+        """The worlds of some episodes [N] of some environments [N]."""
+        numbered = jax.vmap(lambda e, k: jax.random.fold_in(jax.random.fold_in(key, e), k))
+        return self.reset_each(numbered(envs, episodes), params)
+
+    def _prepare(self, done: jax.Array, state: PairedState, params: Any) -> tuple[Worlds, jax.Array]:
+        """Next worlds, at least where an episode ended, and which of them are ready."""
+
+        def wanting(carry: tuple[Worlds, jax.Array]) -> jax.Array:
+            _, ready = carry
+            return jnp.any(done & ~ready) | (jnp.sum(~ready) >= self.block_size)
+
+        def generate(carry: tuple[Worlds, jax.Array]) -> tuple[Worlds, jax.Array]:
+            worlds, ready = carry
+            # First those that are needed now; then others, to fill the block.
+            urgency = jnp.where(ready, 0, 1 + done)
+            _, envs = jax.lax.top_k(urgency, self.block_size)
+            new = self._generate(state.key, envs, state.episode[envs] + 1, params)
+            places = jnp.where(ready[envs], self.num_envs, envs)  # out of range, and dropped
+            worlds = jax.tree.map(lambda old, x: old.at[places].set(x, mode="drop"), worlds, new)
+            return worlds, ready.at[places].set(True, mode="drop")
+
+        return jax.lax.while_loop(wanting, generate, (state.next, state.ready))
+
+
+def _taken(done: jax.Array, new: Worlds, old: Worlds) -> Worlds:
+    """New worlds where an episode ended, and the old ones elsewhere."""
+
+    def choose(new: jax.Array, old: jax.Array) -> jax.Array:
+        return jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), new, old)
+
+    return jax.tree.map(choose, new, old)

@@ -1,0 +1,105 @@
+"""A trained planner in Python: what `from remdm import ...` offers."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from remdm.analysis.episode import draw_episode
+from remdm.analysis.film import Film
+from remdm.config.base import UserError
+from remdm.config.layers import Layer, base_layers, build
+from remdm.config.policy import PolicyConfig
+from remdm.config.runtime import RuntimeConfig
+from remdm.envs.batch import BatchEnv, pooled
+from remdm.envs.camera import load_camera
+from remdm.envs.craftax import load_game
+from remdm.envs.wrappers import LogWrapper
+from remdm.evaluation.film import compile_film, names, stage_env
+from remdm.planners.policy import Planner
+from remdm.stages.policy import load_planner as load_policy
+from remdm.training import checkpoint
+from remdm.training.tracking import fetch, is_reference
+
+PLANNING_KEYS = PolicyConfig.planning_keys() | {"wandb_download_dir"}
+
+
+@struct.dataclass
+class LoadedPlanner(Planner):
+    """A planner that knows its game; it plays by `init` and `act`, as every policy does."""
+
+    env_name: str = struct.field(pytree_node=False)
+
+    def plan(self, obs: Any, seed: int = 0) -> np.ndarray:
+        """Plan from observations, without a history: [D] -> [H], or [E, D] -> [E, H].
+
+        Raises:
+            UserError: they are not of the planner's game.
+        """
+        obs = jnp.asarray(obs, jnp.float32)
+        wanted = load_game(self.env_name).obs_dim
+        if obs.ndim not in (1, 2) or obs.shape[-1] != wanted:
+            raise UserError(
+                f"obs: has shape {obs.shape}, but {self.env_name} needs [{wanted}] or [E, {wanted}]"
+            )
+        batch = jnp.atleast_2d(obs)
+        plans = np.asarray(_plan(self, jax.random.PRNGKey(seed), batch))
+        return plans if obs.ndim == 2 else plans[0]
+
+
+@jax.jit
+def _plan(planner: LoadedPlanner, key: jax.Array, obs: jax.Array) -> jax.Array:
+    num_envs = obs.shape[0]
+    history = jnp.zeros((num_envs, planner.denoiser.plan_horizon), jnp.int32)
+    return planner.trace(key, obs, history, jnp.zeros(num_envs, jnp.int32))[0]
+
+
+def load_planner(path: str | Path, preset: str | None = None, **keys: Any) -> LoadedPlanner:
+    """The planner in a checkpoint.
+
+    Args:
+        path: its folder, or `wandb:entity/project/name:version`, which is fetched.
+        preset: of `configs/`, whose settings of the sampler count instead of the defaults.
+        keys: settings of the sampler, and `replan_every`, `inpaint_history`, `diffusion_steps_eval`; and
+            `wandb_download_dir`.
+
+    Raises:
+        UserError: no such planner, or a key that is unknown or impossible.
+    """
+    given = Layer("load_planner", keys).checked(PLANNING_KEYS)
+    layers = [*base_layers(preset), given]
+    path = str(path)
+    if is_reference(path):
+        folder = build(RuntimeConfig, layers).wandb_download_dir
+        path = str(fetch(path, Path(folder or "artifacts")))
+    record = Path(path) / checkpoint.METADATA
+    own = {"policy": "planner", "checkpoint_path": path, "seed": 0}
+    if record.exists():  # else whoever opens it says what it is
+        own["env_name"] = checkpoint.read_metadata(Path(path)).get("env_name")
+    config = build(PolicyConfig, [*layers, Layer(str(record), own)])
+    policy = load_policy(config, load_game(config.env_name))
+    fields = {field.name: getattr(policy, field.name) for field in dataclasses.fields(policy)}
+    return LoadedPlanner(**fields, env_name=config.env_name)
+
+
+def make_env(env_name: str, num_envs: int = 1) -> BatchEnv:
+    """A game many times at once: `reset(key)` and `step(key, state, action)`, with fresh worlds by itself."""
+    game = load_game(env_name)
+    return BatchEnv(game, pooled(LogWrapper(game.env), num_envs))
+
+
+def play_episode(planner: LoadedPlanner, seed: int = 0, max_steps: int = 1000) -> Film:
+    """Let a planner play one episode, in a world that depends on the seed alone, and film it."""
+    env = stage_env(load_game(planner.env_name), num_envs=1)
+    camera = load_camera(planner.env_name)
+    film = compile_film(jax.random.PRNGKey(seed), env, planner, camera, planner.trace)
+    return Film(**film.roll(max_steps), **names(env.game, camera))
+
+
+def save_gif(film: Film, path: str | Path, title: str = "") -> None:
+    """Write an episode as a moving picture of less than 3 MB, with the plan beside the game."""
+    draw_episode(film, Path(path), title)

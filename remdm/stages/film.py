@@ -1,0 +1,42 @@
+"""Mode `film`: film a policy playing one episode, with its plans."""
+
+import logging
+import time
+
+import numpy as np
+
+from remdm.config.files import whole_file
+from remdm.config.film import FilmConfig
+from remdm.envs.camera import load_camera
+from remdm.envs.craftax import load_game
+from remdm.evaluation.film import compile_film, names, stage_env
+from remdm.planners.policy import Planner
+from remdm.stages.policy import load_policy
+from remdm.training.progress import ProgressReport
+from remdm.training.run import Run
+
+logger = logging.getLogger("remdm")
+
+
+def run_film(config: FilmConfig, run: Run) -> None:
+    """Write `film.npz`, from which the pictures are drawn, and `run.json`.
+
+    Policies filmed with the same seed are seen in the same worlds.
+    """
+    env = stage_env(load_game(config.env_name), config.film_num_envs)
+    policy = load_policy(config, env.game)
+    run.open(config)
+    compiling = time.perf_counter()
+    camera = load_camera(config.env_name)
+    trace = policy.trace if isinstance(policy, Planner) else None
+    film = compile_film(run.key(config.seed), env, policy, camera, trace)
+    compile_seconds = time.perf_counter() - compiling
+    with ProgressReport("film", config.film_steps * env.num_envs, run.runtime.progress) as progress:
+        happened = film.roll(config.film_steps, lambda steps: progress.update(steps * env.num_envs))
+        timing = progress.timing(compile_seconds)
+    arrays = happened | names(env.game, camera)
+    with whole_file(run.folder / "film.npz") as partial, partial.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    run.finish(config, **timing)
+    rewards = happened["rewards"]
+    logger.info("filmed %d steps, return %.1f", len(rewards), rewards.sum())

@@ -1,0 +1,204 @@
+"""Mode `sweep`: which settings of the sampler a planner should play with."""
+
+import logging
+import time
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from remdm.config.base import UserError
+from remdm.config.sweep import Setting, SweepConfig
+from remdm.diffusion.sampling import Sampler
+from remdm.diffusion.schedule import SCHEDULES
+from remdm.envs.batch import BatchEnv, Step, make_paired_env
+from remdm.envs.player import CHUNK_STEPS, compile_player
+from remdm.envs.policy import Policy
+from remdm.models.denoiser import Denoiser
+from remdm.planners.denoising import make_sampler
+from remdm.planners.policy import planner_policy
+from remdm.planners.quality import nelbo, plan_quality
+from remdm.planners.window import window_places, window_validity
+from remdm.stages.expert import load_expert
+from remdm.stages.policy import read_planner
+from remdm.training.metrics import write_parquet
+from remdm.training.run import Run
+
+logger = logging.getLogger("remdm")
+
+EXPERT_CHUNKS = 8  # of the expert's play, from whose whole length windows are taken
+NELBO_DRAWS = 32
+Measure = Callable[[Setting], dict[str, Any]]
+
+
+class Games(NamedTuple):
+    """A batch of games as compiled functions, for whoever plays step by step."""
+
+    num_envs: int
+    reset: Callable[[jax.Array], tuple[jax.Array, Any]]
+    step: Callable[[jax.Array, Any, jax.Array], tuple[jax.Array, Any, Step]]
+
+
+def run_sweep(config: SweepConfig, run: Run) -> None:
+    """Write `sweep.parquet`, a row for each setting, and `run.json`, which has the bound.
+
+    Settings that differ in eta and temperature alone share compiled programs.
+
+    Raises:
+        UserError: a checkpoint is not what is needed.
+    """
+    import polars as pl
+
+    env = make_paired_env(config, config.eval_num_envs)
+    network, denoiser, params = read_planner(config, env.game)
+    path = config.ppo_checkpoint_path
+    expert = load_expert("ppo_checkpoint_path", path, config.env_name, env.game, temperature=1.0)
+    run.open(config)
+    window_key, bound_key, plan_key, play_key = jax.random.split(run.key(config.seed), 4)
+    obs, plan = expert_windows(window_key, env, expert, network.plan_horizon, config.sweep_windows)
+    schedule = SCHEDULES[network.diffusion_schedule]
+    bound = float(nelbo(bound_key, denoiser, params, schedule, obs, plan, NELBO_DRAWS))
+    logger.info(f"sweep: NELBO {bound:.3f} nats an action, log V = {np.log(denoiser.num_tokens):.3f}")
+
+    games = Games(env.num_envs, jax.jit(env.reset), jax.jit(env.step))
+    rows = []
+    for (strategy, steps), settings in groupby(config.settings, lambda setting: setting[:2]):
+        sampler = make_sampler(config, network.diffusion_schedule, steps)._replace(strategy=strategy)
+        draw = plan_measure(plan_key, denoiser, params, sampler, obs, plan, config.sweep_plans)
+        play = play_measure(play_key, games, denoiser, params, sampler, config)
+        for setting in settings:
+            row = setting._asdict() | draw(setting)
+            if config.sweep_play_steps:
+                row |= play(setting) if config.is_played(setting) else {"score": None, "score_error": None}
+            logger.info(_line(row))
+            rows.append(row)
+    table = pl.DataFrame(rows, infer_schema_length=None)
+    write_parquet(table, run.folder / "sweep.parquet")
+    run.finish(config, nelbo=bound)
+
+
+def expert_windows(
+    key: jax.Array, env: BatchEnv, expert: Policy, horizon: int, count: int
+) -> tuple[jax.Array, jax.Array]:
+    """Observations [N, D] and the H actions [N, H] with which the expert went on, in fresh worlds.
+
+    As many are taken from each part of the play as from the others.
+
+    Raises:
+        UserError: too few windows lie within one episode.
+    """
+    play_key, choice_key = jax.random.split(key)
+    player = compile_player(play_key, env, expert, lambda data: (data.obs, data.action, data.step.done))
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(choice_key)))
+    chunks = -(-horizon // CHUNK_STEPS)  # that a window may span
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    for part in range(EXPERT_CHUNKS):
+        played = []
+        for chunk in range(part * chunks, (part + 1) * chunks):
+            player, data = player.chunk(chunk * CHUNK_STEPS)
+            played.append(data)
+        obs, action, done = (np.concatenate(arrays) for arrays in zip(*played, strict=True))
+        valid = np.flatnonzero(window_validity(jnp.asarray(done), horizon))
+        wanted = count * (part + 1) // EXPERT_CHUNKS - count * part // EXPERT_CHUNKS
+        if len(valid) < wanted:
+            raise UserError(
+                f"sweep_windows = {count}: {len(valid) * EXPERT_CHUNKS} at most, for few of the "
+                f"expert's windows lie within one episode; lower it, or raise eval_num_envs"
+            )
+        numbers = jnp.asarray(rng.choice(valid, wanted, replace=False))
+        first, env_number, times = map(np.asarray, window_places(numbers, env.num_envs, horizon))
+        parts.append((obs[first, env_number], action[times, env_number[:, None]]))
+    obs, plan = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return jnp.asarray(obs), jnp.asarray(plan)
+
+
+def plan_measure(
+    key: jax.Array,
+    denoiser: Denoiser,
+    params: Any,
+    sampler: Sampler,
+    obs: jax.Array,
+    plan: jax.Array,
+    num_plans: int,
+) -> Measure:
+    """Draws plans with a setting's eta and temperature; says how good they are and how long one takes."""
+
+    @jax.jit
+    def draw(params: Any, eta: jax.Array, temperature: jax.Array) -> Any:
+        varied = sampler._replace(eta=eta, temperature=temperature)
+        return plan_quality(key, denoiser, params, varied, obs, plan, num_plans)
+
+    compiled = draw.lower(params, jnp.float32(0), jnp.float32(0)).compile()
+
+    def measure(setting: Setting) -> dict[str, Any]:
+        began = time.perf_counter()
+        drawn = compiled(params, jnp.float32(setting.eta), jnp.float32(setting.temperature))
+        quality = jax.device_get(drawn)
+        seconds = time.perf_counter() - began
+        return {
+            "agreement": float(quality.agreement.mean()),
+            "agreement_first": float(quality.agreement[0]),
+            "agreement_by_place": quality.agreement.tolist(),
+            "diversity": float(quality.diversity),
+            "remasked": float(quality.remasked.mean()),
+            "remasked_by_step": quality.remasked.tolist(),
+            "milliseconds_per_plan": 1000 * seconds / (len(obs) * num_plans),
+        }
+
+    return measure
+
+
+def play_measure(
+    key: jax.Array,
+    games: Games,
+    denoiser: Denoiser,
+    params: Any,
+    sampler: Sampler,
+    config: SweepConfig,
+) -> Measure:
+    """Plays with a setting's eta and temperature, in the same worlds for every setting.
+
+    `score` is the reward an environment collects in `sweep_play_steps` steps, `score_error` its
+    standard error over environments. Acting and stepping the game are programs of their own: then
+    the larger of the two, the game, is compiled once for all settings.
+    """
+
+    def policy(params: Any, eta: jax.Array, temperature: jax.Array) -> Policy:
+        varied = sampler._replace(eta=eta, temperature=temperature)
+        every, history = config.replan_every, config.inpaint_history
+        return planner_policy(denoiser, params, varied, every, history, whole_plans=False)
+
+    @jax.jit
+    def act(given: tuple, *seen: Any) -> tuple[jax.Array, Any]:
+        return policy(*given).act(*seen)
+
+    start_key, steps_key = jax.random.split(key)
+    keys = jax.random.split(steps_key, (config.sweep_play_steps, 2))
+
+    def measure(setting: Setting) -> dict[str, Any]:
+        given = params, jnp.float32(setting.eta), jnp.float32(setting.temperature)
+        obs, state = games.reset(start_key)
+        action, done = jnp.zeros(games.num_envs, jnp.int32), jnp.ones(games.num_envs, bool)
+        memory, reward = policy(*given).init(games.num_envs), jnp.zeros(games.num_envs)
+        for act_key, env_key in keys:
+            action, memory = act(given, act_key, obs, action, done, memory)
+            obs, state, step = games.step(env_key, state, action)
+            done, reward = step.done, reward + step.reward
+        error = jnp.std(reward) / np.sqrt(games.num_envs)
+        return {"score": float(jnp.mean(reward)), "score_error": float(error)}
+
+    return measure
+
+
+def _line(row: dict[str, Any]) -> str:
+    """A row for the terminal."""
+    score = "" if row.get("score") is None else f"  score {row['score']:.2f} +- {row['score_error']:.2f}"
+    return (
+        f"{row['strategy']:<12} {row['steps']:3} steps  eta {row['eta']:.2f}  T {row['temperature']:.2f}  "
+        f"agreement {row['agreement']:.3f} ({row['agreement_first']:.3f} first)  "
+        f"diversity {row['diversity']:.3f}  remasked {row['remasked']:.3f}  "
+        f"{row['milliseconds_per_plan']:.2f} ms{score}"
+    )

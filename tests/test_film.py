@@ -1,0 +1,274 @@
+"""Films: what is recorded is what was played, and what is drawn is what was recorded."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from remdm.analysis import episode
+from remdm.analysis.denoising import chosen_plans, draw_denoising, remasked, tokens_over_steps
+from remdm.analysis.episode import columns, draw_episode, shown_steps
+from remdm.analysis.film import Film, film_title, read_film
+from remdm.analysis.gallery import write_gallery
+from remdm.analysis.path import draw_path, legs, map_pixels, visited_floors
+from remdm.analysis.unlocks import draw_unlocks, unlocked_share
+from remdm.config.film import FilmConfig
+from remdm.config.layers import Layer, base_layers, build
+from remdm.diffusion.sampling import Sampler
+from remdm.envs.camera import Camera, Shot
+from remdm.envs.policy import random_policy
+from remdm.envs.rollout import advance, start
+from remdm.evaluation.film import CHUNK_STEPS, compile_film, names, stage_env
+from remdm.planners.denoising import init_params, make_denoiser
+from remdm.planners.policy import planner_policy
+from remdm.stages.film import run_film
+from tests.test_library import GAME as CLASSIC
+from tests.test_library import save_planner
+from tests.test_planners import config_of
+from tests.toy import GAME, LONGEST, NUM_ACTIONS, toy_expert
+
+KEY = jax.random.PRNGKey(3)
+ENVS = 3
+
+
+def toy_camera():
+    """Pixels show the target, the place is the time left, achievements come with time."""
+
+    def shoot(state):
+        pixels = jnp.full((4, 6, 3), 60 * state.target, jnp.uint8)
+        place = jnp.stack([0 * state.left, state.target, state.left])
+        return Shot(pixels, place, jnp.full((1, 8, 8), state.target, jnp.uint8))
+
+    return Camera(
+        shoot=shoot,
+        unlocked=lambda states: jnp.stack([states.left <= 4, states.left <= 1], axis=-1),
+        tiles=np.zeros((NUM_ACTIONS, 2, 2, 3), np.uint8) + 50 * np.arange(NUM_ACTIONS)[:, None, None, None],
+        actions=tuple(f"place_{i}" for i in range(NUM_ACTIONS)),
+    )
+
+
+def toy_planner(replan_every, inpaint_history):
+    from remdm.config.offline import OfflineConfig
+
+    denoiser = make_denoiser(config_of(OfflineConfig), NUM_ACTIONS)
+    params = init_params(denoiser, KEY, GAME.obs_dim)
+    sampler = Sampler(6, "cosine", "rescale", 1.0, True, 0.7, 0.3, 1.0, 1.0)
+    return planner_policy(denoiser, params, sampler, replan_every, inpaint_history)
+
+
+def filmed(policy, max_steps=100, trace=None, num_envs=ENVS):
+    env, camera = stage_env(GAME, num_envs), toy_camera()
+    film = compile_film(KEY, env, policy, camera, trace)
+    return Film(**film.roll(max_steps), **names(GAME, camera))
+
+
+def by_hand(policy, num_steps, env):
+    """The states, memories and outcomes of the same steps, one by one."""
+    start_key, play_key = jax.random.split(KEY)
+    state = start(start_key, env, policy.init(env.num_envs))
+
+    @jax.jit
+    def step(policy, state, key):
+        act_key, env_key = jax.random.split(key)
+        action, memory = policy.act(act_key, state.obs, state.prev_action, state.done, state.memory)
+        after, outcome = advance(env_key, env, state, action, memory)
+        return action, memory, after, outcome
+
+    for first in range(0, num_steps, CHUNK_STEPS):
+        keys = jax.random.split(jax.random.fold_in(play_key, first), CHUNK_STEPS)
+        for key in keys[: num_steps - first]:
+            action, memory, after, outcome = step(policy, state, key)
+            yield state, action, memory, outcome
+            state = after
+
+
+@pytest.fixture(scope="module")
+def inpainted():
+    policy = toy_planner(2, True)
+    return policy, filmed(policy, trace=policy.trace)
+
+
+def test_a_film_shows_the_policys_plans_and_states(inpainted):
+    policy, film = inpainted
+    steps = list(by_hand(policy, film.steps, stage_env(GAME, ENVS)))
+    for t, (state, action, memory, outcome) in enumerate(steps):
+        np.testing.assert_array_equal(film.plans[t], memory.plan[0])
+        assert film.positions[t] == memory.hist_len[0]
+        assert film.actions[t] == action[0] == film.plans[t, film.positions[t]]
+        world = state.env.env_state
+        assert film.places[t].tolist() == [0, world.target[0], world.left[0]]
+        assert (film.frames[t] == 60 * world.target[0]).all()
+        assert film.rewards[t] == outcome.reward[0]
+        assert bool(outcome.done[0]) == (t == film.steps - 1)
+    # The picture after the last step is of the end: no time is left.
+    assert film.places[-1, 2] == 0
+    assert len(film.frames) == film.steps + 1
+    # With inpainting, what a plan has behind it is what was executed.
+    assert film.positions.max() > 1
+    for t in range(film.steps):
+        position = film.positions[t]
+        np.testing.assert_array_equal(film.plans[t, :position], film.actions[t - position : t])
+
+
+def test_a_trace_is_of_the_plan_that_was_executed(inpainted):
+    _, film = inpainted
+    assert film.trace_steps.tolist() == [0]
+    np.testing.assert_array_equal(film.traces[0, -1], film.plans[0])
+    assert film.traces.shape[1] == 6
+
+
+def test_episodes_end_where_they_ended_and_unlock_when_they_did():
+    film = filmed(toy_expert())
+    worlds = start(jax.random.split(KEY)[0], stage_env(GAME, ENVS), ()).env.env_state
+    assert film.lengths.tolist() == worlds.left.tolist()
+    assert film.ended.all()
+    assert film.episode_return == film.steps == film.lengths[0]
+    assert film.plans.shape == (film.steps, 0)
+    assert film.unlocked_at.tolist() == [[n - 4, n - 1] for n in film.lengths]
+    assert film.unlocked == [(film.steps - 4, "ended"), (film.steps - 1, "perfect")]
+    shares = unlocked_share(film, LONGEST)
+    n = film.lengths[1]
+    assert shares[1].tolist() == [0.0] * (n - 4) + [0.5] * 3 + [1.0] * (LONGEST + 2 - n)
+
+
+def test_a_film_is_cut():
+    film = filmed(toy_expert(), max_steps=3)
+    assert film.steps == 3
+    assert len(film.frames) == 4
+    assert not film.ended.any()
+    assert (film.unlocked_at <= 3).all()
+    whole = filmed(toy_expert())
+    np.testing.assert_array_equal(film.places, whole.places[:4])
+
+
+def test_all_policies_are_seen_in_the_same_world(inpainted):
+    _, planner = inpainted
+    other = filmed(random_policy(NUM_ACTIONS))
+    assert planner.places[0].tolist() == other.places[0].tolist()
+    assert planner.lengths.tolist() == other.lengths.tolist()
+
+
+def hand_made(**changed):
+    """A film of two steps and one trace, in which token 1 of position 2 is masked again."""
+    mask = 4
+    arrays = {
+        "frames": np.zeros((3, 32, 32, 3), np.uint8), "places": np.array([[0, 1, 1], [0, 1, 2], [1, 5, 5]]),
+        "world": np.zeros((2, 8, 8), int), "tiles": np.zeros((4, 2, 2, 3), np.uint8),
+        "actions": np.array([2, 1]), "plans": np.array([[2, 1, 0, 3], [2, 1, 3, 3]]),
+        "positions": np.array([0, 1]), "rewards": np.array([0.0, 1.0]), "lengths": np.array([2]),
+        "ended": np.array([True]), "unlocked_at": np.array([[2, 0]]), "trace_steps": np.array([1]),
+        "trace_locked": np.array([1]),
+        "traces": np.array([[[2, mask, 1, mask], [2, 1, mask, mask], [2, 1, 3, 3]]]),
+        "action_names": np.array(["noop", "left", "do", "make_sword"]), "achievements": np.array(["a", "b"]),
+    }  # fmt: skip
+    return Film(**(arrays | changed))
+
+
+def test_remasked_cells_are_those_that_went_back_to_the_mask():
+    film = hand_made()
+    assert tokens_over_steps(film, 0)[0].tolist() == [2, 4, 4, 4]
+    assert np.argwhere(remasked(film, 0)).tolist() == [[2, 2]]
+    # Of a real trace: in each cell, as often as it was committed but for the last time.
+    policy = toy_planner(1, False)
+    film = filmed(policy, trace=policy.trace, num_envs=1)
+    tokens = tokens_over_steps(film, 0)
+    commits = ((tokens[1:] < NUM_ACTIONS) & (tokens[:-1] == NUM_ACTIONS)).sum(axis=0)
+    assert remasked(film, 0).sum(axis=0).tolist() == (commits - 1).tolist()
+    assert chosen_plans(film) == [0]
+
+
+def test_executed_actions_are_marked():
+    film = hand_made()
+    assert columns(film, 0, rows=9) == [
+        ("executed", []),
+        ("plan", [("do", "now"), ("left", "next"), ("noop", "next"), ("make_sword", "next")]),
+    ]
+    assert columns(film, 1, rows=2) == [
+        ("executed", [("do", "done")]),
+        ("plan", [("do", "done"), ("left", "now")]),
+        ("", [("make_sword", "next")] * 2),
+    ]
+    assert columns(film, 2, rows=9) == [("executed", [("do", "done"), ("left", "done")])]
+    none = hand_made(plans=np.zeros((2, 0), int))
+    assert columns(none, 1, rows=9) == [("executed", [("do", "done"), ("left", "now")])]
+
+
+def test_a_long_episode_is_cut_to_what_fits(tmp_path, monkeypatch):
+    steps = 40
+    noise = np.random.default_rng(0).integers(0, 255, (steps + 1, 48, 48, 3), np.uint8)
+    film = hand_made(
+        frames=noise, actions=np.ones(steps, int), plans=np.zeros((steps, 0), int),
+        positions=np.zeros(steps, int), rewards=np.zeros(steps),
+    )  # fmt: skip
+    path = tmp_path / "episode.gif"
+    assert draw_episode(film, path, "noise") == 1
+    size = path.stat().st_size
+    with Image.open(path) as gif:
+        assert gif.n_frames == len(shown_steps(steps, 1)) == steps + 1
+    monkeypatch.setattr(episode, "MAX_BYTES", size // 3)
+    stride = draw_episode(film, path, "noise")
+    assert stride >= 3
+    assert path.stat().st_size <= size // 3
+    with Image.open(path) as gif:
+        assert gif.n_frames == len(shown_steps(steps, stride))
+    assert shown_steps(7, 3) == [0, 3, 6, 7]
+
+
+def test_maps_and_paths():
+    film = hand_made(world=np.arange(2 * 8 * 8).reshape(2, 8, 8) // 5 % 4)
+    film = film._replace(tiles=np.arange(4 * 2 * 2 * 3, dtype=np.uint8).reshape(4, 2, 2, 3))
+    assert visited_floors(film) == [0, 1]
+    pixels = map_pixels(film, 1)
+    assert pixels.shape == (16, 16, 3)
+    np.testing.assert_array_equal(pixels[2:4, 6:8], film.tiles[film.world[1, 1, 3]])
+    assert [leg.tolist() for leg in legs(film, 0)] == [[[1, 1], [1, 2]]]
+    back = film._replace(places=np.array([[0, 1, 1], [1, 1, 1], [0, 2, 2]]))
+    assert [leg.tolist() for leg in legs(back, 0)] == [[[1, 1]], [[2, 2]]]
+
+
+def film_config(**keys):
+    usual = {"seed": 0, "env_name": CLASSIC, "film_num_envs": 2, "film_steps": 70, "diffusion_steps_eval": 4}
+    return build(FilmConfig, [*base_layers(None), Layer("test", usual | keys)])
+
+
+def test_a_planner_in_craftax_is_filmed_and_drawn(make_run, tmp_path):
+    path = str(save_planner(tmp_path / "checkpoint"))
+    run = make_run("film", "planner/s0")
+    with run:
+        run_film(film_config(checkpoint_path=path, replan_every=2), run)
+    film, folder = read_film(run.folder / "film.npz"), run.folder
+    assert json.loads((folder / "run.json").read_text())["frames_per_second"] > 0
+    assert film.frames.shape == (film.steps + 1, 144, 144, 3)
+    assert film.frames.std() > 20
+    assert film.world.shape == (1, 64, 64)
+    # One walks at most a step at a time, and only with an action that walks.
+    moved = np.abs(np.diff(film.places[:, 1:], axis=0)).sum(axis=1)
+    assert moved.max() == 1
+    walking = [str(film.action_names[a]) in ("left", "right", "up", "down") for a in film.actions]
+    assert not moved[~np.array(walking)].any()
+    np.testing.assert_array_equal(
+        film.actions, film.plans[np.arange(film.steps), film.positions]
+    )  # what is drawn is what was done
+    for k, step in enumerate(film.trace_steps):
+        np.testing.assert_array_equal(film.traces[k, -1], film.plans[step])
+
+    title = film_title(folder)
+    assert title == f"Planner in {CLASSIC}, seed 0"
+    stride = draw_episode(film, folder / "episode.gif", title)
+    assert (folder / "episode.gif").stat().st_size < 3_000_000
+    with Image.open(folder / "episode.gif") as gif:
+        assert gif.n_frames == len(shown_steps(film.steps, stride))
+    draw_denoising(film, folder / "denoising.png", title)
+    draw_path(film, folder / "path.png", title)
+    draw_unlocks({"ppo_rnn": film, "planner": film}, folder / "unlocks.png", title)
+    pictures = [folder / name for name in ("episode.gif", "denoising.png", "path.png", "unlocks.png")]
+    gallery = tmp_path / "paper" / "gallery.html"
+    write_gallery(pictures, gallery)
+    for picture in pictures:
+        link = f"../planner/s0/{picture.name}"
+        assert f'src="{link}"' in gallery.read_text()
+        assert (gallery.parent / link).resolve() == picture.resolve()
+        assert picture.stat().st_size > 1000

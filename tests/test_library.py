@@ -1,0 +1,143 @@
+"""The planner as a library: what the README and the notebook show is run."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import remdm
+from remdm.config.base import UserError
+from remdm.config.denoiser import DenoiserConfig
+from remdm.config.layers import Layer, base_layers, build
+from remdm.envs.craftax import load_game
+from remdm.planners.denoising import init_params, make_denoiser
+from remdm.stages.checkpoint import describe
+from remdm.training import checkpoint
+from tests.conftest import REPOSITORY
+
+GAME = "Craftax-Classic-Symbolic-v1"
+NETWORK = {
+    "plan_horizon": 4, "d_model": 16, "n_heads": 2, "n_layers": 1, "d_ff": 16, "obs_encoder_layers": 1,
+    "obs_encoder_width": 16,
+}  # fmt: skip
+IN_README = "results/Craftax-Classic-Symbolic-v1/offline/demo/s0/checkpoint"
+
+
+def save_planner(folder):
+    """An untrained planner of Craftax Classic."""
+    network = build(DenoiserConfig, [*base_layers(None), Layer("test", NETWORK)])
+    game = load_game(GAME)
+    params = init_params(make_denoiser(network, game.num_actions), jax.random.PRNGKey(0), game.obs_dim)
+    checkpoint.save(folder, {"params": params}, describe("planner", GAME, network, 1, 1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def planner(tmp_path_factory):
+    return save_planner(tmp_path_factory.mktemp("library") / "checkpoint")
+
+
+def test_importing_remdm_imports_next_to_nothing():
+    code = "import sys, remdm; assert not {'jax', 'numpy', 'pydantic', 'remdm.library'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
+    assert callable(remdm.load_planner)
+    with pytest.raises(AttributeError, match="no attribute 'load_plannner'"):
+        remdm.load_plannner  # noqa: B018
+
+
+def test_plans_are_of_the_shape_asked_for_and_repeat(planner):
+    loaded = remdm.load_planner(planner, replan_every=2)
+    env = remdm.make_env(GAME, num_envs=3)
+    obs, _ = env.reset(jax.random.PRNGKey(1))
+    plans = loaded.plan(obs)
+    assert plans.shape == (3, 4)
+    assert ((plans >= 0) & (plans < env.game.num_actions)).all()
+    np.testing.assert_array_equal(loaded.plan(obs), plans)
+    assert loaded.plan(obs[0]).shape == (4,)
+    assert (loaded.plan(obs, seed=1) != plans).any()
+    with pytest.raises(UserError, match=r"obs: has shape \(3, 7\), but Craftax-Classic.* needs \[1345\]"):
+        loaded.plan(np.zeros((3, 7)))
+
+
+def test_settings_come_from_defaults_a_preset_and_keywords(planner):
+    defaults = remdm.load_planner(planner)
+    assert (defaults.sampler.steps, defaults.sampler.temperature) == (10, 0.5)
+    given = remdm.load_planner(planner, preset="demo", temperature=0.3)
+    assert (given.sampler.steps, given.sampler.temperature) == (8, 0.3)
+    memory = remdm.load_planner(planner, replan_every=4, inpaint_history=False).init(2)
+    assert (memory.replan_every, memory.inpaint_history) == (4, False)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"temprature": 1.0}, r"load_planner: temprature: unknown key \(did you mean temperature"),
+        ({"temperature": -1.0}, r"load_planner: temperature = -1\.0: should be greater"),
+        ({"d_model": 8}, "load_planner: d_model: has no effect here"),
+        ({"replan_every": 9}, r"replan_every = 9: at most the planner's plan_horizon = 4"),
+        ({"diffusion_steps_eval": 2}, "diffusion_steps_eval = 2: the loop has three phases"),
+    ],
+)
+def test_bad_settings_are_named(planner, keys, message):
+    with pytest.raises(UserError, match=message):
+        remdm.load_planner(planner, **keys)
+
+
+def test_what_is_no_planner_is_refused(planner, tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        remdm.load_planner(tmp_path / "nowhere")
+    other = tmp_path / "other"
+    checkpoint.save(other, {"params": {"a": np.ones(1)}}, {"kind": "expert", "env_name": GAME})
+    with pytest.raises(UserError, match="its kind is expert, but planner is needed"):
+        remdm.load_planner(other)
+
+
+def test_references_are_fetched(planner, tmp_path, monkeypatch):
+    asked = []
+
+    def fetch(reference, folder):
+        asked.append((reference, folder))
+        return planner
+
+    monkeypatch.setattr("remdm.library.fetch", fetch)
+    reference = "wandb:a/b/c:v1"
+    assert remdm.load_planner(reference).env_name == GAME
+    remdm.load_planner(reference, wandb_download_dir="here")
+    assert asked == [(reference, Path("artifacts")), (reference, Path("here"))]
+
+
+def test_the_readmes_ten_lines_run(planner, tmp_path, monkeypatch, capsys):
+    [snippet] = [
+        code for code in re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
+        if "load_planner" in code
+    ]  # fmt: skip
+    assert len(snippet.splitlines()) <= 10
+    link = tmp_path / IN_README
+    link.parent.mkdir(parents=True)
+    link.symlink_to(planner, target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    exec(snippet, {})
+    assert "steps" in capsys.readouterr().out
+    assert 1000 < (tmp_path / "episode.gif").stat().st_size < 3_000_000
+
+
+def test_the_notebook_runs(planner, tmp_path, monkeypatch):
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(REPOSITORY / "examples" / "play.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.outputs == [] for cell in code), "it is committed without its outputs"
+    monkeypatch.setenv("REMDM_CHECKPOINT", str(planner))
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".tests-cache"))
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY), prepend=os.pathsep)
+    NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [out for cell in code for out in cell.outputs]
+    assert any("image/gif" in out.get("data", {}) for out in shown)
+    assert (tmp_path / "episode.gif").stat().st_size < 3_000_000
