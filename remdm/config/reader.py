@@ -1,6 +1,8 @@
 """YAML as this project reads it: safe, YAML 1.2 numbers, duplicate keys refused."""
 
 import re
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,12 @@ def parse_value(text: str) -> Any:
         return text
 
 
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Any:
+    """A pipeline builds every job from the same few files."""
+    return yaml.load(text, _Loader)
+
+
 def read_mapping(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping; an empty file is an empty mapping.
 
@@ -55,7 +63,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, not UTF-8, not YAML, or not a mapping.
     """
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        data = deepcopy(_parsed(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:

@@ -400,9 +400,14 @@ class Plan:
 
     def origin_of(self, product: Job | Figure) -> Origin:
         """All that decides a result: its keys, its code, and what it is made from."""
-        if isinstance(product, Job):
-            return self._origins[product]
-        return figure_origin(product.module, {job.folder: self.digest(job) for job in product.jobs})
+        return self._origins[product] if isinstance(product, Job) else self._figure_origins[product]
+
+    @cached_property
+    def _figure_origins(self) -> dict[Figure, Origin]:
+        return {
+            figure: figure_origin(figure.module, {job.folder: self.digest(job) for job in figure.jobs})
+            for figure in self.figures
+        }
 
     def inputs_of(self, product: Job | Figure) -> Mapping[str, Job | External]:
         """What a result is made from, by the names that its origin has for them."""
@@ -416,7 +421,11 @@ class Plan:
 
     def figure(self, path: str) -> Figure:
         """The figure whose outputs have a path, but for their suffixes."""
-        return next(figure for figure in self.figures if figure.path == path)
+        return self._figures[path]
+
+    @cached_property
+    def _figures(self) -> dict[str, Figure]:
+        return {figure.path: figure for figure in self.figures}
 
     def figure_digest(self, path: str) -> str:
         """The digest of a figure's origin."""
@@ -425,8 +434,7 @@ class Plan:
     @property
     def origins(self) -> dict[str, str]:
         """All origins as jobs are told them, by digest."""
-        products: list[Job | Figure] = [*self.jobs, *self.figures]
-        found = [self.origin_of(product) for product in products]
+        found = [*self._origins.values(), *self._figure_origins.values()]
         return {origin.digest: origin.to_json() for origin in found}
 
     def jobs_of(self, *stages: str) -> list[Job]:

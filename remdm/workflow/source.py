@@ -30,6 +30,7 @@ def source_digests(*entries: Path) -> dict[str, str]:
     return {path.relative_to(ROOT).as_posix(): _tree_digest(path) for path in found}
 
 
+@cache
 def reachable(entry: Path) -> frozenset[Path]:
     """The file and every module of the package it imports, directly or not, also inside functions."""
     found: set[Path] = set()
