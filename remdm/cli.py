@@ -32,6 +32,7 @@ from remdm.training.tracking import fetch, is_reference
 from remdm.workflow.digest import Origin, content_digest, stage_origin
 from remdm.workflow.plan import Plan
 from remdm.workflow.provenance import chain
+from remdm.workflow.record import recorded_digest
 from remdm.workflow.why import explain
 
 logger = logging.getLogger("remdm")
@@ -260,7 +261,7 @@ def _is_done(arguments: argparse.Namespace) -> bool:
     """Whether the run's results are there already."""
     config, _, _ = _configured(arguments)
     folder = arguments.output or _default_folder(arguments.mode, config, arguments.config)
-    return _held_digest(folder) == _origin(arguments.mode, config).digest
+    return recorded_digest(folder / "run.json") == _origin(arguments.mode, config).digest
 
 
 def _configured(arguments: argparse.Namespace) -> tuple[StageConfig, RuntimeConfig, list[str]]:
@@ -341,17 +342,9 @@ def _default_folder(mode: str, config: StageConfig, preset: str | None) -> Path:
 
 def _refuse_another_run(folder: Path, digest: str) -> None:
     """Let the same command repeat itself, but never overwrite another's results."""
-    held = _held_digest(folder)
+    held = recorded_digest(folder / "run.json")
     if held is not None and held != digest:
         raise UserError(f"{folder}: holds the results of another run; name another folder with --output")
-
-
-def _held_digest(folder: Path) -> str | None:
-    """The digest of the results in a folder; None if it has no record, or none that says anything."""
-    try:
-        return json.loads((folder / "run.json").read_text())["digest"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _draw(model: type[StageConfig], folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from pathlib import Path
 
 import hypothesis
@@ -11,6 +12,7 @@ from remdm.config.layers import Layer, base_layers, build
 from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.stages.session import prepare_jax
 from remdm.training.run import Run
+from remdm.workflow import source
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -46,6 +48,22 @@ def _messages_reach_pytest():
     handlers, propagate = logger.handlers[:], logger.propagate
     yield
     logger.handlers[:], logger.propagate = handlers, propagate
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the package that is digested in its place; and a function to call after an edit."""
+    folder = tmp_path / "remdm"
+    shutil.copytree(REPOSITORY / "remdm", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(source, "ROOT", tmp_path)
+    monkeypatch.setattr("remdm.workflow.digest.ROOT", tmp_path)
+
+    def forget():
+        for function in (source.reachable, source._tree_digest, source._imports, source._module_file):
+            function.cache_clear()
+
+    yield folder, forget
+    forget()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """The ablation suite's engine: fine-tuning on the one loop, its diagnostics, its files and its command."""
 
 import json
-import shutil
 from pathlib import Path
 
 import jax
@@ -28,10 +27,8 @@ from remdm.training import checkpoint
 from remdm.training.algorithm import repeated
 from remdm.training.loop import train
 from remdm.training.state import fresh_state, from_items, to_items, validation_key
-from remdm.workflow import source
 from remdm.workflow.digest import stage_origin
 from remdm.workflow.plan import Job, Plan
-from tests.conftest import REPOSITORY
 from tests.test_arms import (
     KEYS,
     NETWORK,
@@ -384,22 +381,15 @@ def test_a_failing_arm_does_not_stop_the_rest(error, status, capsys, tmp_path, m
 
 
 @pytest.fixture
-def copy(tmp_path, monkeypatch):
+def copy(package):
     """A copy of the package whose files can be edited; returns a function that digests every arm anew."""
-    shutil.copytree(REPOSITORY / "remdm", tmp_path / "remdm", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(source, "ROOT", tmp_path)
-    monkeypatch.setattr("remdm.workflow.digest.ROOT", tmp_path)
-
-    def forget():
-        for function in (source._tree_digest, source._imports, source._module_file):
-            function.cache_clear()
+    folder, forget = package
 
     def take():
         forget()
         return {e.name: stage_origin("ablations", config_of(arm=e.name), {"x": "y"}).digest for e in ARMS}
 
-    yield tmp_path / "remdm", take
-    forget()
+    return folder, take
 
 
 def test_a_new_arm_makes_no_old_one_stale(copy):

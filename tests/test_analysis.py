@@ -519,6 +519,7 @@ def test_summary_by_hand():
     assert result["return"]["mean"] == 2.0
     assert result["return"]["std"] == 1.0
     assert result["length"]["mean"] == 15.0
-    assert result["achievements"]["a"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
+    assert result["achievements"]["a"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "count": 2}
     assert result["achievements"]["b"]["mean"] == 0.5
+    assert result["achievements"]["b"]["count"] == 1
     assert result["achievements_per_episode"]["mean"] == 1.5

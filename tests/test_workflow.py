@@ -83,20 +83,15 @@ def test_how_a_run_is_watched_makes_nothing_stale(base):
 
 
 @pytest.fixture
-def copy(tmp_path, monkeypatch):
+def copy(package):
     """A copy of the package whose files can be edited; returns a function that digests it anew."""
-    shutil.copytree(REPOSITORY / "remdm", tmp_path / "remdm", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(source, "ROOT", tmp_path)
-    monkeypatch.setattr("remdm.workflow.digest.ROOT", tmp_path)
+    folder, forget = package
 
     def take():
-        for function in (source._tree_digest, source._imports, source._module_file):
-            function.cache_clear()
+        forget()
         return digests(Plan.load(WORKFLOW, {}))
 
-    yield tmp_path / "remdm", take
-    for function in (source._tree_digest, source._imports, source._module_file):
-        function.cache_clear()
+    return folder, take
 
 
 def test_digests_do_not_depend_on_where_the_sources_lie(copy, base):

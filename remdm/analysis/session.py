@@ -8,32 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from remdm.config.base import UserError
-from remdm.config.files import disk_problem, whole_file
+from remdm.config.failure import reported
+from remdm.config.files import write_json
 
 logger = logging.getLogger("remdm")
 
 
 @contextmanager
 def drawing(snakemake: Any) -> Iterator[None]:
-    """Leave the record of what is drawn beside it; of a failure, the reason in the job's log.
-
-    What the user can put right is one line and exit status 2; all else is a traceback and exit status 1.
-    """
+    """Leave the record of what is drawn beside it; of a failure, the reason in the job's log."""
     for handler in (logging.StreamHandler(sys.stderr), logging.FileHandler(snakemake.log[0], mode="w")):
         logger.addHandler(handler)
-    try:
+    with reported("drawing"):
         yield
-    except UserError as error:
-        logger.error("error: %s", error)
-        sys.exit(2)
-    except Exception as error:
-        if isinstance(error, OSError) and (problem := disk_problem(error)):
-            logger.error("error: %s", problem)
-            sys.exit(2)
-        logger.exception("failed")
-        sys.exit(1)
     digest = snakemake.params.digest
     record = {"digest": digest, "origin": json.loads(snakemake.config["origins"][digest])}
-    with whole_file(Path(snakemake.output.run)) as partial:
-        partial.write_text(json.dumps(record, indent=2) + "\n")
+    write_json(Path(snakemake.output.run), record)

@@ -11,20 +11,15 @@ from remdm.config.base import (
     EnvSteps,
     NonNegativeFloat,
     Positive,
-    PositiveFloat,
     Updates,
     Windows,
     near,
     path_key,
 )
-from remdm.config.env import EnvConfig
-from remdm.config.sampler import SamplerConfig
-from remdm.config.training import TrainingConfig
-
-Below1 = Annotated[float, Field(ge=0, lt=1)]
+from remdm.config.planner import Below1, PlannerUpdateConfig
 
 
-class AblationsConfig(TrainingConfig, EnvConfig, SamplerConfig):
+class AblationsConfig(PlannerUpdateConfig):
     """One arm of the ablation suite, the stage `ablations`.
 
     The network's keys are those of the checkpoint.
@@ -32,13 +27,6 @@ class AblationsConfig(TrainingConfig, EnvConfig, SamplerConfig):
 
     arm: str = Field(description="which arm; `remdm ablations --list` names them")
     checkpoint_path: str | None = path_key("the planner's or the expert's checkpoint")
-    num_envs: Positive = Field(description="parallel environments")
-    num_steps: EnvSteps = Field(description="environment steps per update")
-    lr: PositiveFloat = Field(description="learning rate")
-    weight_decay: NonNegativeFloat = Field(description="decoupled weight decay; 0 is Adam")
-    max_grad_norm: PositiveFloat = Field(description="global norm at which gradients are clipped")
-    train_sigma: Below1 = Field(description="loss weight taken off for remasking; 0 is plain MDLM")
-    label_smoothing: Below1 = Field(description="label smoothing; 0 is the exact bound")
     return_weight_cap: Annotated[float, Field(ge=0.1, allow_inf_nan=False)] = Field(
         description="largest return weight of a window; the smallest is 0.1"
     )
@@ -132,11 +120,6 @@ class AblationsConfig(TrainingConfig, EnvConfig, SamplerConfig):
         if self.ablation_cka_every is None:
             unused.add("ablation_cka_batch")
         return unused
-
-    @property
-    def frames_per_update(self) -> int:
-        """Frames of one rollout."""
-        return self.num_envs * self.num_steps
 
     @property
     def num_updates(self) -> int:

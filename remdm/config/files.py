@@ -1,10 +1,12 @@
 """Files that are whole or absent. It lives here because every room may import `config`."""
 
 import errno
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -24,6 +26,12 @@ def whole_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON, all of it or nothing."""
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(data, indent=2) + "\n")
 
 
 def to_disk(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Keys that offline BC and DAgger share, and the scaling of budgets given in frames."""
+"""Keys that all training of planners shares, and the scaling of budgets given in frames."""
 
 from typing import Annotated
 
@@ -39,24 +39,34 @@ class ValidationConfig(Section):
     val_num_envs: Positive = Field(description="parallel environments of a validation")
 
 
-class PlannerTrainingConfig(TrainingConfig, EnvConfig, DenoiserConfig, SamplerConfig, ValidationConfig):
-    """Training a planner, offline or online."""
+class PlannerUpdateConfig(TrainingConfig, EnvConfig, SamplerConfig):
+    """Updating a planner, by imitation or by reward."""
 
     num_envs: Positive = Field(description="parallel environments")
     num_steps: EnvSteps = Field(description="environment steps per update")
+    lr: PositiveFloat = Field(description="learning rate; in imitation its peak, a cosine takes it to 0.1")
+    weight_decay: NonNegativeFloat = Field(description="decoupled weight decay; 0 is Adam")
+    max_grad_norm: PositiveFloat = Field(description="global norm at which gradients are clipped")
+    train_sigma: Below1 = Field(description="loss weight taken off for remasking; 0 is plain MDLM")
+    label_smoothing: Below1 = Field(description="label smoothing; 0 is the exact bound")
+
+    @property
+    def frames_per_update(self) -> int:
+        """Frames of one rollout."""
+        return self.num_envs * self.num_steps
+
+
+class PlannerTrainingConfig(PlannerUpdateConfig, DenoiserConfig, ValidationConfig):
+    """Training a planner by imitation, offline or online."""
+
     num_minibatches: Positive = Field(description="minibatches per epoch")
     update_epochs: Positive = Field(description="epochs per update")
-    lr: PositiveFloat = Field(description="peak learning rate; a cosine takes it to a tenth")
     lr_warmup_frames: WarmupFrames | None = Field(
         description="linear warm-up in frames; null leaves it to lr_warmup_steps"
     )
     lr_warmup_steps: GradSteps = Field(
         description="linear warm-up in gradient steps, if lr_warmup_frames is null"
     )
-    weight_decay: NonNegativeFloat = Field(description="decoupled weight decay; 0 is Adam")
-    max_grad_norm: PositiveFloat = Field(description="global norm at which gradients are clipped")
-    train_sigma: Below1 = Field(description="loss weight taken off for remasking; 0 is plain MDLM")
-    label_smoothing: Below1 = Field(description="label smoothing; 0 is the exact bound")
 
     @model_validator(mode="after")
     def _windows_fit(self) -> "PlannerTrainingConfig":
@@ -76,11 +86,6 @@ class PlannerTrainingConfig(TrainingConfig, EnvConfig, DenoiserConfig, SamplerCo
             )
         self.check_steps("val_diffusion_steps", self.val_diffusion_steps)
         return self
-
-    @property
-    def frames_per_update(self) -> int:
-        """Frames of one rollout."""
-        return self.num_envs * self.num_steps
 
     @property
     def windows_per_update(self) -> int:

@@ -6,6 +6,7 @@ import time
 import numpy as np
 
 from remdm.config.base import UserError
+from remdm.config.files import write_json
 from remdm.config.inference import InferenceConfig
 from remdm.envs.batch import make_paired_env
 from remdm.envs.craftax import Game
@@ -15,7 +16,7 @@ from remdm.evaluation.statistics import summarise
 from remdm.stages.policy import load_policy
 from remdm.training.metrics import Row, write_parquet
 from remdm.training.progress import ProgressReport
-from remdm.training.run import Run, write_json
+from remdm.training.run import Run
 
 logger = logging.getLogger("remdm")
 

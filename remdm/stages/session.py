@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from remdm.config import failure
 from remdm.config.base import StageConfig, UserError, num_processes
-from remdm.config.files import disk_problem
 from remdm.config.layers import Layer, base_layers, build, runtime_model
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.stages.device import claimed
@@ -79,24 +79,12 @@ def prepare_jax(runtime: RuntimeConfig) -> RuntimeConfig:
 
 @contextmanager
 def reported(job: str) -> Iterator[None]:
-    """End the process where the block fails, after saying why in the log.
-
-    What the user can put right is one line and exit status 2; an interrupted training has an exit
-    status of its own; all else is a traceback and exit status 1.
-    """
-    try:
-        yield
-    except Interrupted as interrupted:
-        sys.exit(interrupted.status)
-    except UserError as error:
-        logger.error("error: %s", error)
-        sys.exit(2)
-    except Exception as error:
-        if isinstance(error, OSError) and (problem := disk_problem(error)):
-            logger.error("error: %s", problem)
-            sys.exit(2)
-        logger.exception("%s failed", job)
-        sys.exit(1)
+    """End the process where the block fails; an interrupted training has an exit status of its own."""
+    with failure.reported(job):
+        try:
+            yield
+        except Interrupted as interrupted:
+            sys.exit(interrupted.status)
 
 
 def run_script(snakemake: Any, stage: str, model: type[C], run_stage: Callable[[C, Run], None]) -> None:

@@ -1,6 +1,5 @@
 """One job of one stage: where it writes, how it is watched, and the record it leaves."""
 
-import json
 import os
 import resource
 import shutil
@@ -18,7 +17,7 @@ from typing import Any
 import jax
 
 from remdm.config.base import StageConfig, UserError
-from remdm.config.files import whole_file
+from remdm.config.files import whole_file, write_json
 from remdm.config.runtime import RuntimeConfig
 from remdm.training.lock import locked
 from remdm.training.tracking import NoTracker, Tracker, new_run_id
@@ -119,12 +118,6 @@ class Run:
         write_json(self.folder / "run.json", record)
         # The results are whole: whoever asks for them again means a new run.
         shutil.rmtree(self.state, ignore_errors=True)
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write JSON, all of it or nothing."""
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(data, indent=2) + "\n")
 
 
 def _versions() -> dict[str, str]:
