@@ -48,6 +48,22 @@ class TimeEmbedding(nn.Module):
         return nn.Dense(self.d_model, dtype=self.dtype)(x)
 
 
+def attend(query: jax.Array, key: jax.Array, value: jax.Array, **_: Any) -> jax.Array:
+    """Softmax attention (arXiv 1706.03762), [B, S, N, D] each -> [B, S, N, D].
+
+    Heads count as more of the batch: on CPUs, plain products of matrices take half the time of those
+    with two axes of batch.
+    """
+    batch, length, heads, width = query.shape
+
+    def fold(x: jax.Array) -> jax.Array:
+        return x.transpose(0, 2, 1, 3).reshape(batch * heads, length, width)
+
+    scores = jax.lax.batch_matmul(fold(query) / jnp.sqrt(width).astype(query.dtype), fold(key).mT)
+    mixed = jax.lax.batch_matmul(nn.softmax(scores), fold(value))
+    return mixed.reshape(batch, heads, length, width).transpose(0, 2, 1, 3)
+
+
 class Block(nn.Module):
     """A pre-norm transformer block without a causal mask."""
 
@@ -60,7 +76,9 @@ class Block(nn.Module):
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
         """Tokens [B, S, d_model] -> [B, S, d_model]."""
         y = nn.LayerNorm(dtype=self.dtype)(x)
-        y = nn.MultiHeadDotProductAttention(self.n_heads, dtype=self.dtype, name="attention")(y)
+        y = nn.MultiHeadDotProductAttention(
+            self.n_heads, dtype=self.dtype, attention_fn=attend, name="attention"
+        )(y)
         x = x + nn.Dropout(self.dropout_rate)(y, deterministic=deterministic)
         y = nn.LayerNorm(dtype=self.dtype)(x)
         y = nn.gelu(nn.Dense(self.d_ff, dtype=self.dtype, name="ffn_in")(y))

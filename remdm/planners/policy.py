@@ -79,11 +79,12 @@ def plan_wanted_actions(
     history: jax.Array,
     hist_len: jax.Array,
     wanted: jax.Array,
+    block_size: int,
 ) -> jax.Array:
     """The plans of `plan_actions` [E, H], right where wanted [E, H] and arbitrary elsewhere.
 
-    An eighth of the environments is denoised at a time: where a plan is due in a few, a small block
-    is all there is to do, and where it is due in all, blocks of that size cost no more than larger ones.
+    So many environments are denoised at a time: in larger blocks each costs less, in smaller ones fewer
+    are denoised in vain.
     """
     encoding = denoiser.apply(params, obs, method="encode")
     return sample_wanted(
@@ -94,7 +95,7 @@ def plan_wanted_actions(
         locked_tokens=history,
         locked=jnp.arange(denoiser.plan_horizon) < hist_len[:, None],
         wanted=wanted,
-        block_size=max(1, len(obs) // 8),
+        block_size=block_size,
     )
 
 
@@ -137,7 +138,8 @@ def planner_policy(
                 return cycle.adopt(plan_actions(*given))
             ahead = jnp.arange(horizon) - cycle.hist_len[:, None]
             executed = (ahead >= 0) & (ahead < replan_every) & cycle.due[:, None]
-            return cycle.adopt(plan_wanted_actions(*given, executed))
+            block_size = max(1, len(obs) // (2 * replan_every))  # half of the plans due at a step
+            return cycle.adopt(plan_wanted_actions(*given, executed, block_size))
 
         cycle = jax.lax.cond(jnp.any(cycle.due), replan, lambda cycle: cycle, cycle)
         return cycle.action, cycle
