@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a GPU makes of the expert: its training in pieces, its utilisation, and the two benchmarks.
+# What a GPU makes of the expert: its training in pieces, its utilisation, and the benchmarks.
 #
 #     benchmarks/gpu.sh FOLDER [MINUTES [KEYS ...]]
 #
@@ -26,6 +26,7 @@ if [ "$status" = 75 ]; then
 elif [ "$status" = 0 ]; then
   python "$root/benchmarks/ppo.py" --config paper 2>&1 | tee ppo.txt
   python "$root/benchmarks/resets.py" --games classic 2>&1 | tee resets.txt
+  python "$root/benchmarks/inference.py" 2>&1 | tee inference.txt
 fi
 [ -s utilisation.csv ] && awk -F, '{ sum += $2; n++ } END { printf "mean utilisation %.0f %% of %d samples\n", sum / n, n }' utilisation.csv
 exit "$status"
