@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from remdm.envs.wrappers import BatchEnvWrapper, Env, Outcome, Worlds
+from remdm.envs.wrappers import BatchEnvWrapper, Env, Outcome, Worlds, where_done
 
 
 @struct.dataclass
@@ -46,7 +46,7 @@ class PairedResetVecEnvWrapper(BatchEnvWrapper):
 
         def go_on(worlds: Worlds) -> tuple[Worlds, Worlds, jax.Array]:
             following, ready = self._prepare(done, state, params)
-            return _taken(done, following, worlds), following, ready & ~done
+            return where_done(done, following, worlds), following, ready & ~done
 
         def stay(worlds: Worlds) -> tuple[Worlds, Worlds, jax.Array]:
             return worlds, state.next, state.ready
@@ -78,12 +78,3 @@ class PairedResetVecEnvWrapper(BatchEnvWrapper):
             return worlds, ready.at[places].set(True, mode="drop")
 
         return jax.lax.while_loop(wanting, generate, (state.next, state.ready))
-
-
-def _taken(done: jax.Array, new: Worlds, old: Worlds) -> Worlds:
-    """New worlds where an episode ended, and the old ones elsewhere."""
-
-    def choose(new: jax.Array, old: jax.Array) -> jax.Array:
-        return jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), new, old)
-
-    return jax.tree.map(choose, new, old)

@@ -26,6 +26,13 @@ class Player(NamedTuple):
         return self._replace(state=state), jax.device_get(kept)
 
 
+def compiled(function: Callable, *arguments: Any) -> Callable:
+    """A function, compiled for these arguments; under `--no-jit` it compiles nothing."""
+    jitted = jax.jit(function)
+    interpreted = jax.config.jax_disable_jit  # type: ignore[attr-defined]
+    return jitted if interpreted else jitted.lower(*arguments).compile()
+
+
 def compile_player(
     key: jax.Array, env: BatchEnv, policy: Policy, keep: Callable[[Transition], Any]
 ) -> Player:
@@ -41,7 +48,4 @@ def compile_player(
         state, transitions = rollout(key, env, policy, state, CHUNK_STEPS)
         return state, keep(transitions)
 
-    jitted = jax.jit(play)
-    interpreted = jax.config.jax_disable_jit  # type: ignore[attr-defined]
-    compiled = jitted if interpreted else jitted.lower(play_key, policy, state).compile()
-    return Player(compiled, policy, state, play_key)
+    return Player(compiled(play, play_key, policy, state), policy, state, play_key)

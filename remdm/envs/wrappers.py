@@ -107,7 +107,7 @@ class AutoResetEnvWrapper(Wrapper):
         """Act, and replace the world if the episode ended."""
         step_key, reset_key = jax.random.split(key)
         obs, state, reward, done, info = self.env.step(step_key, state, action, params)
-        obs, state = _where(done, self.env.reset(reset_key, params), (obs, state))
+        obs, state = where_done(done, self.env.reset(reset_key, params), (obs, state))
         return obs, state, reward, done, info
 
 
@@ -162,7 +162,7 @@ class OptimisticResetVecEnvWrapper(BatchEnvWrapper):
             fresh = self.reset_each(jax.random.split(own_key(reset_key), num_fresh), params)
             source = jnp.where(done, (jnp.cumsum(done) - 1) % num_fresh, 0)
             handed_out = jax.tree.map(lambda x: x[source], fresh)
-            obs, state = _where(done, handed_out, (obs, state))
+            obs, state = where_done(done, handed_out, (obs, state))
             return obs, state, reward, done, info
 
         return each_shard(of_shard)(reset_key, jax.random.split(step_key, self.num_envs), state, action)
@@ -245,7 +245,7 @@ class PooledResetVecEnvWrapper(BatchEnvWrapper):
         return worlds, pool, left.reshape(state.left.shape)
 
 
-def _where(done: jax.Array, new: Any, old: Any) -> Any:
+def where_done(done: jax.Array, new: Any, old: Any) -> Any:
     """Choose between pytrees whose arrays have the axes of `done` in front."""
 
     def choose(new: jax.Array, old: jax.Array) -> jax.Array:

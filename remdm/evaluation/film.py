@@ -13,11 +13,10 @@ from remdm.envs.batch import BatchEnv
 from remdm.envs.camera import Camera, Shot
 from remdm.envs.craftax import Game
 from remdm.envs.cycle import PlanCycle
+from remdm.envs.player import CHUNK_STEPS, compiled
 from remdm.envs.policy import Policy
 from remdm.envs.rollout import PlayState, advance, start
 from remdm.envs.wrappers import BatchEnvWrapper, LogWrapper
-
-CHUNK_STEPS = 64
 
 Trace = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
@@ -100,9 +99,9 @@ def compile_film(
     state = jax.jit(lambda key: start(key, env, policy.init(env.num_envs)))(start_key)
     keys = jax.random.split(play_key, CHUNK_STEPS)
     return Film(
-        play=_compiled(partial(_play, env=env, unlocked=camera.unlocked), keys, policy, state),
-        trace=trace and _compiled(partial(_trace, trace), keys[0], state),
-        shoot=_compiled(camera.shoot, _first(state.env.env_state)),
+        play=compiled(partial(_play, env=env, unlocked=camera.unlocked), keys, policy, state),
+        trace=trace and compiled(partial(_trace, trace), keys[0], state),
+        shoot=compiled(camera.shoot, _first(state.env.env_state)),
         policy=policy,
         state=state,
         key=play_key,
@@ -116,12 +115,6 @@ def names(game: Game, camera: Camera) -> dict[str, np.ndarray]:
         "action_names": np.array(camera.actions),
         "achievements": np.array(game.achievements),
     }
-
-
-def _compiled(function: Callable, *arguments: Any) -> Callable:
-    jitted = jax.jit(function)
-    interpreted = jax.config.jax_disable_jit  # type: ignore[attr-defined]
-    return jitted if interpreted else jitted.lower(*arguments).compile()
 
 
 def _first(tree: Any) -> Any:

@@ -59,9 +59,9 @@ def cells(scale: Scale, env: str, origin: str) -> list[Cell]:
     collected = [Cell("collect", expert.name, expert) for expert in experts]
     suites = _ablations(scale, taught)
     played = list(_evaluations(scale, experts, taught))
-    swept = [cell._replace(stage="sweep") for cell in played if scale.sweep and cell.planner]
-    swept = [cell for cell in swept if cell.evaluation is None]
-    films = [cell._replace(stage="film") for cell in played if cell.evaluation is None]
+    plain = [cell for cell in played if cell.evaluation is None]
+    swept = [cell._replace(stage="sweep") for cell in plain if scale.sweep and cell.planner]
+    films = [cell._replace(stage="film") for cell in plain]
     every = [*trained, *collected, *taught, *suites, *played, *swept, *films]
     for i, cell in enumerate(every):
         if any(cell[:2] == other[:2] for other in every[:i]):
