@@ -4,34 +4,28 @@
 
 `plain` is written here as the public code is laid out (arXiv 2402.16801): optimistic resets, flax's own
 recurrent cell differentiated through the scan, every epoch a shuffled copy of the rollout, and the
-compiler's default flags. Both are processes of their own that take turns, so that the machine's moods
-meet both; compiling is timed apart.
+compiler's default flags.
 """
 
-import argparse
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from pairs import OURS, compare, parser, serve
 
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.ppo import PPOConfig
-from remdm.config.runtime import RuntimeConfig
 from remdm.envs.batch import BatchEnv, make_batch_env
 from remdm.envs.rollout import PlayState, advance, start
 from remdm.envs.wrappers import LogWrapper, OptimisticResetVecEnvWrapper
 from remdm.experts.ppo import gae, make_ppo
-from remdm.stages.session import prepare_jax
 
 RATIO = 16
-WARM_UP = 5  # updates, of which the last ones end episodes
 
 
 class PlainCell(nn.Module):
@@ -138,62 +132,27 @@ def make_plain(config: PPOConfig, env: BatchEnv) -> tuple[Callable, Callable]:
     return init, update
 
 
-def work(name: str, config: PPOConfig) -> None:
-    """Compile, then print the seconds of an update for every line that comes in."""
-    if name == "ours":
-        # Without the cache, so that compiling can be compared.
-        prepare_jax(
-            build(RuntimeConfig, [*base_layers(None), Layer("benchmark", {"compilation_cache_dir": None})])
-        )
+def make(config: PPOConfig, name: str) -> tuple[Callable, Callable]:
+    """`init` and `update` of one way."""
     env = make_batch_env(config, config.ppo_num_envs)
-    if name == "ours":
+    if name == OURS:
         algorithm = make_ppo(config, env)
-        init, update = algorithm.init, lambda state: algorithm.update(state)[0]
-    else:
-        batch = OptimisticResetVecEnvWrapper(LogWrapper(env.game.env), config.ppo_num_envs, RATIO)
-        init, update = make_plain(config, BatchEnv(env.game, batch))
-    state = jax.jit(init)(jax.random.PRNGKey(config.seed))
-    began = time.perf_counter()
-    compiled = jax.jit(update, donate_argnums=0).lower(state).compile()
-    print(time.perf_counter() - began, flush=True)
-    for _ in range(WARM_UP):
-        state = jax.block_until_ready(compiled(state))
-    for _ in sys.stdin:
-        began = time.perf_counter()
-        state = jax.block_until_ready(compiled(state))
-        print(time.perf_counter() - began, flush=True)
+        return algorithm.init, lambda state: algorithm.update(state)[0]
+    batch = OptimisticResetVecEnvWrapper(LogWrapper(env.game.env), config.ppo_num_envs, RATIO)
+    return make_plain(config, BatchEnv(env.game, batch))
 
 
 def main() -> None:
     """Print both rates and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=20, help="updates of each")
-    parser.add_argument("--config", default="demo", help="a preset")
-    parser.add_argument("--worker", choices=["ours", "plain"], help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    flags = parser(__doc__.splitlines()[0], repeats=20)
+    flags.add_argument("--config", default="demo", help="a preset")
+    arguments = flags.parse_args()
     # The last updates of a long run train as the first do; the learning rate is of no account here.
     config = build(PPOConfig, [*base_layers(arguments.config), Layer("benchmark", {"seed": 0})])
-    if arguments.worker:
-        return work(arguments.worker, config)
-
-    workers, seconds = {}, {}
-    for name in ("plain", "ours"):  # one after the other: compiling would disturb
-        command = [sys.executable, __file__, "--config", arguments.config, "--worker", name]
-        workers[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        print(f"{name}: compiled in {float(workers[name].stdout.readline()):.1f} s", flush=True)
-        seconds[name] = []
-    for _ in range(arguments.repeats):
-        for name, worker in workers.items():
-            worker.stdin.write("\n")
-            worker.stdin.flush()
-            seconds[name].append(float(worker.stdout.readline()))
-    for worker in workers.values():
-        worker.stdin.close()
-        worker.wait()
-    rates = {name: [config.frames_per_update / s for s in times] for name, times in seconds.items()}
-    for name, values in rates.items():
-        print(f"{name}: {statistics.median(values):,.0f} frames/s ({min(values):,.0f} to {max(values):,.0f})")
-    print(f"ours over plain: {statistics.median(rates['ours']) / statistics.median(rates['plain']):.2f}")
+    if arguments.serve:
+        return serve(partial(make, config), arguments.serve, warm_up=5)
+    command = [sys.executable, __file__, "--config", arguments.config, "--serve"]
+    compare(command, config.frames_per_update, arguments.repeats)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from remdm.stages.budget import Term, check_memory, device_memory, memory_terms,
 from tests.toy import GAME, NUM_ACTIONS, ToyEnv, toy_env, toy_expert
 
 PRESETS = sorted(path.stem for path in configs_folder().glob("*.yaml") if path.stem != "defaults")
-SIZES = {"Craftax-Classic-Symbolic-v1": (17, 1345), "Craftax-Symbolic-v1": (43, 8268)}
+SIZES = {"Craftax-Classic-Symbolic-v1": (17, 1345, 1323), "Craftax-Symbolic-v1": (43, 8268, 8217)}
 
 
 class SizedEnv(ToyEnv):
@@ -33,8 +33,10 @@ class SizedEnv(ToyEnv):
 
 def sized_env(num_envs, env_name, monkeypatch):
     """An environment with a game's numbers of actions and observations, whose steps are the toy's."""
-    num_actions, obs_dim = SIZES[env_name]
-    game = replace(GAME, env=SizedEnv(obs_dim), num_actions=num_actions, obs_dim=obs_dim)
+    num_actions, obs_dim, num_binary = SIZES[env_name]
+    game = replace(
+        GAME, env=SizedEnv(obs_dim), num_actions=num_actions, obs_dim=obs_dim, num_binary=num_binary
+    )
     with monkeypatch.context() as patch:
         patch.setattr("tests.toy.GAME", game)
         return toy_env(num_envs)
@@ -69,8 +71,8 @@ def test_published_presets_have_the_published_sizes(monkeypatch):
     assert plan["windows"] == "49,664 an update, in minibatches of 6,208"
     assert plan["gradient steps"] == "64 an update, 97,600 in all, warm-up 1,600"
     assert plan["beta"] == "1 at the first update, 0.3442 at the last"
-    # 125,000 x (1345 x 4 + 32 x 4 + 1) bytes.
-    assert plan["buffer"] == "125,000 windows, 689 MB"
+    # 125,000 x (1323 / 8 + 22 x 4 + 32 x 4 + 1) bytes.
+    assert plan["buffer"] == "125,000 windows, 47.9 MB"
     assert 8.5e6 < int(plan["parameters"].replace(",", "")) < 9.5e6
 
 
@@ -108,7 +110,7 @@ def test_the_estimate_is_near_what_the_compiler_needs(model, make, monkeypatch):
 
 def test_what_cannot_fit_is_refused_with_its_largest_terms(monkeypatch):
     config = build(
-        OnlineConfig, [*base_layers("final_craftax_ucl"), Layer("test", {"dagger_buffer_cycles": 50})]
+        OnlineConfig, [*base_layers("final_craftax_ucl"), Layer("test", {"dagger_buffer_cycles": 1000})]
     )
     env = sized_env(config.num_envs, config.env_name, monkeypatch)
     algorithm = make_online(config, env, env, toy_expert())
@@ -117,7 +119,7 @@ def test_what_cannot_fit_is_refused_with_its_largest_terms(monkeypatch):
     with pytest.raises(UserError) as refused:
         check_memory(terms, 24 * 10**9)
     assert str(refused.value).startswith("about ")
-    assert "replay buffer 95.2 GB" in str(refused.value)
+    assert "replay buffer 78 GB" in str(refused.value)
     assert str(refused.value).endswith("lower dagger_buffer_cycles or dagger_buffer_max")
     check_memory(terms, 10**12)
     check_memory(terms, None)

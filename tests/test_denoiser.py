@@ -1,11 +1,12 @@
 """Properties of the network, through gradients and symmetries rather than shapes alone."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from remdm.models.denoiser import Denoiser, sinusoidal_embedding
+from remdm.models.denoiser import Attention, Denoiser, Dropout, sinusoidal_embedding
 
 B, H, D, V = 2, 6, 7, 5
 
@@ -59,6 +60,45 @@ def test_dropout_acts_in_training_alone(network):
         denoiser.apply(params, obs, tokens, t, False, rngs={"dropout": jax.random.PRNGKey(i)}) for i in (0, 1)
     ]
     assert not jnp.allclose(noisy[0], noisy[1])
+
+
+def test_attention_is_flaxs_with_the_same_parameters():
+    """One product for three projections changes neither parameters nor results."""
+    x = jax.random.normal(jax.random.PRNGKey(0), (3, 10, 16))
+    ours, flaxs = Attention(4, jnp.float32), nn.MultiHeadDotProductAttention(4)
+    params = ours.init(jax.random.PRNGKey(1), x)
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, flaxs.init(jax.random.PRNGKey(1), x))
+    np.testing.assert_allclose(ours.apply(params, x), flaxs.apply(params, x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def dropped():
+    """Which of 40,000 elements each of 100 keys drops, less the rate."""
+    dropout = Dropout(0.1)
+
+    def drop(key):
+        return dropout.apply({}, jnp.ones((400, 100)), False, rngs={"dropout": key})
+
+    y = jax.vmap(drop)(jax.random.split(jax.random.PRNGKey(0), 100))
+    assert set(np.unique(y).tolist()) == {0.0, np.float32(1 / 0.9).item()}
+    return np.asarray(y == 0) - 0.1
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_dropout_is_independent_of_keys_and_neighbours(dropped, axis):
+    """Products of neighbours are 0 on average, to five standard errors."""
+    low, high = (np.take(dropped, np.arange(1, dropped.shape[axis]) - k, axis) for k in (1, 0))
+    product = low * high
+    assert abs(product.mean()) < 5 * 0.09 / np.sqrt(product.size)
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 1), (1, 2)])
+def test_dropout_drops_its_rate_everywhere(dropped, axes):
+    """Over any axes, shares differ as those of a binomial do: chi-square within five standard errors."""
+    means = dropped.mean(axis=axes).ravel()
+    count = dropped.size / means.size
+    chi_square = np.sum(means**2) * count / 0.09
+    assert abs(chi_square - means.size) < 5 * np.sqrt(2 * means.size)
 
 
 def test_bfloat16_computes_near_float32_with_float32_parameters(network):

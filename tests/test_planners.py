@@ -1,18 +1,23 @@
 """The planner as a policy, and both ways to train it, on the toy game whose best plan is known."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.offline import OfflineConfig
 from remdm.config.online import OnlineConfig
 from remdm.diffusion.sampling import Sampler
+from remdm.envs.packing import pack, unpack
 from remdm.envs.planning import PlannerWrapper
 from remdm.envs.rollout import advance, rollout, start
 from remdm.models.denoiser import Denoiser
 from remdm.planners.denoising import init_params, make_denoiser
+from remdm.planners.learner import Learner, Minibatch, microbatch_size, train_on
 from remdm.planners.offline import ExpertWindows, make_offline
 from remdm.planners.online import make_online
 from remdm.planners.policy import plan_actions, planner_policy
@@ -93,8 +98,9 @@ def test_dagger_labels_visited_states_with_the_expert():
     algorithm = make_online(config, toy_env(8), toy_env(8), toy_expert())
     state, metrics = jax.jit(lambda key: algorithm.update(algorithm.init(key)))(jax.random.PRNGKey(0))
     assert int(state.buffer.size) == config.windows_per_update
-    obs, plan, valid = (held[: config.windows_per_update] for held in jax.device_get(state.buffer.items))
-    targets = obs[:, :NUM_ACTIONS].argmax(-1)
+    held = jax.tree.map(lambda x: x[: config.windows_per_update], state.buffer.items)
+    plan, valid = np.asarray(held.plan), np.asarray(held.valid)
+    targets = np.asarray(unpack(held.obs, GAME))[:, :NUM_ACTIONS].argmax(-1)
     assert (plan[:, 0] == targets).all()
     assert (plan[valid] == (targets[valid, None] + np.arange(4)) % NUM_ACTIONS).all()
     # Windows over an episode's end break the pattern, and only they do.
@@ -108,8 +114,9 @@ def test_expert_windows_pair_observations_with_what_the_expert_did_next():
     """Every window that breaks the expert's pattern crosses an episode's end, and only those are invalid."""
     env, expert = toy_env(8), toy_expert()
     state = start(jax.random.PRNGKey(0), env, ())
-    _, data = jax.jit(lambda key, s: rollout(key, env, expert, s, 40))(jax.random.PRNGKey(1), state)
-    batch = ExpertWindows.of(data, 4, 5.0).gather(jnp.arange(37 * 8))
+    keep = partial(pack, game=GAME)
+    _, data = jax.jit(lambda key, s: rollout(key, env, expert, s, 40, keep))(jax.random.PRNGKey(1), state)
+    batch = ExpertWindows.of(data, GAME, 4, 5.0).gather(jnp.arange(37 * 8))
     expected = (batch.obs[:, :NUM_ACTIONS].argmax(-1)[:, None] + jnp.arange(4)) % NUM_ACTIONS
     broken = (batch.plan != expected).any(axis=1)
     assert broken.any()
@@ -126,6 +133,45 @@ def test_offline_windows_are_the_experts_actions(offline):
     assert metrics["train/window_return"][0] == 4.0
     assert metrics["train/weight_mean"][0] == 1.0
     assert 0.4 < metrics["train/valid_fraction"][0] < 0.9
+
+
+@pytest.mark.parametrize("share", [1.0, 0.4, 0.0])
+def test_microbatches_add_up_to_the_gradient_of_the_minibatch(share):
+    """Whatever share of windows is valid; 50 do not divide evenly into microbatches of at most 8."""
+    keys = jax.random.split(jax.random.PRNGKey(0), 4)
+    held = Minibatch(
+        obs=jax.random.normal(keys[0], (80, GAME.obs_dim)),
+        plan=jax.random.randint(keys[1], (80, 4), 0, NUM_ACTIONS),
+        valid=jax.random.uniform(keys[2], (80,)) < share,
+        weights=jax.random.uniform(keys[3], (80,)),
+    )
+
+    def gather(numbers):
+        return jax.tree.map(lambda x: x[numbers], held)
+
+    @partial(jax.jit, static_argnums=0)
+    def step(microbatch_size):
+        config = config_of(OfflineConfig, microbatch_size=microbatch_size)
+        denoiser, optimizer = make_denoiser(config, NUM_ACTIONS), optax.sgd(1.0)
+        params = init_params(denoiser, jax.random.PRNGKey(1), GAME.obs_dim)
+        learner = Learner(params, optimizer.init(params))
+        numbers = jnp.arange(79, 29, -1)
+        learner, metrics = train_on(
+            jax.random.PRNGKey(2), learner, numbers, gather, denoiser, optimizer, config
+        )
+        return jax.tree.map(jnp.subtract, params, learner.params), metrics
+
+    parts, whole = step(8), step(50)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), parts, whole)
+    assert (optax.tree.norm(whole[0]) > 1e-3) == (share > 0)
+    assert 0 < whole[1]["diffusion/frac_masked"] < 1
+
+
+def test_microbatches_are_equal_parts():
+    assert microbatch_size(config_of(OfflineConfig, microbatch_size=8), 50) == 8
+    assert microbatch_size(config_of(OfflineConfig, microbatch_size=10), 50) == 10
+    assert microbatch_size(config_of(OfflineConfig, microbatch_size=49), 50) == 25
+    assert microbatch_size(config_of(OfflineConfig, microbatch_size=51), 50) == 50
 
 
 # --- playing ---

@@ -56,6 +56,7 @@ GAME = Game(
     num_actions=NUM_ACTIONS,
     obs_dim=NUM_ACTIONS + 1,
     achievements=("ended", "perfect"),
+    num_binary=NUM_ACTIONS,
 )
 
 

@@ -60,6 +60,9 @@ class PlannerTrainingConfig(PlannerUpdateConfig, DenoiserConfig, ValidationConfi
     """Training a planner by imitation, offline or online."""
 
     num_minibatches: Positive = Field(description="minibatches per epoch")
+    microbatch_size: Positive | None = Field(
+        description="most windows of a minibatch in the network at once; null is all, on CPUs a cache's fill"
+    )
     update_epochs: Positive = Field(description="epochs per update")
     lr_warmup_frames: WarmupFrames | None = Field(
         description="linear warm-up in frames; null leaves it to lr_warmup_steps"

@@ -118,30 +118,64 @@ def mdlm_loss_at(
     label_smoothing: float = 0.0,
 ) -> tuple[jax.Array, Metrics]:
     """`mdlm_loss` at a draw and its logits [B, H, V]: for what is to be evaluated at the same draw."""
-    t, num_tokens = noised.t, logits.shape[-1]
-    valid = valid.astype(jnp.float32)
-    masked = noised.tokens == num_tokens
-    counted = masked * valid[:, None]
+    terms = loss_terms(
+        noised,
+        logits,
+        tokens,
+        schedule,
+        valid=valid,
+        weights=weights,
+        train_sigma=train_sigma,
+        label_smoothing=label_smoothing,
+    )
+    return jnp.mean(terms.loss), loss_metrics(terms, noised, logits.shape[-1])
+
+
+class Terms(NamedTuple):
+    """What each plan adds to the loss and to its metrics."""
+
+    loss: jax.Array  # [B]
+    unweighted_loss: jax.Array  # [B]
+    counted: jax.Array  # [B], masked tokens of valid plans
+    correct: jax.Array  # [B], those predicted right
+
+
+def loss_terms(
+    noised: Noised,
+    logits: jax.Array,
+    tokens: jax.Array,
+    schedule: Schedule,
+    *,
+    valid: jax.Array,
+    weights: jax.Array | None = None,
+    train_sigma: float = 0.0,
+    label_smoothing: float = 0.0,
+) -> Terms:
+    """The terms of `mdlm_loss_at`, plan by plan; a plan that is not valid adds nothing to any."""
+    masked = noised.tokens == logits.shape[-1]
+    counted = masked * valid.astype(jnp.float32)[:, None]
     entropy = jnp.sum(counted * cross_entropy(logits, tokens, label_smoothing), axis=1) / tokens.shape[1]
-    loss = elbo_weight(schedule, t, train_sigma) * entropy
+    loss = elbo_weight(schedule, noised.t, train_sigma) * entropy
     if weights is not None:
         loss = jax.lax.stop_gradient(weights) * loss
-    loss = jnp.mean(loss)
-
     correct = (jnp.argmax(logits, axis=-1) == tokens) * counted
+    return Terms(loss, entropy, jnp.sum(counted, axis=1), jnp.sum(correct, axis=1))
+
+
+def loss_metrics(terms: Terms, noised: Noised, num_tokens: int) -> Metrics:
+    """Metrics (scalars) of a draw and its terms."""
+    low, high = noised.t < 0.33, noised.t > 0.66
 
     def accuracy(where: jax.Array) -> jax.Array:
-        return jnp.sum(correct * where[:, None]) / jnp.maximum(jnp.sum(counted * where[:, None]), 1.0)
+        return jnp.sum(terms.correct * where) / jnp.maximum(jnp.sum(terms.counted * where), 1.0)
 
-    low, high = t < 0.33, t > 0.66
-    metrics = {
-        "loss": loss,
-        "unweighted_loss": jnp.mean(entropy),
+    return {
+        "loss": jnp.mean(terms.loss),
+        "unweighted_loss": jnp.mean(terms.unweighted_loss),
         "accuracy": accuracy(jnp.ones_like(low)),
         "accuracy_low_t": accuracy(low),
         "accuracy_mid_t": accuracy(~low & ~high),
         "accuracy_high_t": accuracy(high),
-        "frac_masked": jnp.mean(masked),
-        "mean_t": jnp.mean(t),
+        "frac_masked": jnp.mean(noised.tokens == num_tokens),
+        "mean_t": jnp.mean(noised.t),
     }
-    return loss, metrics

@@ -11,6 +11,7 @@ class Game:
     Attributes:
         time_limit: steps after which an episode is over whatever happens; None if there is no limit.
         victory: the achievement that ends an episode; None if none does.
+        num_binary: leading entries of an observation that are 0 or 1, the view of the map.
     """
 
     env: Any
@@ -20,6 +21,7 @@ class Game:
     achievements: tuple[str, ...]
     time_limit: int | None = None
     victory: str | None = None
+    num_binary: int = 0
 
 
 def load_game(env_name: str) -> Game:
@@ -31,13 +33,15 @@ def load_game(env_name: str) -> Game:
 
     env = make_craftax_env_from_name(env_name, auto_reset=False)
     if "Classic" in env_name:
-        from craftax.craftax_classic.constants import Achievement
+        from craftax.craftax_classic.constants import OBS_DIM, Achievement, BlockType
 
         victory = None
+        per_tile = len(BlockType) + 4  # zombies, cows, skeletons, arrows
     else:
-        from craftax.craftax.constants import Achievement
+        from craftax.craftax.constants import OBS_DIM, Achievement, BlockType, ItemType
 
         victory = Achievement.DEFEAT_NECROMANCER.name.lower()
+        per_tile = len(BlockType) + len(ItemType) + 5 * 8 + 1  # classes of mobs by their types, light
     params = env.default_params
     return Game(
         env=env,
@@ -47,4 +51,5 @@ def load_game(env_name: str) -> Game:
         achievements=tuple(a.name.lower() for a in sorted(Achievement, key=lambda a: a.value)),
         time_limit=params.max_timesteps,
         victory=victory,
+        num_binary=OBS_DIM[0] * OBS_DIM[1] * per_tile,
     )

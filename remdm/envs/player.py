@@ -20,10 +20,15 @@ class Player(NamedTuple):
     state: PlayState
     key: jax.Array
 
-    def chunk(self, first: int) -> tuple["Player", Any]:
-        """The next chunk, whose first step is number `first`; what is kept of it is on the host."""
+    def start(self, first: int) -> tuple["Player", Any]:
+        """Start the next chunk, whose first step is number `first`; what is kept of it is on the device."""
         state, kept = self.play(jax.random.fold_in(self.key, first), self.policy, self.state)
-        return self._replace(state=state), jax.device_get(kept)
+        return self._replace(state=state), kept
+
+    def chunk(self, first: int) -> tuple["Player", Any]:
+        """Play the next chunk to its end; what is kept of it is on the host."""
+        player, kept = self.start(first)
+        return player, jax.device_get(kept)
 
 
 def compiled(function: Callable, *arguments: Any) -> Callable:

@@ -1,5 +1,6 @@
 """Let a policy play: the one loop behind collecting, validating, evaluating and offline training."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -32,7 +33,7 @@ class Transition:
     `step.done` follows the action: the episode ends with it.
     """
 
-    obs: jax.Array  # [E, D]
+    obs: Any  # [E, D], or what is kept of it
     action: jax.Array  # [E]
     step: Step
 
@@ -58,9 +59,17 @@ def advance(
 
 
 def rollout(
-    key: jax.Array, env: BatchEnv, policy: Policy, state: PlayState, num_steps: int
+    key: jax.Array,
+    env: BatchEnv,
+    policy: Policy,
+    state: PlayState,
+    num_steps: int,
+    keep: Callable[[jax.Array], Any] = lambda obs: obs,
 ) -> tuple[PlayState, Transition]:
     """Play `num_steps` steps.
+
+    Args:
+        keep: what transitions hold of observations [E, D].
 
     Returns:
         The state to go on from, and the transitions, arrays [T, E, ...]. XLA drops what is not used,
@@ -71,7 +80,7 @@ def rollout(
         act_key, env_key = jax.random.split(key)
         action, memory = policy.act(act_key, state.obs, state.prev_action, state.done, state.memory)
         new_state, step = advance(env_key, env, state, action, memory)
-        return new_state, Transition(state.obs, action, step)
+        return new_state, Transition(keep(state.obs), action, step)
 
     return jax.lax.scan(play, state, jax.random.split(key, num_steps))
 

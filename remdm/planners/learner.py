@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from remdm.config.planner import PlannerTrainingConfig
-from remdm.diffusion.loss import mdlm_loss
+from remdm.diffusion.loss import Noised, Terms, draw_noised, loss_metrics, loss_terms
 from remdm.diffusion.schedule import SCHEDULES
 from remdm.envs.batch import BatchEnv
 from remdm.envs.policy import Policy
@@ -18,6 +18,8 @@ from remdm.planners.denoising import make_sampler
 from remdm.planners.policy import planner_policy
 from remdm.training.algorithm import Metrics
 from remdm.training.optimizer import adamw, at_step, cosine_schedule
+
+CACHED_TOKENS = 4096  # whose activations a CPU's caches hold
 
 
 class Minibatch(NamedTuple):
@@ -51,49 +53,95 @@ def adopted(learner: Learner, params: Any, update: int, config: PlannerTrainingC
 def train_on(
     key: jax.Array,
     learner: Learner,
-    batch: Minibatch,
+    numbers: jax.Array,
+    gather: Callable[[jax.Array], Minibatch],
     denoiser: Denoiser,
     optimizer: optax.GradientTransformation,
     config: PlannerTrainingConfig,
 ) -> tuple[Learner, Metrics]:
-    """One gradient step on the masked-diffusion bound."""
-    loss_key, dropout_key = jax.random.split(key)
+    """One gradient step on the masked-diffusion bound of the windows of some numbers [B].
 
-    def loss_fn(params: Any) -> tuple[jax.Array, Metrics]:
-        def denoise(tokens: jax.Array, t: jax.Array) -> jax.Array:
-            return denoiser.apply(params, batch.obs, tokens, t, False, rngs={"dropout": dropout_key})
+    Windows pass the network in microbatches, whose gradients are added up, so that the activations of
+    one exist at a time. Windows that are not valid add nothing to the loss: they come last, and
+    microbatches of nothing else are left out.
+    """
+    noise_key, dropout_key = jax.random.split(key)
+    schedule = SCHEDULES[config.diffusion_schedule]
+    count, size = len(numbers), microbatch_size(config, len(numbers))
+    parts = -(-count // size)
 
-        return mdlm_loss(
-            loss_key,
-            denoise,
-            batch.plan,
-            SCHEDULES[config.diffusion_schedule],
-            valid=batch.valid,
-            weights=batch.weights,
-            train_sigma=config.train_sigma,
-            label_smoothing=config.label_smoothing,
-            num_tokens=denoiser.num_tokens,
-        )
+    valid = gather(numbers).valid
+    numbers = jnp.pad(numbers[jnp.argsort(~valid)], (0, parts * size - count))
+    plan = gather(numbers).plan  # nobody asks for these windows' observations, so they are not gathered
+    noised = draw_noised(noise_key, plan, schedule, denoiser.num_tokens)
 
-    grads, metrics = jax.grad(loss_fn, has_aux=True)(learner.params)
+    def gradient(part: jax.Array) -> tuple[Any, Terms, jax.Array]:
+        """Of a microbatch by its number; its terms, and the places [size] of its windows."""
+        places = part * size + jnp.arange(size)
+        batch = gather(numbers[places])
+        own = Noised(noised.tokens[places], noised.t[places])
+        rngs = {"dropout": jax.random.fold_in(dropout_key, part)}
+
+        def loss_fn(params: Any) -> tuple[jax.Array, Terms]:
+            terms = loss_terms(
+                own,
+                denoiser.apply(params, batch.obs, own.tokens, own.t, False, rngs=rngs),
+                batch.plan,
+                schedule,
+                valid=places < jnp.sum(valid),
+                weights=batch.weights,
+                train_sigma=config.train_sigma,
+                label_smoothing=config.label_smoothing,
+            )
+            return jnp.sum(terms.loss) / count, terms
+
+        return *jax.grad(loss_fn, has_aux=True)(learner.params), places
+
+    def add(sums: tuple[Any, Terms], part: jax.Array) -> tuple[tuple[Any, Terms], None]:
+        def added(sums: tuple[Any, Terms]) -> tuple[Any, Terms]:
+            grads, terms, places = gradient(part)
+            return (
+                jax.tree.map(jnp.add, sums[0], grads),
+                jax.tree.map(lambda all_, own: all_.at[places].set(own), sums[1], terms),
+            )
+
+        return jax.lax.cond(part * size < jnp.sum(valid), added, lambda sums: sums, sums), None
+
+    if parts == 1:
+        grads, terms, _ = gradient(jnp.zeros((), jnp.int32))
+    else:
+        nothing = Terms(*[jnp.zeros(parts * size) for _ in Terms._fields])
+        zeros = jax.tree.map(jnp.zeros_like, learner.params), nothing
+        (grads, terms), _ = jax.lax.scan(add, zeros, jnp.arange(parts))
+
     updates, opt_state = optimizer.update(grads, learner.opt_state, learner.params)
+    terms, noised = jax.tree.map(lambda x: x[:count], (terms, noised))
+    metrics = loss_metrics(terms, noised, denoiser.num_tokens)
     metrics["grad_norm"] = optax.tree.norm(grads)
     metrics = {f"diffusion/{name}": value for name, value in metrics.items()}
     return Learner(optax.apply_updates(learner.params, updates), opt_state), metrics
+
+
+def microbatch_size(config: PlannerTrainingConfig, count: int) -> int:
+    """Windows of `count` that pass the network at once, in equal parts of it."""
+    most = config.microbatch_size
+    if most is None:
+        # On CPUs, activations that stay in the caches are worth a third of the time.
+        most = max(1, CACHED_TOKENS // config.plan_horizon) if jax.default_backend() == "cpu" else count
+    return -(-count // -(-count // most))
 
 
 def train_in_minibatches(
     key: jax.Array,
     learner: Learner,
     numbers: jax.Array,
-    gather: Callable[[jax.Array], Minibatch],
-    step: Callable[[jax.Array, Learner, Minibatch], tuple[Learner, Metrics]],
+    step: Callable[[jax.Array, Learner, jax.Array], tuple[Learner, Metrics]],
 ) -> tuple[Learner, Metrics]:
-    """A gradient step per row of `numbers` [N, B], gathered just before it; mean metrics."""
+    """A gradient step per row of `numbers` [N, B]; mean metrics."""
 
     def body(learner: Learner, inputs: tuple[jax.Array, jax.Array]) -> tuple[Learner, Metrics]:
         key, row = inputs
-        return step(key, learner, gather(row))
+        return step(key, learner, row)
 
     learner, metrics = jax.lax.scan(body, learner, (jax.random.split(key, numbers.shape[0]), numbers))
     return learner, jax.tree.map(jnp.mean, metrics)

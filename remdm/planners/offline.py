@@ -1,6 +1,7 @@
 """Offline behaviour cloning: a planner learns the windows of live expert rollouts."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +10,9 @@ from flax import struct
 
 from remdm.config.offline import OfflineConfig
 from remdm.envs.batch import BatchEnv
+from remdm.envs.craftax import Game
 from remdm.envs.devices import split
+from remdm.envs.packing import Packed, pack, unpack
 from remdm.envs.policy import Policy
 from remdm.envs.rollout import PER_DEVICE, PlayState, Transition, episode_metrics, rollout, start
 from remdm.planners.denoising import init_params, make_denoiser
@@ -39,26 +42,27 @@ class OfflineState:
 class ExpertWindows(NamedTuple):
     """All windows of a rollout, W for each of E environments, gathered when they are needed."""
 
-    obs: jax.Array  # [T, E, D]
+    game: Game
+    obs: Packed  # of [T, E, D]
     action: jax.Array  # [T, E]
     valid: jax.Array  # [W, E]
     returns: jax.Array  # [W, E]
     weights: jax.Array  # [W, E]
 
     @classmethod
-    def of(cls, data: Transition, horizon: int, weight_cap: float) -> "ExpertWindows":
-        """The windows of transitions [T, E, ...], weighted by what each earns."""
+    def of(cls, data: Transition, game: Game, horizon: int, weight_cap: float) -> "ExpertWindows":
+        """The windows of transitions [T, E, ...] with packed observations, weighted by what each earns."""
         returns = window_returns(data.step.reward, horizon)
         valid = window_validity(data.step.done, horizon)
-        return cls(data.obs, data.action, valid, returns, return_weights(returns, weight_cap))
+        return cls(game, data.obs, data.action, valid, returns, return_weights(returns, weight_cap))
 
     def gather(self, numbers: jax.Array) -> Minibatch:
         """The windows of some numbers [B]."""
-        horizon = self.obs.shape[0] - self.valid.shape[0] + 1
-        first, env, times = window_places(numbers, self.obs.shape[1], horizon)
+        num_steps, num_envs = self.action.shape
+        first, env, times = window_places(numbers, num_envs, num_steps - self.valid.shape[0] + 1)
         return split(
             Minibatch(
-                obs=self.obs[first, env],
+                obs=unpack(jax.tree.map(lambda x: x[first, env], self.obs), self.game),
                 plan=self.action[times, env[:, None]],
                 valid=self.valid[first, env],
                 weights=self.weights[first, env],
@@ -83,9 +87,10 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
 
     def update(state: OfflineState) -> tuple[OfflineState, Metrics]:
         key, rollout_key, shuffle_key, train_key = jax.random.split(state.key, 4)
-        play, data = rollout(rollout_key, env, state.expert, state.play, config.num_steps)
+        keep = partial(pack, game=env.game)
+        play, data = rollout(rollout_key, env, state.expert, state.play, config.num_steps, keep)
 
-        windows = ExpertWindows.of(data, horizon, config.return_weight_cap)
+        windows = ExpertWindows.of(data, env.game, horizon, config.return_weight_cap)
         shuffled = jax.vmap(lambda k: jax.random.permutation(k, config.windows_per_update))(
             jax.random.split(shuffle_key, config.update_epochs)
         )
@@ -93,8 +98,7 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
             train_key,
             state.learner,
             shuffled[:, : config.num_minibatches * config.minibatch_size].reshape(-1, config.minibatch_size),
-            windows.gather,
-            lambda k, learner, batch: train_on(k, learner, batch, denoiser, optimizer, config),
+            lambda k, learner, row: train_on(k, learner, row, windows.gather, denoiser, optimizer, config),
         )
         metrics |= episode_metrics(data.step, env.game.achievements)
         metrics |= {

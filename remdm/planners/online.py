@@ -11,6 +11,7 @@ from remdm.config.online import DaggerConfig
 from remdm.envs.batch import BatchEnv
 from remdm.envs.buffer import CircularBuffer, draw_places, empty, insert
 from remdm.envs.devices import num_shards, split
+from remdm.envs.packing import Packed, pack, unpack
 from remdm.envs.policy import Policy
 from remdm.envs.rollout import PER_DEVICE, PlayState, Transition, advance, episode_metrics, start
 from remdm.planners.denoising import init_params, make_denoiser, make_sampler
@@ -31,7 +32,7 @@ from remdm.training.algorithm import Algorithm, Metrics
 class LabelledWindows(NamedTuple):
     """What the replay buffer holds, arrays [N, ...]."""
 
-    obs: jax.Array  # [N, D]
+    obs: Packed  # of [N, D]
     plan: jax.Array  # [N, H], the expert's actions
     valid: jax.Array  # [N]
 
@@ -61,7 +62,9 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
     sampler = make_sampler(config, config.diffusion_schedule, config.diffusion_steps)
     horizon, num_envs = config.plan_horizon, env.num_envs
     one_window = LabelledWindows(
-        obs=jnp.zeros(env.game.obs_dim), plan=jnp.zeros(horizon, jnp.int32), valid=jnp.zeros((), bool)
+        obs=pack(jnp.zeros(env.game.obs_dim), env.game),
+        plan=jnp.zeros(horizon, jnp.int32),
+        valid=jnp.zeros((), bool),
     )
 
     def init(key: jax.Array) -> OnlineState:
@@ -93,7 +96,7 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
             by_expert = jax.random.uniform(mix_key, (num_envs,)) < beta
             action = jnp.where(by_expert, label, planned)
             new_play, step = advance(env_key, env, play, action, memory)
-            return new_play, (Transition(play.obs, action, step), label, by_expert)
+            return new_play, (Transition(pack(play.obs, env.game), action, step), label, by_expert)
 
         def plan_and_follow(play: PlayState, key: jax.Array) -> tuple[PlayState, Any]:
             plan_key, follow_key = jax.random.split(key)
@@ -116,7 +119,8 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
 
         def remember(buffer: CircularBuffer, numbers: jax.Array) -> tuple[CircularBuffer, None]:
             first, envs, times = window_places(numbers, num_envs, horizon)
-            windows = LabelledWindows(data.obs[first, envs], label[times, envs[:, None]], valid[first, envs])
+            obs = jax.tree.map(lambda x: x[first, envs], data.obs)
+            windows = LabelledWindows(obs, label[times, envs[:, None]], valid[first, envs])
             return insert(buffer, windows), None
 
         # In a part for each device, since all of them see whole what is inserted at once.
@@ -125,14 +129,13 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
 
         def gather(places: jax.Array) -> Minibatch:
             drawn = split(jax.tree.map(lambda held: held[places], buffer.items))
-            return Minibatch(drawn.obs, drawn.plan, drawn.valid, None)
+            return Minibatch(unpack(drawn.obs, env.game), drawn.plan, drawn.valid, None)
 
         learner, metrics = train_in_minibatches(
             train_key,
             state.learner,
             draw_places(draw_key, buffer, (config.grad_steps_per_update, config.minibatch_size)),
-            gather,
-            lambda k, learner, batch: train_on(k, learner, batch, denoiser, optimizer, config),
+            lambda k, learner, row: train_on(k, learner, row, gather, denoiser, optimizer, config),
         )
         metrics |= episode_metrics(data.step, env.game.achievements)
         metrics |= {

@@ -16,6 +16,8 @@ from remdm.config.ppo import PPOConfig
 from remdm.config.runtime import RuntimeConfig
 from remdm.config.training import TrainingConfig
 from remdm.envs.craftax import Game
+from remdm.envs.packing import packed_size
+from remdm.planners.learner import microbatch_size
 from remdm.training.algorithm import Algorithm
 from remdm.training.devices import data_mesh, size
 
@@ -103,6 +105,8 @@ def memory_terms(config: TrainingConfig, algorithm: Algorithm, state: Any, game:
     buffer = sum(_size(getattr(state, name)) for name in algorithm.refillable)
     games = _size(state.play)
     frame = FLOAT * game.obs_dim
+    if isinstance(config, PlannerTrainingConfig):
+        frame = packed_size(game)
     terms = [
         Term(BUFFER, buffer, "dagger_buffer_cycles or dagger_buffer_max"),
         Term("games", games, envs),
@@ -111,9 +115,9 @@ def memory_terms(config: TrainingConfig, algorithm: Algorithm, state: Any, game:
         Term("observations of a rollout", config.frames_per_update * frame, envs),
     ]
     if isinstance(config, PlannerTrainingConfig):
-        terms.append(
-            Term("a minibatch", config.minibatch_size * _bytes_per_window(config, frame), "num_envs")
-        )
+        windows = microbatch_size(config, config.minibatch_size)
+        window = _bytes_per_window(config, FLOAT * game.obs_dim)
+        terms.append(Term("a microbatch", windows * window, "microbatch_size"))
     if isinstance(config, DaggerConfig):
         terms.append(Term("windows on their way into the buffer", config.windows_per_update * frame, envs))
     if isinstance(config, PPOConfig):

@@ -82,18 +82,29 @@ def _play_into(
 
     frames = config.num_iters * env.num_envs
     with ProgressReport("collect", frames, run.runtime.progress) as progress:
-        for chunk, first in enumerate(range(0, config.num_iters, CHUNK_STEPS)):
-            player, data = player.chunk(first)
+
+        def write(first: int, played: Transition) -> None:
             stop = min(first + CHUNK_STEPS, config.num_iters)
-            kept = slice(0, stop - first)  # the last chunk may be longer than what is left
-            data = jax.tree.map(lambda x, kept=kept: x[kept], data)
+            # The last chunk may be longer than what is left.
+            data = jax.tree.map(lambda x: x[: stop - first], jax.device_get(played))
             _store(arrays, data, first, stop)
             measured = episode_metrics(data.step, env.game.achievements)
             stacked = {name: np.asarray(value)[None] for name, value in measured.items()}
-            rows = [row | {"frames": stop * env.num_envs} for row in to_rows(stacked, chunk, 0)]
+            rows = to_rows(stacked, first // CHUNK_STEPS, 0)
+            rows = [row | {"frames": stop * env.num_envs} for row in rows]
             metrics.write(rows)
             run.tracker.log(rows)
             progress.update(stop * env.num_envs)
+
+        pending: tuple[int, Transition] | None = None
+        for first in range(0, config.num_iters, CHUNK_STEPS):
+            player, played = player.start(first)
+            # While this chunk is played, the host writes the one before.
+            if pending is not None:
+                write(*pending)
+            pending = first, played
+        if pending is not None:
+            write(*pending)
         return progress.timing(compile_seconds)
 
 
@@ -126,7 +137,6 @@ def _store(arrays: dict[str, np.memmap], data: Transition, first: int, stop: int
     chunk = {"obs": data.obs, "actions": data.action, "rewards": data.step.reward, "dones": data.step.done}
     for name, values in chunk.items():
         arrays[name][:, first:stop] = np.swapaxes(values, 0, 1)
-        arrays[name].flush()
 
 
 def _zip(folder: Path, path: Path) -> None:

@@ -1,0 +1,82 @@
+"""Two ways to do the same, in processes that take turns, so that the machine's moods meet both."""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from remdm.config.layers import Layer, base_layers, build
+from remdm.config.runtime import RuntimeConfig
+from remdm.stages.session import prepare_jax
+
+PLAIN, OURS = "plain", "ours"
+Init = Callable[[jax.Array], Any]
+Update = Callable[[Any], Any]
+
+
+def serve(make: Callable[[str], tuple[Init, Update]], name: str, warm_up: int) -> None:
+    """Compile, update a few times, then print the seconds of an update for every line that comes in.
+
+    Args:
+        make: `init` and `update` by the name of the way.
+        warm_up: updates after which episodes end at their usual rate.
+    """
+    if name == OURS:  # with our compiler flags, but without the cache, so that compiling can be compared
+        layers = [*base_layers(None), Layer("benchmark", {"compilation_cache_dir": None})]
+        prepare_jax(build(RuntimeConfig, layers))
+    init, update = make(name)
+    state = jax.jit(init)(jax.random.PRNGKey(0))
+    began = time.perf_counter()
+    compiled = jax.jit(update, donate_argnums=0).lower(state).compile()
+    print(time.perf_counter() - began, flush=True)
+    for _ in range(warm_up):
+        state = jax.block_until_ready(compiled(state))
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        state = jax.block_until_ready(compiled(state))
+        print(time.perf_counter() - began, flush=True)
+
+
+def compare(command: list[str], frames: int, repeats: int) -> None:
+    """Print both rates and their ratio.
+
+    Args:
+        command: what serves, to which the name of the way is added.
+        frames: of one update.
+    """
+    workers, seconds, compiling = {}, {}, {}
+    for name in (PLAIN, OURS):  # one after the other: compiling would disturb
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        workers[name] = subprocess.Popen([*command, name], **pipes)
+        compiling[name] = float(workers[name].stdout.readline())
+        print(f"{name}: compiled in {compiling[name]:.1f} s", flush=True)
+        seconds[name] = []
+    for _ in range(repeats):
+        for name, worker in workers.items():
+            worker.stdin.write("\n")
+            worker.stdin.flush()
+            seconds[name].append(float(worker.stdout.readline()))
+    for worker in workers.values():
+        worker.stdin.close()
+        worker.wait()
+    for name, times in seconds.items():
+        rates = sorted(frames / s for s in times)
+        print(f"{name}: {statistics.median(rates):,.0f} frames/s ({rates[0]:,.0f} to {rates[-1]:,.0f})")
+    ratios = sorted(plain / ours for plain, ours in zip(seconds[PLAIN], seconds[OURS], strict=True))
+    print(
+        f"{OURS} over {PLAIN}, paired: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}),"
+        f" compiling {compiling[OURS] / compiling[PLAIN]:.2f}"
+    )
+
+
+def parser(description: str, repeats: int) -> argparse.ArgumentParser:
+    """The flags that all such benchmarks have."""
+    flags = argparse.ArgumentParser(description=description)
+    flags.add_argument("--repeats", type=int, default=repeats, help="updates of each")
+    flags.add_argument("--serve", choices=[PLAIN, OURS], help=argparse.SUPPRESS)
+    return flags
