@@ -75,8 +75,10 @@ def train_on(
             num_tokens=denoiser.num_tokens,
         )
 
-    grads, metrics = jax.grad(loss_fn, has_aux=True)(learner.params)
-    updates, opt_state = optimizer.update(grads, learner.opt_state, learner.params)
+    with jax.named_scope("gradient"):
+        grads, metrics = jax.grad(loss_fn, has_aux=True)(learner.params)
+    with jax.named_scope("optimiser"):
+        updates, opt_state = optimizer.update(grads, learner.opt_state, learner.params)
     metrics["grad_norm"] = optax.tree.norm(grads)
     metrics = {f"diffusion/{name}": value for name, value in metrics.items()}
     return Learner(optax.apply_updates(learner.params, updates), opt_state), metrics
@@ -93,7 +95,9 @@ def train_in_minibatches(
 
     def body(learner: Learner, inputs: tuple[jax.Array, jax.Array]) -> tuple[Learner, Metrics]:
         key, row = inputs
-        return step(key, learner, gather(row))
+        with jax.named_scope("gather"):
+            batch = gather(row)
+        return step(key, learner, batch)
 
     learner, metrics = jax.lax.scan(body, learner, (jax.random.split(key, numbers.shape[0]), numbers))
     return learner, jax.tree.map(jnp.mean, metrics)
