@@ -136,7 +136,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_bench(sub: argparse.ArgumentParser, keys: Iterable[Key]) -> None:
     sub.usage = (
-        "remdm bench [CASE ...] [--repeats N] [--growth | --trace DIR] [--config PRESET] [--KEY VALUE ...]\n"
+        "remdm bench [CASE ...] [--repeats N] [--trace DIR] [--KEY VALUE ...]\n"
+        "       remdm bench --growth [--KEY VALUE ...]\n"
         "       remdm bench --compare BEFORE AFTER"
     )
     cases = "; ".join(f"{name}: {entry.summary}" for name, entry in CASES.items())

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from remdm.analysis.style import COLOURS, CYCLE, LINES, MARKERS, WIDTH, new_figure, save, say
 
@@ -72,6 +72,8 @@ def _draw(ax: Axes, table: pl.DataFrame, of_one: bool) -> None:
     values = sorted(set(table["value"].to_list()))
     ax.set_xticks(values, [f"{value:g}" for value in values])
     ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     [low, high] = ax.get_ylim()
     ax.set_ylim(low, high * (high / low) ** 0.35)  # room for the legend

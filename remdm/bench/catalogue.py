@@ -21,6 +21,7 @@ class Entry(NamedTuple):
     unit: str
     models: tuple[type[Section], ...]
     summary: str
+    compiles: bool = True  # whether it runs a program of XLA
 
 
 CASES: dict[str, Entry] = {
@@ -32,8 +33,8 @@ CASES: dict[str, Entry] = {
     "gradient": Entry("windows", (OfflineConfig,), "one gradient step of a planner, without its rollout"),
     "sampling": Entry("plans", (OnlineConfig,), "the reverse process alone, as in DAgger's rollouts"),
     "inference": Entry("frames", (InferenceConfig, DenoiserConfig), "a planner that plays"),
-    "checkpoint": Entry("MB", (OfflineConfig, ExpertConfig), "writing the state of behaviour cloning"),
-    "dag": Entry("jobs", (), "snakemake -n on the paper's scale"),
+    "checkpoint": Entry("MB", (OfflineConfig, ExpertConfig), "writing the state of behaviour cloning", False),
+    "dag": Entry("jobs", (), "snakemake -n on the paper's scale", False),
 }
 
 

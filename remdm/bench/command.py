@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from remdm.bench import table
-from remdm.bench.catalogue import Request
-from remdm.config.base import UserError
+from remdm.bench.catalogue import CASES, Request
+from remdm.config.base import ConfigError, UserError
 
 
 def measure_all(requests: Iterable[Request], output: Path | None) -> Path:
@@ -51,6 +51,8 @@ def trace_all(requests: Iterable[Request]) -> None:
     """
     requests = list(requests)
     for request in requests:
+        if not CASES[request.case].compiles:
+            raise ConfigError(f"--trace: {request.case} runs no compiled program")
         request.settings()
     failed = []
     for request in requests:

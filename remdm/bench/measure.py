@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from remdm.bench.cases import Case, make_case
+from remdm.bench.cases import Case
 from remdm.bench.catalogue import CASES, Request
 from remdm.bench.device import copy_rate, machine_name, matmul_rate, peak_memory
 from remdm.bench.program import Program, products
@@ -16,15 +16,14 @@ from remdm.training.run import git_commit
 
 Row = dict[str, Any]
 COST = (
-    "flops", "flops_exact", "bytes", "xla_flops", "xla_bytes", "temp_mb", "argument_mb", "dtype",
-    "flops_per_second", "matmul_flops_per_second", "flops_share", "bytes_per_second", "copy_bytes_per_second",
-    "bytes_share",
+    "flops", "flops_exact", "bytes", "bytes_exact", "xla_flops", "xla_bytes", "temp_mb", "argument_mb",
+    "dtype", "flops_per_second", "matmul_flops_per_second", "flops_share", "bytes_per_second",
+    "copy_bytes_per_second", "bytes_share",
 )  # fmt: skip
 
 
-def measure(request: Request) -> Row:
+def measure(request: Request, case: Case) -> Row:
     """The row of one case; rates are those of its median."""
-    case = make_case(request)
     for _ in range(case.warm_up):
         case.call()
     seconds = []
@@ -71,7 +70,8 @@ def cost(case: Case, seconds: float) -> Row:
     if case.program is None:
         return row
     row["flops"], row["flops_exact"] = products(case.traced.jaxpr)
-    row["bytes"] = Program(case.program.as_text() or "").bytes_accessed()
+    program = Program(case.program.as_text() or "")
+    row["bytes"], row["bytes_exact"] = program.bytes_accessed(), program.is_exact
     analysis: dict[str, float] = case.program.cost_analysis() or {}
     row["xla_flops"], row["xla_bytes"] = analysis.get("flops"), analysis.get("bytes accessed")
     held = case.program.memory_analysis()

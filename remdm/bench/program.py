@@ -88,7 +88,7 @@ class Instruction:
     size: int  # bytes of its result
     operands: list[str]  # of a parameter, its number
     called: list[str]
-    trips: int
+    trips: int | None  # how often a loop runs its body; None where that is not known
     op_name: str  # the scopes it came from, as `jit(update)/env_step/add`
 
 
@@ -120,6 +120,11 @@ class Program:
         """All instructions; their names are unique in a program."""
         return {name: x for each in self.computations.values() for name, x in each.instructions.items()}
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is known how often every loop runs."""
+        return all(x.trips is not None for x in self.by_name.values() if x.op == "while")
+
     @cached_property
     def callers(self) -> dict[str, Instruction]:
         """The instruction that runs an instruction's computation, such as a loop or a fusion."""
@@ -144,7 +149,7 @@ class Program:
         for x in computation.instructions.values():
             if x.op in CONTROL:
                 inner = sum(self._bytes_of(called, loops_once) for called in x.called)
-                total += inner * (1 if loops_once else x.trips)
+                total += inner * (1 if loops_once else x.trips or 1)
             elif x.op not in FREE:
                 total += self._moved(x, computation)
         return total
@@ -195,7 +200,7 @@ def _instruction(found: re.Match[str]) -> Instruction:
         size=_size(found["type"]),
         operands=[found["operands"]] if number else re.findall(r"%([\w.\-]+)", found["operands"]),
         called=called,
-        trips=int(trips[1]) if trips else 1,
+        trips=int(trips[1]) if trips else None,
         op_name=op_name[1] if op_name else "",
     )
 

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 HEAD = (
-    f"{'case':22} {'rate':>18} {'compile':>9} {'seconds a call: median, range':>29} "
-    f"{'GFLOP':>8} {'GFLOP/s':>8} {'of peak':>7} {'GB/s':>6} {'of copy':>7} {'arrays':>8} {'peak':>9}"
+    f"{'case':22} {'rate':>18} {'compile':>9} {'seconds a call: median, range':>29} {'GFLOP':>8} "
+    f"{'GFLOP/s':>8} {'of peak':>7} {'GB':>7} {'GB/s':>6} {'of copy':>7} {'arrays':>8} {'peak':>9}"
 )
-# What is compared: a column, its name, and whether more is better.
+# What is compared: columns and their names.
 COMPARED = {
     "rate": "rate",
     "compile_seconds": "compile",
@@ -38,6 +38,7 @@ def line(row: dict[str, Any]) -> str:
         (_cell(row["flops"] and row["flops"] / 1e9, ".3g", "" if row["flops_exact"] else "?"), 8),
         (_cell(row["flops_per_second"] and row["flops_per_second"] / 1e9, ".3g"), 8),
         (_cell(row["flops_share"], ".1%"), 7),
+        (_cell(row["bytes"] and row["bytes"] / 1e9, ".3g", "" if row["bytes_exact"] else "?"), 7),
         (_cell(row["bytes_per_second"] and row["bytes_per_second"] / 1e9, ".3g"), 6),
         (_cell(row["bytes_share"], ".0%"), 7),
         (_cell(arrays, ",.0f", " MB"), 8),

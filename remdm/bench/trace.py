@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import jax
 
-from remdm.bench.cases import make_case
+from remdm.bench.cases import Case
 from remdm.bench.catalogue import Request
 from remdm.bench.program import CONTROL, Program
 from remdm.config.base import UserError
 
 # Scopes that the code marks with `jax.named_scope`; of several around an operation, the innermost counts.
-SCOPES = ("env_step", "reset", "expert", "planning", "gather", "gradient", "optimiser")
+SCOPES = ("env_step", "reset", "expert", "planning", "gathering", "gradient", "optimiser")
 OTHER, WAITING = "other operations", "nothing runs"
 # What copies between host and device is called in a profile of a GPU.
 TRANSFER = re.compile(r"memcpy.*(h2d|d2h|htod|dtoh)|infeed|outfeed", re.I)
@@ -28,7 +28,7 @@ class Event(NamedTuple):
     name: str  # of the instruction
 
 
-def trace(request: Request) -> dict[str, Any]:
+def trace(request: Request, case: Case) -> dict[str, Any]:
     """Profile some calls into the folder `request.trace`.
 
     Returns:
@@ -36,11 +36,9 @@ def trace(request: Request) -> dict[str, Any]:
         while they ran: those of results that a case brings to the host are among them.
 
     Raises:
-        UserError: the case compiles nothing, so there is nothing to see.
+        UserError: the profile tells nothing.
     """
-    case = make_case(request)
-    if case.program is None:
-        raise UserError(f"--trace: {request.case} runs no compiled program")
+    assert case.program is not None
     for _ in range(case.warm_up):
         case.call()
     folder = Path(request.trace or ".")

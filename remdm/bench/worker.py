@@ -21,14 +21,17 @@ def main() -> int:
         from remdm.stages.session import prepare_jax
 
         prepare_jax(build(RuntimeConfig, request.layers()))
+        from remdm.bench.cases import make_case
+
+        case = make_case(request)
         if request.trace:
             from remdm.bench.trace import trace
 
-            result: object = trace(request)
+            result: object = trace(request, case)
         else:
             from remdm.bench.measure import measure
 
-            result = measure(request)
+            result = measure(request, case)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

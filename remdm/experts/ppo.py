@@ -214,7 +214,7 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
             config.ppo_update_epochs,
             config.ppo_num_minibatches,
             count,
-            lambda learner, numbers: train_on(learner, jax.named_scope("gather")(gather)(numbers)),
+            lambda learner, numbers: train_on(learner, jax.named_scope("gathering")(gather)(numbers)),
             (state.params, state.opt_state),
         )
         metrics |= training | episode_metrics(data.step, game.achievements)

@@ -95,7 +95,7 @@ def train_in_minibatches(
 
     def body(learner: Learner, inputs: tuple[jax.Array, jax.Array]) -> tuple[Learner, Metrics]:
         key, row = inputs
-        with jax.named_scope("gather"):
+        with jax.named_scope("gathering"):
             batch = gather(row)
         return step(key, learner, batch)
 
