@@ -6,10 +6,13 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from remdm.bench.catalogue import CASES, PRESET, Request, checked, growing
+from remdm.bench.command import measure_all, trace_all
+from remdm.bench.table import comparison
 from remdm.config.arms import ARMS, GROUPS
 from remdm.config.base import ConfigError, StageConfig, UserError, near
 from remdm.config.files import disk_problem
@@ -115,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
                 if key.title not in groups:
                     groups[key.title] = sub.add_argument_group(key.title)
                 _add_flag(groups[key.title], key)
+    _add_bench(add("bench", "measure how fast this machine runs the project", _bench), keys)
     show = add("show", "say what a checkpoint is", _show)
     show.add_argument("path", metavar="PATH", help="folder of a checkpoint, or a wandb: reference")
     show.add_argument(
@@ -128,6 +132,34 @@ def _parser() -> argparse.ArgumentParser:
     reference = add("keys", "print the reference of all keys, in Markdown", _keys)
     reference.add_argument("--schema", action="store_true", help="as a JSON schema instead")
     return parser
+
+
+def _add_bench(sub: argparse.ArgumentParser, keys: Iterable[Key]) -> None:
+    sub.usage = (
+        "remdm bench [CASE ...] [--repeats N] [--trace DIR] [--KEY VALUE ...]\n"
+        "       remdm bench --growth [--KEY VALUE ...]\n"
+        "       remdm bench --compare BEFORE AFTER"
+    )
+    cases = "; ".join(f"{name}: {entry.summary}" for name, entry in CASES.items())
+    sub.add_argument("cases", metavar="CASE", nargs="*", help=f"all if none is named. {cases}")
+    sub.add_argument("--repeats", metavar="N", type=int, default=5, help="timed calls of a case (5)")
+    sub.add_argument("--growth", action="store_true", help="how the cost grows with sizes")
+    sub.add_argument("--trace", metavar="DIR", help="profile the cases, and say where their time goes")
+    sub.add_argument(
+        "--compare", metavar=("BEFORE", "AFTER"), nargs=2, type=Path, help="ratios of two files of results"
+    )
+    sub.add_argument(
+        "--config", metavar="PRESET", default=PRESET, help="a preset of configs/, or a path to a YAML file"
+    )
+    sub.add_argument("--output", metavar="FILE", type=Path, help="the parquet file that results are added to")
+    models = {model for entry in CASES.values() for model in entry.models}
+    paths = {name for model in models if issubclass(model, StageConfig) for name in model.path_keys()}
+    groups: dict[str, Any] = {}
+    for key in keys:
+        if key.name not in paths and any(key.name in model.model_fields for model in models):
+            if key.title not in groups:
+                groups[key.title] = sub.add_argument_group(key.title)
+            _add_flag(groups[key.title], key)
 
 
 def _add_flag(group: Any, key: Key) -> None:
@@ -390,6 +422,35 @@ def _show(arguments: argparse.Namespace) -> None:
     told = summary(Path(path))
     for name, text in told.items():
         print(f"{name:<{max(map(len, told))}}  {text}")
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    if arguments.compare is not None:
+        print(comparison(*arguments.compare))
+        return
+    if arguments.repeats < 1:
+        raise ConfigError(f"--repeats {arguments.repeats}: at least 1")
+    given = {key: text for key in ALL_KEYS if (text := getattr(arguments, key, None)) is not None}
+    keys = {key: parse_value(text) for key, text in given.items()}
+    usual = Request("", arguments.config, keys, arguments.repeats, trace=arguments.trace)
+    cases = checked(arguments.cases)
+    if arguments.trace is not None and not arguments.cases:
+        raise ConfigError("--trace: name the cases to profile")
+    if not arguments.growth:
+        requests = [usual._replace(case=case) for case in cases]
+        if arguments.trace is not None:
+            trace_all(requests)
+        else:
+            measure_all(requests, arguments.output)
+        return
+    for flag, value in (("CASE", arguments.cases), ("--trace", arguments.trace)):
+        if value:
+            raise ConfigError(f"--growth: has cases of its own; drop {flag}")
+    path = measure_all(growing(usual), arguments.output)
+    from remdm.analysis.growth import draw_growth
+
+    draw_growth(path, path.with_suffix(".png"))
+    print(f"figure in {path.with_suffix('.png')}")
 
 
 def _why(arguments: argparse.Namespace) -> None:

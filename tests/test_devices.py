@@ -82,7 +82,7 @@ def test_games_and_buffer_are_split_and_parameters_copied(eight, name):
     assert split > 10
     if name == "online":
         # 203 windows, and what fills the last device's share.
-        assert shares["algorithm/buffer/items/obs"][0][0] == 208
+        assert shares["algorithm/buffer/items/plan"][0][0] == 208
 
 
 def test_a_step_of_environments_says_nothing_to_other_devices(eight):

@@ -55,6 +55,7 @@ class BatchEnv:
         obs, state = self.env.reset(key, self.game.params)
         return obs, strong(state)
 
+    @jax.named_scope("env_step")
     def step(self, key: jax.Array, state: Any, action: jax.Array) -> tuple[jax.Array, Any, Step]:
         """Act in every environment and replace those whose episode ended.
 

@@ -60,6 +60,7 @@ class PairedResetVecEnvWrapper(BatchEnvWrapper):
         numbered = jax.vmap(lambda e, k: jax.random.fold_in(jax.random.fold_in(key, e), k))
         return self.reset_each(numbered(envs, episodes), params)
 
+    @jax.named_scope("reset")
     def _prepare(self, done: jax.Array, state: PairedState, params: Any) -> tuple[Worlds, jax.Array]:
         """Next worlds, at least where an episode ended, and which of them are ready."""
 

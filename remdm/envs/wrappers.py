@@ -214,6 +214,7 @@ class PooledResetVecEnvWrapper(BatchEnvWrapper):
         pool_key = jax.random.fold_in(key, self.num_envs)
         return each_shard(of_shard)(pool_key, step_keys, state, action)
 
+    @jax.named_scope("reset")
     def _replace(
         self, key: jax.Array, done: jax.Array, worlds: Worlds, state: PooledState, params: Any
     ) -> tuple[Worlds, Worlds, jax.Array]:

@@ -11,6 +11,7 @@ from remdm.experts.network import Network
 def expert_policy(network: Network, params: Any, temperature: float) -> Policy:
     """The expert's actions, drawn from its logits / temperature, or their argmax at temperature 0."""
 
+    @jax.named_scope("expert")
     def act(
         params: Any, key: jax.Array, obs: jax.Array, prev_action: jax.Array, done: jax.Array, memory: Memory
     ) -> tuple[jax.Array, Memory]:

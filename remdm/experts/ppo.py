@@ -163,7 +163,8 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
     def collect(key: jax.Array, params: Any, play: PlayState) -> tuple[PlayState, tuple]:
         def step(play: PlayState, key: jax.Array) -> tuple[PlayState, tuple]:
             act_key, env_key = jax.random.split(key)
-            memory, logits, value = network.apply(params, play.memory, play.obs[None], play.done[None])
+            with jax.named_scope("expert"):
+                memory, logits, value = network.apply(params, play.memory, play.obs[None], play.done[None])
             action = jax.random.categorical(act_key, logits[0])
             log_prob = jax.nn.log_softmax(logits[0])[jnp.arange(env.num_envs), action]
             new_play, step = advance(env_key, env, play, action, memory)
@@ -173,8 +174,10 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
 
     def train_on(learner: tuple, batch: Batch) -> tuple[tuple, Metrics]:
         params, opt_state = learner
-        grads, metrics = jax.grad(ppo_loss, has_aux=True)(params, network, batch, config)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
+        with jax.named_scope("gradient"):
+            grads, metrics = jax.grad(ppo_loss, has_aux=True)(params, network, batch, config)
+        with jax.named_scope("optimiser"):
+            updates, opt_state = optimizer.update(grads, opt_state, params)
         metrics["ppo/grad_norm"] = optax.tree.norm(grads)
         return (optax.apply_updates(params, updates), opt_state), metrics
 
@@ -211,7 +214,7 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
             config.ppo_update_epochs,
             config.ppo_num_minibatches,
             count,
-            lambda learner, numbers: train_on(learner, gather(numbers)),
+            lambda learner, numbers: train_on(learner, jax.named_scope("gathering")(gather)(numbers)),
             (state.params, state.opt_state),
         )
         metrics |= training | episode_metrics(data.step, game.achievements)

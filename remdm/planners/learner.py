@@ -67,6 +67,7 @@ def train_on(
     """
     noise_key, dropout_key = jax.random.split(key)
     schedule = SCHEDULES[config.diffusion_schedule]
+    gather = jax.named_scope("gathering")(gather)
     count, size = len(numbers), microbatch_size(config, len(numbers))
     parts = -(-count // size)
 
@@ -75,8 +76,8 @@ def train_on(
     plan = gather(numbers).plan  # nobody asks for these windows' observations, so they are not gathered
     noised = draw_noised(noise_key, plan, schedule, denoiser.num_tokens)
 
-    def gradient(part: jax.Array) -> tuple[Any, Terms, jax.Array]:
-        """Of a microbatch by its number; its terms, and the places [size] of its windows."""
+    def gradient(part: jax.Array) -> tuple[Any, Terms]:
+        """Of a microbatch by its number."""
         places = part * size + jnp.arange(size)
         batch = gather(numbers[places])
         own = Noised(noised.tokens[places], noised.t[places])
@@ -95,31 +96,33 @@ def train_on(
             )
             return jnp.sum(terms.loss) / count, terms
 
-        return *jax.grad(loss_fn, has_aux=True)(learner.params), places
+        return jax.grad(loss_fn, has_aux=True)(learner.params)
 
-    def add(sums: tuple[Any, Terms], part: jax.Array) -> tuple[tuple[Any, Terms], None]:
-        def added(sums: tuple[Any, Terms]) -> tuple[Any, Terms]:
-            grads, terms, places = gradient(part)
-            return (
-                jax.tree.map(jnp.add, sums[0], grads),
-                jax.tree.map(lambda all_, own: all_.at[places].set(own), sums[1], terms),
-            )
-
-        return jax.lax.cond(part * size < jnp.sum(valid), added, lambda sums: sums, sums), None
-
-    if parts == 1:
-        grads, terms, _ = gradient(jnp.zeros((), jnp.int32))
-    else:
-        nothing = Terms(*[jnp.zeros(parts * size) for _ in Terms._fields])
-        zeros = jax.tree.map(jnp.zeros_like, learner.params), nothing
-        (grads, terms), _ = jax.lax.scan(add, zeros, jnp.arange(parts))
-
-    updates, opt_state = optimizer.update(grads, learner.opt_state, learner.params)
+    with jax.named_scope("gradient"):
+        grads, terms = _added_up(gradient, parts, -(-jnp.sum(valid) // size))
+    with jax.named_scope("optimiser"):
+        updates, opt_state = optimizer.update(grads, learner.opt_state, learner.params)
     terms, noised = jax.tree.map(lambda x: x[:count], (terms, noised))
     metrics = loss_metrics(terms, noised, denoiser.num_tokens)
     metrics["grad_norm"] = optax.tree.norm(grads)
     metrics = {f"diffusion/{name}": value for name, value in metrics.items()}
     return Learner(optax.apply_updates(learner.params, updates), opt_state), metrics
+
+
+def _added_up(
+    gradient: Callable[[jax.Array], tuple[Any, Terms]], parts: int, needed: jax.Array
+) -> tuple[Any, Terms]:
+    """The sum of the gradients of all parts, and their terms in a row; parts after `needed` are zero."""
+    if parts == 1:
+        return gradient(jnp.zeros((), jnp.int32))
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(gradient, needed))
+
+    def add(grads: Any, part: jax.Array) -> tuple[Any, Terms]:
+        own, terms = jax.lax.cond(part < needed, gradient, lambda _: nothing, part)
+        return jax.tree.map(jnp.add, grads, own), terms
+
+    grads, terms = jax.lax.scan(add, nothing[0], jnp.arange(parts))
+    return grads, jax.tree.map(jnp.ravel, terms)
 
 
 def microbatch_size(config: PlannerTrainingConfig, count: int) -> int:

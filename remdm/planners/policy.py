@@ -13,6 +13,7 @@ from remdm.envs.policy import Policy
 from remdm.models.denoiser import Denoiser
 
 
+@jax.named_scope("planning")
 def trace_plans(
     key: jax.Array,
     denoiser: Denoiser,
@@ -70,6 +71,7 @@ class Planner(Policy):
         return trace_plans(key, self.denoiser, self.params, self.sampler, obs, history, hist_len)
 
 
+@jax.named_scope("planning")
 def plan_wanted_actions(
     key: jax.Array,
     denoiser: Denoiser,

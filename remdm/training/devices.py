@@ -113,7 +113,7 @@ def _gathered(x: jax.Array) -> np.ndarray:
     own = {shard.device: shard.data for shard in x.addressable_shards}
     for number, device in enumerate(device for device in places if device in own):
         share = np.asarray(own[device])
-        pieces = np.array_split(share.reshape(-1), -(-share.size // PIECE))
+        pieces = np.array_split(share.reshape(-1), max(1, -(-share.size // PIECE)))
         flat = np.concatenate([multihost_utils.process_allgather(piece) for piece in pieces], axis=1)
         for of_process, values in zip(each, flat, strict=True):
             whole[of_process[number]] = values.reshape(share.shape)

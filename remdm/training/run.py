@@ -106,7 +106,7 @@ class Run:
             "digest": self.digest,
             "origin": dict(self.origin),
             "wandb_run_id": self.wandb_run_id,
-            "git_commit": _git_commit(),
+            "git_commit": git_commit(),
             "packages": _versions(),
             "python": sys.version.split()[0],
             "device": {"kind": device.device_kind, "platform": device.platform, "count": jax.device_count()},
@@ -130,7 +130,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """The commit of the source, with `+` if files differ from it; None outside a clone."""
     folder = Path(__file__).parent
 

@@ -1,0 +1,289 @@
+"""The cases: the project's own work, made ready to be timed call by call.
+
+Networks are untrained, which costs the same.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from remdm.bench.catalogue import Request
+from remdm.config.base import UserError
+from remdm.config.collect import CollectConfig
+from remdm.config.denoiser import DenoiserConfig
+from remdm.config.inference import InferenceConfig
+from remdm.config.layers import Layer, build
+from remdm.config.offline import OfflineConfig
+from remdm.config.online import OnlineConfig
+from remdm.config.ppo import ExpertConfig, PPOConfig
+from remdm.envs.batch import BatchEnv, make_batch_env, make_paired_env
+from remdm.envs.craftax import Game
+from remdm.envs.player import CHUNK_STEPS, compile_player
+from remdm.envs.policy import Policy, random_policy
+from remdm.envs.rollout import PlayState, Transition, rollout
+from remdm.experts.network import init_params as init_expert
+from remdm.experts.network import make_network
+from remdm.experts.policy import expert_policy
+from remdm.experts.ppo import make_ppo
+from remdm.planners.denoising import init_params, make_denoiser, make_sampler
+from remdm.planners.learner import Learner, Minibatch, make_optimizer, train_on
+from remdm.planners.offline import make_offline
+from remdm.planners.online import make_online
+from remdm.planners.policy import plan_actions, planner_policy
+from remdm.training import checkpoint
+from remdm.training.algorithm import Algorithm
+from remdm.training.state import fresh_state, to_items
+
+WARM_UP_STEPS = 320  # of each environment, after which random play ends episodes at its usual rate
+KEY = jax.random.PRNGKey(0)
+
+
+@dataclass
+class Case:
+    """Work that can be done again and again.
+
+    Attributes:
+        work: done by one call, in the case's unit.
+        call: does it, and waits until it is done.
+        compile_seconds: what tracing and compiling took; None where nothing is compiled.
+        program: the compiled program, and `traced` the same before it was compiled.
+        warm_up: calls before the first that is timed.
+        dtype: of the products.
+    """
+
+    work: float
+    call: Callable[[], Any]
+    compile_seconds: float | None = None
+    program: jax.stages.Compiled | None = None
+    traced: Any = None
+    warm_up: int = 1
+    dtype: str = "float32"
+
+
+Layers = list[Layer]
+
+
+def make_case(request: Request) -> Case:
+    """The case that a request names, compiled."""
+    return MAKERS[request.case](request.layers())
+
+
+def env_step(layers: Layers) -> Case:
+    """Random play; what is kept makes XLA compute all of it."""
+    config = build(OfflineConfig, layers)
+    env = make_batch_env(config, config.num_envs)
+
+    def keep(played: Transition) -> Any:
+        return played.step, jnp.sum(played.obs, axis=-1)
+
+    return _playing(env, random_policy(env.game.num_actions), keep)
+
+
+def collect(layers: Layers) -> Case:
+    """An expert's play, with its transitions brought to the host as `remdm collect` does."""
+    config = build(CollectConfig, layers)
+    env = make_batch_env(config, config.collect_num_envs)
+    return _playing(env, _expert(layers, env.game, config.collect_temperature), lambda played: played)
+
+
+def inference(layers: Layers) -> Case:
+    """A planner's play as `remdm inference` has it: only tokens that are executed are denoised."""
+    config, network = build(InferenceConfig, layers), build(DenoiserConfig, layers)
+    env = make_paired_env(config, config.eval_num_envs)
+    denoiser = make_denoiser(network, env.game.num_actions)
+    sampler = make_sampler(config, network.diffusion_schedule, config.diffusion_steps_eval)
+    params = init_params(denoiser, KEY, env.game.obs_dim)
+    policy = planner_policy(
+        denoiser, params, sampler, config.replan_every, config.inpaint_history, whole_plans=False
+    )
+    case = _playing(env, policy, lambda played: played.step)
+    case.dtype = network.compute_dtype
+    return case
+
+
+def _playing(env: BatchEnv, policy: Policy, keep: Callable[[Transition], Any]) -> Case:
+    began = time.perf_counter()
+    player = compile_player(KEY, env, policy, keep)
+    compile_seconds = time.perf_counter() - began
+
+    def play(key: jax.Array, policy: Policy, state: PlayState) -> Any:
+        return rollout(key, env, policy, state, CHUNK_STEPS)
+
+    traced = jax.jit(play).trace(KEY, policy, player.state)
+    steps = 0
+
+    def call() -> None:
+        nonlocal player, steps
+        player, _ = player.chunk(steps)
+        steps += CHUNK_STEPS
+
+    program = player.play if isinstance(player.play, jax.stages.Compiled) else None
+    return Case(
+        CHUNK_STEPS * env.num_envs, call, compile_seconds, program, traced, WARM_UP_STEPS // CHUNK_STEPS
+    )
+
+
+def ppo(layers: Layers) -> Case:
+    """An update of the expert."""
+    config = build(PPOConfig, layers)
+    env = make_batch_env(config, config.ppo_num_envs)
+    return _updating(make_ppo(config, env), config.ppo_num_steps)
+
+
+def offline(layers: Layers) -> Case:
+    """An update of behaviour cloning, its rollout included."""
+    config = build(OfflineConfig, layers)
+    case = _updating(_make_offline(config, layers), config.num_steps)
+    case.dtype = config.compute_dtype
+    return case
+
+
+def online(layers: Layers) -> Case:
+    """An update of DAgger: planning, play, labels, the buffer and gradients."""
+    config = build(OnlineConfig, layers)
+    env = make_batch_env(config, config.num_envs)
+    expert = _expert(layers, env.game, 0.0 if config.dagger_expert_deterministic else 1.0)
+    val_env = make_batch_env(config, config.val_num_envs)
+    case = _updating(make_online(config, env, val_env, expert), config.num_steps)
+    case.dtype = config.compute_dtype
+    return case
+
+
+def _make_offline(config: OfflineConfig, layers: Layers) -> Algorithm:
+    env = make_batch_env(config, config.num_envs)
+    val_env = make_batch_env(config, config.val_num_envs)
+    return make_offline(config, env, val_env, _expert(layers, env.game, config.collect_temperature))
+
+
+def _updating(algorithm: Algorithm, steps: int) -> Case:
+    """One update a call; the loop of a chunk around it is left out, so that XLA can tell its cost."""
+    state = jax.jit(algorithm.init)(KEY)
+    case = _compiled(algorithm.update, state, donate=True)
+
+    def call() -> None:
+        nonlocal state
+        assert case.program is not None
+        state, metrics = case.program(state)
+        jax.block_until_ready((state, metrics))
+
+    case.work, case.call, case.warm_up = algorithm.frames_per_update, call, -(-WARM_UP_STEPS // steps)
+    return case
+
+
+def gradient(layers: Layers) -> Case:
+    """A gradient step of a planner on one minibatch of windows."""
+    config = build(OfflineConfig, layers)
+    game = make_batch_env(config, 1).game
+    denoiser, optimizer = make_denoiser(config, game.num_actions), make_optimizer(config)
+    params = init_params(denoiser, KEY, game.obs_dim)
+    size, horizon = config.minibatch_size, config.plan_horizon
+    batch = Minibatch(
+        obs=jax.random.uniform(KEY, (size, game.obs_dim)),
+        plan=jax.random.randint(KEY, (size, horizon), 0, game.num_actions),
+        valid=jnp.ones(size, bool),
+        weights=jnp.ones(size),
+    )
+
+    def step(key: jax.Array, learner: Learner, batch: Minibatch) -> Any:
+        def gather(numbers: jax.Array) -> Minibatch:
+            return jax.tree.map(lambda x: x[numbers], batch)
+
+        return train_on(key, learner, jnp.arange(size), gather, denoiser, optimizer, config)
+
+    case = _compiled(step, KEY, Learner(params, optimizer.init(params)), batch)
+    case.work, case.dtype = size, config.compute_dtype
+    return case
+
+
+def sampling(layers: Layers) -> Case:
+    """Whole plans for all environments of a rollout, as DAgger draws them."""
+    config = build(OnlineConfig, layers)
+    game = make_batch_env(config, 1).game
+    denoiser = make_denoiser(config, game.num_actions)
+    sampler = make_sampler(config, config.diffusion_schedule, config.diffusion_steps)
+    params = init_params(denoiser, KEY, game.obs_dim)
+    obs = jax.random.uniform(KEY, (config.num_envs, game.obs_dim))
+    nothing = jnp.zeros((config.num_envs, config.plan_horizon), jnp.int32)
+
+    def plan(key: jax.Array, params: Any, obs: jax.Array) -> jax.Array:
+        return plan_actions(key, denoiser, params, sampler, obs, nothing, nothing[:, 0])
+
+    case = _compiled(plan, KEY, params, obs)
+    case.work, case.dtype = config.num_envs, config.compute_dtype
+    return case
+
+
+def _compiled(function: Callable[..., Any], *arguments: Any, donate: bool = False) -> Case:
+    """A function of arrays; called with the same ones every time, for which none may be donated."""
+    began = time.perf_counter()
+    traced = jax.jit(function, donate_argnums=0 if donate else ()).trace(*arguments)
+    program = traced.lower().compile()
+    seconds = time.perf_counter() - began
+    return Case(0.0, lambda: jax.block_until_ready(program(*arguments)), seconds, program, traced)
+
+
+def write_checkpoint(layers: Layers) -> Case:
+    """The whole training state of behaviour cloning, from the host's memory to the disk."""
+    algorithm = _make_offline(build(OfflineConfig, layers), layers)
+    state = jax.jit(lambda key: fresh_state(algorithm, key))(KEY)
+    items = jax.device_get(to_items(algorithm, state, with_buffer=True))
+    folder = Path(tempfile.mkdtemp(prefix="remdm-bench-", dir="."))
+    case = Case(
+        work=sum(x.nbytes for x in jax.tree.leaves(items)) / 1e6,
+        call=lambda: checkpoint.save(folder / "checkpoint", items, {}),
+    )
+    weakref.finalize(case, shutil.rmtree, folder, ignore_errors=True)
+    return case
+
+
+def dag(layers: Layers) -> Case:
+    """Planning the paper's pipeline from nothing, as a user's dry run does.
+
+    Raises:
+        UserError: the package lies in no clone of the repository, or the plan fails.
+    """
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "Snakefile").is_file():
+        raise UserError(f"dag: {root / 'Snakefile'}: no such file; run it in a clone of the repository")
+    command = [sys.executable, "-m", "snakemake", "-n", "--snakefile", str(root / "Snakefile")]
+    command += ["--workflow-profile", str(root / "profiles" / "default"), "--config", "scale=paper"]
+
+    def call() -> int:
+        with tempfile.TemporaryDirectory(prefix="remdm-bench-") as empty:
+            done = subprocess.run([*command, "--directory", empty], capture_output=True, text=True)
+        jobs = re.search(r"^total +(\d+)", done.stdout + done.stderr, re.M)
+        if done.returncode or jobs is None:
+            raise UserError(f"dag: snakemake -n failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+        return int(jobs[1])
+
+    return Case(work=call(), call=call, warm_up=0)
+
+
+def _expert(layers: Layers, game: Game, temperature: float) -> Policy:
+    network = make_network(build(ExpertConfig, layers), game.num_actions)
+    return expert_policy(network, init_expert(network, KEY, game.obs_dim), temperature)
+
+
+MAKERS: dict[str, Callable[[Layers], Case]] = {
+    "env_step": env_step,
+    "collect": collect,
+    "ppo": ppo,
+    "offline": offline,
+    "online": online,
+    "gradient": gradient,
+    "sampling": sampling,
+    "inference": inference,
+    "checkpoint": write_checkpoint,
+    "dag": dag,
+}

@@ -1,0 +1,44 @@
+"""A process of its own for one measurement, so that compiling and peak memory are its own."""
+
+import json
+import os
+import sys
+
+from remdm.bench.catalogue import Request
+from remdm.config.base import UserError
+from remdm.config.layers import build
+from remdm.config.runtime import RuntimeConfig
+
+
+def main() -> int:
+    """Take a request as JSON, print the result as JSON; returns the exit status."""
+    request = Request(**json.loads(sys.argv[1]))
+    # Whatever a library prints goes elsewhere: the result alone goes to the pipe.
+    pipe = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    try:
+        # Imported here: what it says must be set before JAX starts.
+        from remdm.stages.session import prepare_jax
+
+        prepare_jax(build(RuntimeConfig, request.layers()))
+        from remdm.bench.cases import make_case
+
+        case = make_case(request)
+        if request.trace:
+            from remdm.bench.trace import trace
+
+            result: object = trace(request, case)
+        else:
+            from remdm.bench.measure import measure
+
+            result = measure(request, case)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    json.dump(result, pipe)
+    pipe.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
