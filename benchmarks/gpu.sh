@@ -28,6 +28,7 @@ elif [ "$status" = 0 ]; then
   python "$root/benchmarks/ppo.py" --config paper 2>&1 | tee ppo.txt
   python "$root/benchmarks/resets.py" --games classic 2>&1 | tee resets.txt
   python "$root/benchmarks/inference.py" 2>&1 | tee inference.txt
+  python "$root/benchmarks/collect.py" ppo/checkpoint 2>&1 | tee collect.txt
   for stage in offline online; do
     python "$root/benchmarks/planners.py" "$stage" 2>&1 | tee "$stage.txt"
   done

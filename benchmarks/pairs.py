@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -15,25 +15,36 @@ from remdm.config.runtime import RuntimeConfig
 from remdm.stages.session import prepare_jax
 
 PLAIN, OURS = "plain", "ours"
-Init = Callable[[jax.Array], Any]
-Update = Callable[[Any], Any]
 
 
-def serve(make: Callable[[str], tuple[Init, Update]], name: str, warm_up: int) -> None:
-    """Compile, update a few times, print compiling's seconds; then an update's for every line that comes in.
+class Way(NamedTuple):
+    """What is compared: functions that a stage compiles."""
+
+    init: Callable[[jax.Array], Any]
+    update: Callable[[Any], Any]
+    validate: Callable[[Any], Any] | None = None
+
+
+def serve(make: Callable[[str], Way], name: str, warm_up: int) -> None:
+    """Compile and update a few times, print compiling's seconds; then an update's for every line that comes.
 
     Args:
-        make: `init` and `update` by the name of the way.
+        make: a way by its name.
         warm_up: updates after which episodes end at their usual rate.
     """
     if name == OURS:  # with our compiler flags, but without the cache, so that compiling can be compared
         layers = [*base_layers(None), Layer("benchmark", {"compilation_cache_dir": None})]
         prepare_jax(build(RuntimeConfig, layers))
-    init, update = make(name)
-    state = jax.jit(init)(jax.random.PRNGKey(0))
+    way = make(name)
+    key = jax.random.PRNGKey(0)
     began = time.perf_counter()
-    compiled = jax.jit(update, donate_argnums=0).lower(state).compile()
+    init = jax.jit(way.init).lower(key).compile()
+    state = jax.eval_shape(way.init, key)
+    compiled = jax.jit(way.update, donate_argnums=0).lower(state).compile()
+    if way.validate is not None:
+        jax.jit(way.validate).lower(state).compile()
     compile_seconds = time.perf_counter() - began
+    state = init(key)
     for _ in range(warm_up):
         state = jax.block_until_ready(compiled(state))
     print(compile_seconds, flush=True)

@@ -9,7 +9,6 @@ Both are at the sizes of the preset `bench`, and the expert is untrained, which 
 """
 
 import sys
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from pairs import OURS, compare, parser, serve
+from pairs import OURS, Way, compare, parser, serve
 
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.offline import OfflineConfig
@@ -29,7 +28,7 @@ from remdm.diffusion.sampling import sample
 from remdm.diffusion.schedule import SCHEDULES
 from remdm.envs.batch import BatchEnv, make_batch_env
 from remdm.envs.policy import Policy
-from remdm.envs.rollout import advance, rollout, start
+from remdm.envs.rollout import PlayState, advance, rollout, start
 from remdm.envs.wrappers import LogWrapper, OptimisticResetVecEnvWrapper
 from remdm.experts.network import init_params as init_expert
 from remdm.experts.network import make_network
@@ -78,8 +77,8 @@ def windows_of(obs: jax.Array, action: jax.Array, done: jax.Array, horizon: int)
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), whole)
 
 
-def make_plain(config: Any, env: BatchEnv, expert: Policy) -> tuple[Callable, Callable]:
-    """`init` and `update` of offline BC or DAgger, laid out directly."""
+def make_plain(config: Any, env: BatchEnv, val_env: BatchEnv, expert: Policy) -> Way:
+    """Offline BC or DAgger, laid out directly."""
     network = PlainDenoiser(config, env.game.num_actions)
     optimizer = make_optimizer(config)
     horizon, num_envs, dagger = config.plan_horizon, env.num_envs, isinstance(config, OnlineConfig)
@@ -122,6 +121,34 @@ def make_plain(config: Any, env: BatchEnv, expert: Policy) -> tuple[Callable, Ca
 
         return jax.lax.scan(epoch, learner, jax.random.split(key, config.update_epochs))[0]
 
+    def plan_actions(params: Any, key: jax.Array, obs: jax.Array, steps: int) -> jax.Array:
+        nothing = jnp.zeros((obs.shape[0], horizon), jnp.int32)
+        return sample(
+            key,
+            lambda tokens, t: network.apply(params, obs, tokens, t),
+            # A last call of the network unmasks what is left.
+            make_sampler(config, config.diffusion_schedule, steps + 1),
+            num_tokens=network.num_tokens,
+            locked_tokens=nothing,
+            locked=nothing.astype(bool),
+        )[0]
+
+    def validate(state: tuple) -> jax.Array:
+        key, params = state[:2]
+
+        def plan_and_follow(play: PlayState, key: jax.Array) -> tuple:
+            plan = plan_actions(params, key, play.obs, config.val_diffusion_steps)
+
+            def follow(play: PlayState, inputs: tuple) -> tuple:
+                new, step = advance(inputs[0], val_env, play, inputs[1], ())
+                return new, step.reward
+
+            every = config.val_replan_every
+            return jax.lax.scan(follow, play, (jax.random.split(key, every), plan.T[:every]))
+
+        plans = jax.random.split(key, -(-config.val_steps // config.val_replan_every))
+        return jax.lax.scan(plan_and_follow, start(key, val_env, ()), plans)[1].sum()
+
     def offline(state: tuple) -> tuple:
         key, params, opt_state, play, held = state
         key, play_key, train_key = jax.random.split(key, 3)
@@ -134,21 +161,11 @@ def make_plain(config: Any, env: BatchEnv, expert: Policy) -> tuple[Callable, Ca
     def online(state: tuple) -> tuple:
         key, params, opt_state, play, (*items, place, size) = state
         key, play_key, train_key = jax.random.split(key, 3)
-        # A last call of the network unmasks what is left.
-        sampler = make_sampler(config, config.diffusion_schedule, config.diffusion_steps + 1)
 
-        def plan_and_follow(play: Any, key: jax.Array) -> tuple:
-            nothing = jnp.zeros((num_envs, horizon), jnp.int32)
-            plan, _ = sample(
-                key,
-                lambda tokens, t: network.apply(params, play.obs, tokens, t),
-                sampler,
-                num_tokens=network.num_tokens,
-                locked_tokens=nothing,
-                locked=nothing.astype(bool),
-            )
+        def plan_and_follow(play: PlayState, key: jax.Array) -> tuple:
+            plan = plan_actions(params, key, play.obs, config.diffusion_steps)
 
-            def follow(play: Any, inputs: tuple) -> tuple:
+            def follow(play: PlayState, inputs: tuple) -> tuple:
                 key, planned = inputs
                 label, memory = expert.act(key, play.obs, play.prev_action, play.done, play.memory)
                 action = jnp.where(jax.random.bernoulli(key, 0.5, (num_envs,)), label, planned)
@@ -174,22 +191,31 @@ def make_plain(config: Any, env: BatchEnv, expert: Policy) -> tuple[Callable, Ca
         learner, _ = jax.lax.scan(step, (params, opt_state), keys)
         return key, *learner, play, (*items, (place + count) % config.buffer_size, size)
 
-    return init, online if dagger else offline
+    return Way(init, online if dagger else offline, validate)
 
 
-def make(config: Any, name: str) -> tuple[Callable, Callable]:
-    """`init` and `update` of one way."""
-    env = make_batch_env(config, config.num_envs)
+def make(config: Any, name: str) -> Way:
+    """One way, by its name."""
+    envs = [make_batch_env(config, number) for number in (config.num_envs, config.val_num_envs)]
+    env = envs[0]
     network = make_network(build(ExpertConfig, base_layers("bench")), env.game.num_actions)
     temperature = 0.0 if isinstance(config, OnlineConfig) else config.collect_temperature
     params = init_expert(network, jax.random.PRNGKey(0), env.game.obs_dim)
     expert = expert_policy(network, params, temperature)
     if name == OURS:
         build_algorithm = make_online if isinstance(config, OnlineConfig) else make_offline
-        algorithm = build_algorithm(config, env, env, expert)
-        return algorithm.init, lambda state: algorithm.update(state)[0]
-    batch = OptimisticResetVecEnvWrapper(LogWrapper(env.game.env), config.num_envs, RATIO)
-    return make_plain(config, BatchEnv(env.game, batch), expert)
+        algorithm = build_algorithm(config, *envs, expert)
+        key = jax.random.PRNGKey(0)
+        return Way(
+            algorithm.init,
+            lambda state: algorithm.update(state)[0],
+            lambda state: algorithm.validate(key, state),
+        )
+    wrapped = LogWrapper(env.game.env)
+    plain = [
+        BatchEnv(each.game, OptimisticResetVecEnvWrapper(wrapped, each.num_envs, RATIO)) for each in envs
+    ]
+    return make_plain(config, *plain, expert)
 
 
 def main() -> None:

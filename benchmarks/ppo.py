@@ -8,7 +8,6 @@ compiler's default flags.
 """
 
 import sys
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from pairs import OURS, compare, parser, serve
+from pairs import OURS, Way, compare, parser, serve
 
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.ppo import PPOConfig
@@ -59,8 +58,8 @@ class PlainActorCritic(nn.Module):
         return hidden, head(self.num_actions), head(1)[..., 0]
 
 
-def make_plain(config: PPOConfig, env: BatchEnv) -> tuple[Callable, Callable]:
-    """`init` and `update` of PPO, laid out as the public code is."""
+def make_plain(config: PPOConfig, env: BatchEnv) -> Way:
+    """PPO, laid out as the public code is."""
     network = PlainActorCritic(env.game.num_actions, config.layer_size)
     optimizer = optax.chain(
         optax.clip_by_global_norm(config.ppo_max_grad_norm), optax.adam(config.ppo_lr, eps=1e-5)
@@ -129,15 +128,15 @@ def make_plain(config: PPOConfig, env: BatchEnv) -> tuple[Callable, Callable]:
         )
         return key, params, opt_state, play
 
-    return init, update
+    return Way(init, update)
 
 
-def make(config: PPOConfig, name: str) -> tuple[Callable, Callable]:
-    """`init` and `update` of one way."""
+def make(config: PPOConfig, name: str) -> Way:
+    """One way, by its name."""
     env = make_batch_env(config, config.ppo_num_envs)
     if name == OURS:
         algorithm = make_ppo(config, env)
-        return algorithm.init, lambda state: algorithm.update(state)[0]
+        return Way(algorithm.init, lambda state: algorithm.update(state)[0])
     batch = OptimisticResetVecEnvWrapper(LogWrapper(env.game.env), config.ppo_num_envs, RATIO)
     return make_plain(config, BatchEnv(env.game, batch))
 

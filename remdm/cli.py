@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from remdm.bench.catalogue import CASES, PRESET, Request, checked, growing
+from remdm.bench.catalogue import CASES, GROWTH, PRESET, Request, checked, growing
 from remdm.bench.command import measure_all, trace_all
 from remdm.bench.table import comparison
 from remdm.config.arms import ARMS, GROUPS
@@ -50,6 +50,14 @@ SUMMARIES = {
     "film": "film an episode of a planner, an expert or random play",
     "ablations": "study why fine-tuning a planner by reward collapses: one arm, a group, or all",
     "smoke": "run all of DAgger at its smallest, with an expert that plays at random",
+}
+
+
+# Flags of `remdm bench` and those that have no place beside them.
+NOT_WITH = {
+    "compare": ("cases", "growth", "trace", "output"),
+    "growth": ("cases", "trace"),
+    "trace": ("output",),
 }
 
 
@@ -152,11 +160,10 @@ def _add_bench(sub: argparse.ArgumentParser, keys: Iterable[Key]) -> None:
         "--config", metavar="PRESET", default=PRESET, help="a preset of configs/, or a path to a YAML file"
     )
     sub.add_argument("--output", metavar="FILE", type=Path, help="the parquet file that results are added to")
-    models = {model for entry in CASES.values() for model in entry.models}
-    paths = {name for model in models if issubclass(model, StageConfig) for name in model.path_keys()}
+    allowed = set().union(*(entry.keys() for entry in CASES.values()))
     groups: dict[str, Any] = {}
     for key in keys:
-        if key.name not in paths and any(key.name in model.model_fields for model in models):
+        if key.name in allowed:
             if key.title not in groups:
                 groups[key.title] = sub.add_argument_group(key.title)
             _add_flag(groups[key.title], key)
@@ -425,32 +432,35 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _bench(arguments: argparse.Namespace) -> None:
+    given = {key: text for key in ALL_KEYS if (text := getattr(arguments, key, None)) is not None}
+    for flag, others in NOT_WITH.items():
+        if getattr(arguments, flag):
+            for other in others:
+                if getattr(arguments, other):
+                    raise ConfigError(f"--{flag}: drop {'CASE' if other == 'cases' else f'--{other}'}")
     if arguments.compare is not None:
         print(comparison(*arguments.compare))
         return
     if arguments.repeats < 1:
         raise ConfigError(f"--repeats {arguments.repeats}: at least 1")
-    given = {key: text for key in ALL_KEYS if (text := getattr(arguments, key, None)) is not None}
-    keys = {key: parse_value(text) for key, text in given.items()}
-    usual = Request("", arguments.config, keys, arguments.repeats, trace=arguments.trace)
-    cases = checked(arguments.cases)
     if arguments.trace is not None and not arguments.cases:
         raise ConfigError("--trace: name the cases to profile")
-    if not arguments.growth:
-        requests = [usual._replace(case=case) for case in cases]
-        if arguments.trace is not None:
-            trace_all(requests)
-        else:
-            measure_all(requests, arguments.output)
+    cases = checked(arguments.cases)
+    if arguments.growth:
+        cases = [case for growth in GROWTH.values() for case in growth.cases]
+    keys = Layer("command line", {key: parse_value(text) for key, text in given.items()})
+    keys.checked(set().union(*(CASES[case].keys() for case in cases)))
+    usual = Request("", arguments.config, dict(keys.values), arguments.repeats, trace=arguments.trace)
+    requests = growing(usual) if arguments.growth else [usual._replace(case=case) for case in cases]
+    if arguments.trace is not None:
+        trace_all(requests)
         return
-    for flag, value in (("CASE", arguments.cases), ("--trace", arguments.trace)):
-        if value:
-            raise ConfigError(f"--growth: has cases of its own; drop {flag}")
-    path = measure_all(growing(usual), arguments.output)
-    from remdm.analysis.growth import draw_growth
+    path = measure_all(requests, arguments.output)
+    if arguments.growth:
+        from remdm.analysis.growth import draw_growth
 
-    draw_growth(path, path.with_suffix(".png"))
-    print(f"figure in {path.with_suffix('.png')}")
+        draw_growth(path, path.with_suffix(".png"))
+        print(f"figure in {path.with_suffix('.png')}")
 
 
 def _why(arguments: argparse.Namespace) -> None:

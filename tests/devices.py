@@ -45,8 +45,8 @@ PPO_KEYS = {
 PLANNER_KEYS = {
     "seed": 0, "plan_horizon": 4, "d_model": 8, "n_heads": 2, "n_layers": 1, "d_ff": 8,
     "obs_encoder_layers": 1, "obs_encoder_width": 8, "dropout_rate": 0.0, "num_envs": E, "num_steps": T,
-    "num_minibatches": 2, "update_epochs": 1, "lr": 2e-3, "val_interval": 2, "val_steps": 8,
-    "val_num_envs": E, "use_loop": False,
+    "num_minibatches": 2, "microbatch_size": 16, "update_epochs": 1, "lr": 2e-3,
+    "val_interval": 2, "val_steps": 8, "val_num_envs": E, "use_loop": False,
     "val_diffusion_steps": 2, "val_replan_every": 2, "diffusion_steps": 2,
     "offline_total_timesteps": E * T * UPDATES, "online_total_timesteps": E * T * UPDATES,
     "dagger_buffer_max": 203, "dagger_beta_final": 0.1,

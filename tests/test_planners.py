@@ -167,6 +167,29 @@ def test_microbatches_add_up_to_the_gradient_of_the_minibatch(share):
     assert 0 < whole[1]["diffusion/frac_masked"] < 1
 
 
+def test_every_microbatch_drops_out_on_its_own():
+    seen = []
+
+    class Spy:
+        num_tokens = NUM_ACTIONS
+
+        def apply(self, params, obs, tokens, t, deterministic, rngs):
+            jax.debug.callback(lambda key: seen.append(tuple(key.tolist())), rngs["dropout"])
+            return params * jnp.ones((*tokens.shape, NUM_ACTIONS))
+
+    def gather(numbers):
+        plan = jnp.zeros((len(numbers), 4), int)
+        return Minibatch(None, plan, jnp.ones(len(numbers), bool), None)
+
+    config, optimizer = config_of(OfflineConfig, microbatch_size=8), optax.sgd(1.0)
+    params = jnp.ones(())
+    learner = Learner(params, optimizer.init(params))
+    for key in jax.random.split(jax.random.PRNGKey(0)):
+        train_on(key, learner, jnp.arange(50), gather, Spy(), optimizer, config)
+    jax.effects_barrier()
+    assert len(set(seen)) == len(seen) == 2 * 7
+
+
 def test_microbatches_are_equal_parts():
     assert microbatch_size(config_of(OfflineConfig, microbatch_size=8), 50) == 8
     assert microbatch_size(config_of(OfflineConfig, microbatch_size=10), 50) == 10

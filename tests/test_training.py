@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from remdm.training import checkpoint
 from remdm.training.algorithm import Algorithm, repeated
 from remdm.training.interruption import TRY_AGAIN, Interrupted, Interruption, deadline
 from remdm.training.lock import locked
-from remdm.training.loop import train
+from remdm.training.loop import _compile_validate, train
 from remdm.training.metrics import MetricsTable
 from remdm.training.optimizer import adamw, cosine_schedule
 from remdm.training.snapshots import Snapshots
@@ -102,6 +103,18 @@ def test_one_compilation_whatever_the_chunks_length(make_run):
     train(algorithm, 0, make_run(chunk_updates=3))
     # Once for the shapes of the metrics and once to compile, for chunks of 1 to 3 updates.
     assert len(traces) == 2
+
+
+def test_updates_run_while_the_validation_is_compiled(make_run, monkeypatch):
+    updated = threading.Event()
+
+    def when_updated(*arguments):
+        assert updated.wait(60), "no update until the validation is compiled"
+        return _compile_validate(*arguments)
+
+    monkeypatch.setattr("remdm.training.loop._compile_validate", when_updated)
+    [trained], _ = train(counting(on_update=lambda n: updated.set()), 0, make_run(chunk_updates=1))
+    assert trained.best_update == 3
 
 
 def test_without_compilation_the_same_comes_out(make_run):

@@ -29,9 +29,10 @@ from remdm.config.online import OnlineConfig
 from remdm.config.ppo import ExpertConfig, PPOConfig
 from remdm.envs.batch import BatchEnv, make_batch_env, make_paired_env
 from remdm.envs.craftax import Game
-from remdm.envs.player import CHUNK_STEPS, compile_player
+from remdm.envs.packing import packed
+from remdm.envs.player import CHUNK_STEPS, compile_player, play_chunk
 from remdm.envs.policy import Policy, random_policy
-from remdm.envs.rollout import PlayState, Transition, rollout
+from remdm.envs.rollout import Transition
 from remdm.experts.network import init_params as init_expert
 from remdm.experts.network import make_network
 from remdm.experts.policy import expert_policy
@@ -94,7 +95,8 @@ def collect(layers: Layers) -> Case:
     """An expert's play, with its transitions brought to the host as `remdm collect` does."""
     config = build(CollectConfig, layers)
     env = make_batch_env(config, config.collect_num_envs)
-    return _playing(env, _expert(layers, env.game, config.collect_temperature), lambda played: played)
+    expert = _expert(layers, env.game, config.collect_temperature)
+    return _playing(env, expert, lambda played: packed(played, env.game))
 
 
 def inference(layers: Layers) -> Case:
@@ -117,10 +119,7 @@ def _playing(env: BatchEnv, policy: Policy, keep: Callable[[Transition], Any]) -
     player = compile_player(KEY, env, policy, keep)
     compile_seconds = time.perf_counter() - began
 
-    def play(key: jax.Array, policy: Policy, state: PlayState) -> Any:
-        return rollout(key, env, policy, state, CHUNK_STEPS)
-
-    traced = jax.jit(play).trace(KEY, policy, player.state)
+    traced = jax.jit(play_chunk(env, keep)).trace(KEY, policy, player.state)
     steps = 0
 
     def call() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from remdm.config.base import ConfigError, Section, near
+from remdm.config.base import ConfigError, Section, StageConfig, near
 from remdm.config.collect import CollectConfig
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.inference import InferenceConfig
@@ -22,6 +22,11 @@ class Entry(NamedTuple):
     models: tuple[type[Section], ...]
     summary: str
     compiles: bool = True  # whether it runs a program of XLA
+
+    def keys(self) -> set[str]:
+        """The keys that it can be given, none of which is a path."""
+        paths = [model.path_keys() for model in self.models if issubclass(model, StageConfig)]
+        return {key for model in self.models for key in model.model_fields}.difference(*paths)
 
 
 CASES: dict[str, Entry] = {

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,15 @@ def measure_all(requests: Iterable[Request], output: Path | None) -> Path:
         The file.
 
     Raises:
-        UserError: a request cannot be run, which is found before the first is, or some have failed.
+        UserError: a request cannot be run or its result not added, which is found before the first is, or
+            some have failed.
     """
     requests = list(requests)
     for request in requests:
         request.settings()
+    if output is not None and output.exists():
+        table.read(output)
+    run = uuid.uuid4().hex
     print(table.HEAD, flush=True)
     failed, path = [], output
     for request in requests:
@@ -35,11 +40,11 @@ def measure_all(requests: Iterable[Request], output: Path | None) -> Path:
             failed.append(request.case)
             continue
         path = output or Path("benchmarks/results") / f"{row['machine']}.parquet"
-        table.append(path, row)
+        table.append(path, row | {"run": run})
         print(table.line(row), flush=True)
     if failed or path is None:
         raise UserError(f"no result of {', '.join(dict.fromkeys(failed))}: see above")
-    print(f"results in {path}")
+    print(f"{table.LEGEND}\nresults in {path}")
     return path
 
 

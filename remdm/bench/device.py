@@ -18,10 +18,10 @@ REPEATS = 7
 
 
 def machine_name() -> str:
-    """A name for files: the GPU's, or the processor's and how many cores this process may use."""
+    """A name for files: that of the GPU, or of the processor and how many cores this process may use."""
     device = jax.devices()[0]
     if device.platform != "cpu":
-        return _sanitised(f"{jax.device_count()}x-{device.device_kind}")
+        return _sanitised(device.device_kind)
     info = Path("/proc/cpuinfo")
     named = re.search(r"^model name\s*: (.*)$", info.read_text(), re.M) if info.exists() else None
     model = named[1].lower() if named else "unknown"
@@ -37,21 +37,24 @@ def _sanitised(text: str) -> str:
 def matmul_rate(dtype: str) -> float:
     """FLOP/s of a product of two square matrices of this type, the median of several."""
     x = jnp.ones((SIDE, SIDE), dtype)
-    return 2.0 * SIDE**3 / _seconds(jax.jit(lambda x: x @ x), x)
+    return 2.0 * SIDE**3 / _seconds(jax.jit(lambda x: x @ x / SIDE), x)
 
 
 def copy_rate() -> float:
-    """Bytes/s read and written by adding to a large array, the median of several."""
+    """Bytes/s read and written by adding to a large array, the median of several.
+
+    In place, for the pages of a new array would be made first.
+    """
     x = jnp.ones(COPIED // 4, jnp.float32)
-    return 2.0 * x.nbytes / _seconds(jax.jit(lambda x: x + 1.0), x)
+    return 2.0 * x.nbytes / _seconds(jax.jit(lambda x: x + 1.0, donate_argnums=0), x)
 
 
 def _seconds(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> float:
-    jax.block_until_ready(function(x))
+    x = jax.block_until_ready(function(x))
     seconds = []
     for _ in range(REPEATS):
         began = time.perf_counter()
-        jax.block_until_ready(function(x))
+        x = jax.block_until_ready(function(x))
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds)
 

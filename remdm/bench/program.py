@@ -4,7 +4,8 @@ XLA's own cost analysis counts the body of every loop once, however often it is 
 GPUs alike. An update is loops in loops, so here the products are counted in the traced program, times the
 length of the scans that they are in, and the bytes in the compiled one, times the trip counts that XLA
 knows. The body of a loop that ends when something has happened still counts once: too little for the
-denoising of wanted tokens, too much for the worlds of a pool, which most steps do not refill.
+denoising of wanted tokens, too much for the worlds of a pool, which most steps do not refill. Of a choice
+the dearest branch counts: too much where windows are left out because none of them is valid.
 """
 
 import math
@@ -15,6 +16,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.interpreters.partial_eval import dce_jaxpr
 
 # Instructions that move nothing themselves, and those that run others.
 FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "iota"}
@@ -34,17 +36,22 @@ _OP_NAME = re.compile(r'op_name="((?:[^"\\]|\\.)*)"')
 
 
 class Products(NamedTuple):
-    """Floating-point operations of products, and whether every loop around them has a known length."""
+    """Floating-point operations of products, and whether it is known that just so many are made."""
 
     flops: float
     exact: bool
 
 
-def products(jaxpr: Jaxpr | ClosedJaxpr) -> Products:
-    """Products of matrices and convolutions in a traced program; of a choice, the dearest branch."""
+def products(traced: ClosedJaxpr) -> Products:
+    """Products of matrices and convolutions that a traced program needs; of a choice, the dearest branch."""
+    needed, _ = dce_jaxpr(traced.jaxpr, [True] * len(traced.jaxpr.outvars))
+    return _products(needed)
+
+
+def _products(jaxpr: Jaxpr | ClosedJaxpr) -> Products:
     total, exact = 0.0, True
     for eqn in getattr(jaxpr, "jaxpr", jaxpr).eqns:
-        parts = [products(inner) for inner in _inner(eqn.params)]
+        parts = [_products(inner) for inner in _inner(eqn.params)]
         shapes: list[Any] = [x.aval for x in eqn.invars]
         result: Any = eqn.outvars[0].aval if eqn.outvars else None
         match eqn.primitive.name:
@@ -122,8 +129,14 @@ class Program:
 
     @property
     def is_exact(self) -> bool:
-        """Whether it is known how often every loop runs."""
-        return all(x.trips is not None for x in self.by_name.values() if x.op == "while")
+        """Whether it is known how often every loop runs, and no branch moves more than another."""
+
+        def known(x: Instruction) -> bool:
+            if x.op == "conditional":
+                return len({self._bytes_of(branch, loops_once=False) for branch in x.called}) == 1
+            return x.op != "while" or x.trips is not None
+
+        return all(map(known, self.by_name.values()))
 
     @cached_property
     def callers(self) -> dict[str, Instruction]:
@@ -148,8 +161,9 @@ class Program:
         computation, total = self.computations[name], 0.0
         for x in computation.instructions.values():
             if x.op in CONTROL:
-                inner = sum(self._bytes_of(called, loops_once) for called in x.called)
-                total += inner * (1 if loops_once else x.trips or 1)
+                inner = [self._bytes_of(called, loops_once) for called in x.called]
+                once = max(inner) if x.op == "conditional" else sum(inner)
+                total += once * (1 if loops_once else x.trips or 1)
             elif x.op not in FREE:
                 total += self._moved(x, computation)
         return total

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remdm.config.base import UserError
-from remdm.config.files import whole_file
+from remdm.training.metrics import write_parquet
 
 if TYPE_CHECKING:
     import polars as pl
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 HEAD = (
     f"{'case':22} {'rate':>18} {'compile':>9} {'seconds a call: median, range':>29} {'GFLOP':>8} "
     f"{'GFLOP/s':>8} {'of peak':>7} {'GB':>7} {'GB/s':>6} {'of copy':>7} {'arrays':>8} {'peak':>9}"
+)
+LEGEND = (
+    "GFLOP and GB are of a call; ? where a loop of unknown length was counted once, or the dearest branch "
+    "of a choice. Bytes found in a cache count, so their share can pass 100 %"
 )
 # What is compared: columns and their names.
 COMPARED = {
@@ -27,7 +31,7 @@ COMPARED = {
 
 
 def line(row: dict[str, Any]) -> str:
-    """A result as `HEAD` announces it; `?` says that a loop of unknown length was counted once."""
+    """A result as `HEAD` announces and `LEGEND` explains it."""
     name = f"{row['case']} {row['varied']}={row['value']}" if row["varied"] else row["case"]
     spread = f"{row['seconds']:.3g} ({row['seconds_min']:.3g} to {row['seconds_max']:.3g})"
     arrays = None if row["temp_mb"] is None else row["temp_mb"] + row["argument_mb"]
@@ -57,13 +61,17 @@ def _cell(value: float | None, form: str, unit: str = "") -> str:
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
-    """Add a row to a file of results, which need not be there yet."""
+    """Add a row to a file of results, which need not be there yet.
+
+    Raises:
+        UserError: it holds something else.
+        OSError: the disk does not take it.
+    """
     import polars as pl
 
     tables = [read(path)] if path.exists() else []
     table = pl.concat([*tables, pl.DataFrame([row], infer_schema_length=None)], how="diagonal_relaxed")
-    with whole_file(path) as partial:
-        table.write_parquet(partial)
+    write_parquet(table, path)
 
 
 def read(path: Path) -> "pl.DataFrame":
@@ -75,7 +83,7 @@ def read(path: Path) -> "pl.DataFrame":
     import polars as pl
 
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise UserError(f"{path}: {'is a folder; name a file' if path.is_dir() else 'no such file'}")
     try:
         table = pl.read_parquet(path)
     except pl.exceptions.PolarsError:

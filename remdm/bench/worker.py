@@ -5,18 +5,18 @@ import os
 import sys
 
 from remdm.bench.catalogue import Request
-from remdm.config.base import UserError
+from remdm.config.failure import reported
 from remdm.config.layers import build
 from remdm.config.runtime import RuntimeConfig
 
 
-def main() -> int:
-    """Take a request as JSON, print the result as JSON; returns the exit status."""
+def main() -> None:
+    """Take a request as JSON, print the result as JSON."""
     request = Request(**json.loads(sys.argv[1]))
     # Whatever a library prints goes elsewhere: the result alone goes to the pipe.
     pipe = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    try:
+    with reported(f"bench {request.case}"):
         # Imported here: what it says must be set before JAX starts.
         from remdm.stages.session import prepare_jax
 
@@ -32,13 +32,12 @@ def main() -> int:
             from remdm.bench.measure import measure
 
             result = measure(request, case)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    json.dump(result, pipe)
+        json.dump(result, pipe)
     pipe.close()
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

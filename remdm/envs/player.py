@@ -49,8 +49,16 @@ def compile_player(
     start_key, play_key = jax.random.split(key)
     state = jax.jit(lambda key: start(key, env, policy.init(env.num_envs)))(start_key)
 
+    return Player(compiled(play_chunk(env, keep), play_key, policy, state), policy, state, play_key)
+
+
+def play_chunk(
+    env: BatchEnv, keep: Callable[[Transition], Any]
+) -> Callable[[jax.Array, Policy, PlayState], tuple[PlayState, Any]]:
+    """What `compile_player` compiles."""
+
     def play(key: jax.Array, policy: Policy, state: PlayState) -> tuple[PlayState, Any]:
         state, transitions = rollout(key, env, policy, state, CHUNK_STEPS)
         return state, keep(transitions)
 
-    return Player(compiled(play, play_key, policy, state), policy, state, play_key)
+    return play

@@ -63,7 +63,7 @@ def train_on(
 
     Windows pass the network in microbatches, whose gradients are added up, so that the activations of
     one exist at a time. Windows that are not valid add nothing to the loss: they come last, and
-    microbatches of nothing else are left out.
+    microbatches of nothing else are left out (but for `num_repeats`: under `vmap` they are computed).
     """
     noise_key, dropout_key = jax.random.split(key)
     schedule = SCHEDULES[config.diffusion_schedule]

@@ -105,10 +105,12 @@ class _Loop:
         self.seconds = self.tables[0].last("seconds") if self.tables else 0.0
 
         compiling = time.perf_counter()
-        self.run_chunk, self.validate = _compile(algorithm, self.state, self.runtime.chunk_updates, self.mesh)
+        self.run_chunk = _compile_chunk(algorithm, self.state, self.runtime.chunk_updates, self.mesh)
         meet()
         self.compile_seconds = time.perf_counter() - compiling
         logger.info("%s: compiled in %.1f s", run.stage, self.compile_seconds)
+        if algorithm.validate is not None:  # due after many updates, none of which waits for it
+            self.validate = _Later(partial(_compile_validate, algorithm, self.state, self.mesh))
         self.updates_in_time = 1  # those that fit a chunk's time
         self.longest_chunk = self.copy_seconds = 0.0
 
@@ -184,7 +186,7 @@ class _Loop:
         self.state, metrics = self.run_chunk(self.state, length)
         chunk = Chunk(self.done, length, metrics, {})
         self.done += length
-        if self.validate is not None and (
+        if algorithm.validate is not None and (
             self.done % algorithm.val_every == 0 or self.done == algorithm.num_updates
         ):
             self.state, val_metrics = self.validate(self.state)
@@ -271,14 +273,21 @@ class _Loop:
         logger.info("%s: stopped by %s after update %s; %s", self.run.stage, interrupted, done, goes_on)
 
 
-def _compile(
-    algorithm: Algorithm, state: TrainState, limit: int, mesh: Mesh | None
-) -> tuple[Callable[[TrainState, int], tuple[TrainState, Metrics]], Callable[[TrainState], Any] | None]:
-    """The two programs of a run, compiled side by side: up to `limit` updates, and a validation."""
-    with ThreadPoolExecutor(2) as threads:
-        chunk = threads.submit(_compile_chunk, algorithm, state, limit, mesh)
-        validate = threads.submit(_compile_validate, algorithm, state, mesh)
-        return chunk.result(), validate.result()
+class _Later:
+    """A program that is compiled while others run, and waited for when it is first called."""
+
+    def __init__(self, compile_program: Callable[[], Callable[..., Any]]) -> None:
+        threads = ThreadPoolExecutor(1)
+        self.program = threads.submit(compile_program)
+        self.has_run = False
+        threads.shutdown(wait=False)
+
+    def __call__(self, *arguments: Any) -> Any:
+        program = self.program.result()
+        if not self.has_run:
+            meet()
+            self.has_run = True
+        return program(*arguments)
 
 
 def _compiled(
@@ -323,14 +332,13 @@ def _compile_chunk(
 
 def _compile_validate(
     algorithm: Algorithm, state: TrainState, mesh: Mesh | None
-) -> Callable[[TrainState], tuple[TrainState, Metrics]] | None:
-    validation = algorithm.validate
-    if validation is None:
-        return None
+) -> Callable[[TrainState], tuple[TrainState, Metrics]]:
+    """A validation, which keeps the parameters if they are the best so far."""
 
     def validate(state: TrainState) -> tuple[TrainState, Metrics]:
+        assert algorithm.validate is not None
         # The same worlds at every validation, so that scores differ by the parameters alone.
-        metrics = validation(state.val_key, state.algorithm)
+        metrics = algorithm.validate(state.val_key, state.algorithm)
         score = metrics["val/score"]
         better = score > state.best_score
 

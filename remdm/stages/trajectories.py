@@ -1,0 +1,101 @@
+"""What an expert's trajectories become: packed arrays while they are played, an `.npz` in the end."""
+
+import logging
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from remdm.config.base import UserError
+from remdm.config.files import whole_file
+from remdm.envs.craftax import Game
+from remdm.envs.packing import Packed, pack, unpack
+from remdm.envs.rollout import Transition
+
+logger = logging.getLogger("remdm")
+
+ROWS = 4096  # observations that are unpacked at a time
+ARRAYS = {"actions": np.int32, "rewards": np.float32, "dones": np.bool_}  # beside the observations
+
+
+class Trajectories:
+    """Steps of E environments, on disk as they are played; memory does not grow with their number."""
+
+    def __init__(self, folder: Path, path: Path, game: Game, num_envs: int, num_steps: int) -> None:
+        """Make room in a folder of their own, and say how large they get.
+
+        Args:
+            path: of the `.npz` that they become, in a folder that is there.
+
+        Raises:
+            UserError: a disk is too small.
+        """
+        self.folder, self.path, self.game, self.shape = folder, path, game, (num_envs, num_steps)
+        obs = jax.ShapeDtypeStruct((*self.shape, game.obs_dim), np.float32)
+        packed = jax.eval_shape(lambda obs: pack(obs, game), obs)
+        arrays = {name: jax.ShapeDtypeStruct(self.shape, dtype) for name, dtype in ARRAYS.items()}
+        arrays |= packed._asdict()
+        frames = num_envs * num_steps
+        logger.info(f"collect: {frames:,} frames, {_size(obs) / 1e9:.2f} GB before compression")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        # The `.npz` is smaller still, and is written when these are full.
+        size, places = sum(map(_size, arrays.values())), (folder, path.parent)
+        for place in places:
+            needed = size * sum(place.stat().st_dev == other.stat().st_dev for other in places)
+            free = shutil.disk_usage(place).free
+            if needed > free:
+                raise UserError(
+                    f"collect_num_steps = {frames}: {needed / 1e9:.1f} GB are needed where {place} lies, "
+                    f"which has {free / 1e9:.1f} GB free; lower it"
+                )
+        self.arrays = {
+            name: np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=x.dtype, shape=x.shape)
+            for name, x in arrays.items()
+        }
+
+    def store(self, played: Transition, first: int) -> None:
+        """Put steps [T, E, ...] with packed observations where they belong, the first of them at `first`."""
+        step = played.step
+        kept = {"actions": played.action, "rewards": step.reward, "dones": step.done, **played.obs._asdict()}
+        for name, values in kept.items():
+            self.arrays[name][:, first : first + len(values)] = np.swapaxes(values, 0, 1)
+
+    def write(self) -> None:
+        """Join all in the `.npz`; observations are nearly all zeros and shrink some forty times."""
+        header = {
+            "descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)),
+            "fortran_order": False,
+            "shape": (*self.shape, self.game.obs_dim),
+        }
+        with (
+            whole_file(self.path) as partial,
+            zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        ):
+            with archive.open("obs.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array_header_1_0(file, header)
+                for obs in self._observations():
+                    file.write(np.asarray(obs).data)
+            for name in ARRAYS:
+                archive.write(self.folder / f"{name}.npy", f"{name}.npy")
+
+    def _observations(self) -> Iterator[jax.Array]:
+        """All observations, `ROWS` at a time; while some are compressed, the next are unpacked."""
+        parts: list[Any] = [self.arrays[name] for name in Packed._fields]
+        rows = [x.reshape(self.shape[0] * self.shape[1], x.shape[-1]) for x in parts]
+        unpacked = jax.jit(lambda packed: unpack(packed, self.game))
+        ahead = None
+        for first in range(0, len(rows[0]), ROWS):
+            ready, ahead = ahead, unpacked(Packed(*(x[first : first + ROWS] for x in rows)))
+            if ready is not None:
+                yield ready
+        if ahead is not None:
+            yield ahead
+
+
+def _size(array: Any) -> int:
+    return array.size * array.dtype.itemsize
