@@ -299,6 +299,10 @@ def test_only_a_planner_samples(make_run, checkpoints):
     assert not config_of("inference").unused()
 
 
+def interrupt(*arguments):
+    raise KeyboardInterrupt
+
+
 def collected(make_run, checkpoints, name, **keys):
     expert = str(checkpoints / "expert-Craftax-Classic-Symbolic-v1")
     config = config_of("collect", ppo_checkpoint_path=expert, **keys)
@@ -320,9 +324,19 @@ def test_steps_are_played_as_many_as_asked(make_run, checkpoints):
         assert json.loads((run.folder / "summary.json").read_text())["frames"] == 8 * steps
 
 
-def test_trajectories_go_where_offline_data_path_says(make_run, checkpoints, tmp_path):
-    collected(make_run, checkpoints, "there", offline_data_path=str(tmp_path / "data" / "mine.npz"))
-    assert (tmp_path / "data" / "mine.npz").exists()
+def test_trajectories_go_where_offline_data_path_says(make_run, checkpoints, tmp_path, monkeypatch):
+    path = tmp_path / "data" / "mine.npz"
+    path.parent.mkdir()
+    path.write_text("of an earlier run")
+    with monkeypatch.context() as patch:
+        patch.setattr("remdm.stages.collect.compile_player", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            collected(make_run, checkpoints, "interrupted", offline_data_path=str(path))
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"offline_data_path = .*mine.npz: cannot be written"):
+        collected(make_run, checkpoints, "no", offline_data_path=str(tmp_path / "file" / "mine.npz"))
+    assert path.read_text() == "of an earlier run"
+    collected(make_run, checkpoints, "there", offline_data_path=str(path))
     assert not (tmp_path / "there" / "trajectories.npz").exists()
 
 

@@ -1,5 +1,6 @@
 """Mode `collect`: save expert trajectories for inspection and analysis."""
 
+import tempfile
 import time
 from pathlib import Path
 
@@ -8,7 +9,6 @@ import numpy as np
 
 from remdm.config.base import UserError
 from remdm.config.collect import CollectConfig
-from remdm.config.files import whole_file
 from remdm.envs.batch import BatchEnv, make_batch_env
 from remdm.envs.packing import packed
 from remdm.envs.player import CHUNK_STEPS, compile_player
@@ -46,7 +46,7 @@ def run_collect(config: CollectConfig, run: Run) -> None:
 
 
 def _writable(asked: str | None, default: Path) -> Path:
-    """Where the trajectories go, checked before anything is played.
+    """Where the trajectories go, checked before anything is played; an old file stays until then.
 
     Raises:
         UserError: it is a folder, or cannot be written.
@@ -55,9 +55,8 @@ def _writable(asked: str | None, default: Path) -> Path:
     if path.is_dir():
         raise UserError(f"offline_data_path = {path}: is a folder; name a file in it")
     try:
-        with whole_file(path) as partial:
-            partial.touch()
-        path.unlink()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise UserError(f"offline_data_path = {path}: cannot be written ({error.strerror})") from None
     return path
