@@ -17,17 +17,15 @@ import tempfile
 import time
 from pathlib import Path
 
-STARTED = time.perf_counter()
+import jax
+import numpy as np
 
-import jax  # noqa: E402
-import numpy as np  # noqa: E402
-
-from remdm.config.collect import CollectConfig  # noqa: E402
-from remdm.config.layers import Layer, base_layers, build  # noqa: E402
-from remdm.envs.batch import make_batch_env  # noqa: E402
-from remdm.envs.player import compiled  # noqa: E402
-from remdm.envs.rollout import rollout, start  # noqa: E402
-from remdm.stages.expert import load_expert  # noqa: E402
+from remdm.config.collect import CollectConfig
+from remdm.config.layers import Layer, base_layers, build
+from remdm.envs.batch import make_batch_env
+from remdm.envs.player import compiled
+from remdm.envs.rollout import rollout, start
+from remdm.stages.expert import load_expert
 
 NUM_ENVS = 64
 COMPRESSED, AS_IT_IS, OURS = "plain", "plain, not compressed", "ours"
@@ -35,7 +33,7 @@ SAVE = {COMPRESSED: np.savez_compressed, AS_IT_IS: np.savez}
 
 
 def plain(checkpoint: str, frames: int, way: str, folder: Path) -> float:
-    """Collect in the direct way; the seconds it took."""
+    """Collect in the direct way; the seconds that compiling took."""
     keys = {"ppo_checkpoint_path": checkpoint, "use_optimistic_resets": True, "seed": 0}
     config = build(CollectConfig, [*base_layers(None), Layer("benchmark", keys)])
     env = make_batch_env(config, NUM_ENVS)
@@ -53,28 +51,24 @@ def plain(checkpoint: str, frames: int, way: str, folder: Path) -> float:
     arrays = [np.swapaxes(jax.device_get(x), 0, 1) for x in play(key)]
     names = "obs", "actions", "rewards", "dones"
     SAVE[way](folder / "trajectories.npz", **dict(zip(names, arrays, strict=True)))
-    return time.perf_counter() - STARTED - compiling
-
-
-def ours(checkpoint: str, frames: int, folder: Path) -> float:
-    """`remdm collect`; the seconds its record says."""
-    command = [sys.executable, "-m", "remdm.cli", "collect", "--ppo_checkpoint_path", checkpoint]
-    command += ["--collect_num_steps", str(frames), "--collect_num_envs", str(NUM_ENVS), "--seed", "0"]
-    command += ["--no-use_wandb", "--no-progress", "--output", str(folder)]
-    subprocess.run(command, check=True, capture_output=True, cwd=folder)
-    record = json.loads((folder / "run.json").read_text())
-    return record["wall_seconds"] - record["compile_seconds"]
+    return compiling
 
 
 def measure(arguments: argparse.Namespace, way: str) -> float:
-    """Seconds of one way, in a process of its own."""
+    """Seconds of one way, in a process of its own, but for compiling."""
+    checkpoint, frames = arguments.checkpoint, str(arguments.frames)
+    ours = [sys.executable, "-m", "remdm.cli", "collect", "--ppo_checkpoint_path", checkpoint]
+    ours += ["--collect_num_steps", frames, "--collect_num_envs", str(NUM_ENVS), "--seed", "0"]
+    ours += ["--no-use_wandb", "--no-progress", "--output"]
+    other = [sys.executable, str(Path(__file__).resolve()), checkpoint, "--frames", frames]
+    other += ["--serve", way, "--folder"]
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        if way == OURS:
-            seconds = ours(arguments.checkpoint, arguments.frames, Path(folder))
-        else:
-            command = [sys.executable, __file__, arguments.checkpoint, "--frames", str(arguments.frames)]
-            command += ["--folder", folder, "--serve", way]
-            seconds = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        command = [*(ours if way == OURS else other), folder]
+        began = time.perf_counter()
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=folder)
+        seconds = time.perf_counter() - began
+        record = Path(folder) / "run.json"
+        seconds -= json.loads(record.read_text())["compile_seconds"] if way == OURS else float(done.stdout)
         size = (Path(folder) / "trajectories.npz").stat().st_size
     print(f"{way}: {seconds:.1f} s, {size / 1e6:,.0f} MB", flush=True)
     return seconds

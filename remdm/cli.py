@@ -53,11 +53,11 @@ SUMMARIES = {
 }
 
 
-# Flags of `remdm bench` and those that have no place beside them.
+# Flags of `remdm bench`, what they do, and the flags that therefore have no place beside them.
 NOT_WITH = {
-    "compare": ("cases", "growth", "trace", "output"),
-    "growth": ("cases", "trace"),
-    "trace": ("output",),
+    "compare": ("measures nothing", ("cases", "growth", "trace", "output")),
+    "growth": ("has cases of its own", ("cases", "trace")),
+    "trace": ("adds to no results", ("output",)),
 }
 
 
@@ -433,12 +433,14 @@ def _show(arguments: argparse.Namespace) -> None:
 
 def _bench(arguments: argparse.Namespace) -> None:
     given = {key: text for key in ALL_KEYS if (text := getattr(arguments, key, None)) is not None}
-    for flag, others in NOT_WITH.items():
-        if getattr(arguments, flag):
-            for other in others:
-                if getattr(arguments, other):
-                    raise ConfigError(f"--{flag}: drop {'CASE' if other == 'cases' else f'--{other}'}")
+    keys = Layer("command line", {key: parse_value(text) for key, text in given.items()})
+    for flag, (reason, others) in NOT_WITH.items():
+        unfit = [other for other in others if getattr(arguments, flag) and getattr(arguments, other)]
+        if unfit:
+            name = "CASE" if unfit[0] == "cases" else f"--{unfit[0]}"
+            raise ConfigError(f"--{flag}: {reason}; drop {name}")
     if arguments.compare is not None:
+        keys.checked(())
         print(comparison(*arguments.compare))
         return
     if arguments.repeats < 1:
@@ -448,7 +450,6 @@ def _bench(arguments: argparse.Namespace) -> None:
     cases = checked(arguments.cases)
     if arguments.growth:
         cases = [case for growth in GROWTH.values() for case in growth.cases]
-    keys = Layer("command line", {key: parse_value(text) for key, text in given.items()})
     keys.checked(set().union(*(CASES[case].keys() for case in cases)))
     usual = Request("", arguments.config, dict(keys.values), arguments.repeats, trace=arguments.trace)
     requests = growing(usual) if arguments.growth else [usual._replace(case=case) for case in cases]

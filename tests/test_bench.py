@@ -208,9 +208,10 @@ def test_what_goes_to_the_host_or_comes_from_it_is_known_by_its_name(name):
     assert not TRANSFER.search("MemcpyD2D")
 
 
-def test_a_trace_tells_scopes(cases, tmp_path):
+def test_a_trace_tells_scopes_and_that_nothing_is_copied(cases, tmp_path):
     result = trace(SMOKE._replace(case="gradient", trace=str(tmp_path)), cases["gradient"])
     assert {"gradient", "optimiser"} <= set(result["seconds"])
+    assert result["transfers"] == {}
     assert sum(result["seconds"].values()) > 0
 
 
@@ -254,10 +255,11 @@ def test_results_are_added_to_a_file_and_failures_do_not_stop_the_rest(tmp_path,
         (["offline", "--config", "bensh"], "did you mean bench"),
         (["--compare", "a.parquet", "b.parquet"], "a.parquet: no such file"),
         (["offline", "--repeats", "0"], "--repeats 0: at least 1"),
-        (["offline", "--growth"], "--growth: drop CASE"),
-        (["--growth", "--trace", "folder"], "--growth: drop --trace"),
-        (["ppo", "--trace", "folder", "--output", "a.parquet"], "--trace: drop --output"),
-        (["--compare", "a.parquet", "b.parquet", "--output", "c.parquet"], "--compare: drop --output"),
+        (["offline", "--growth"], "--growth: has cases of its own; drop CASE"),
+        (["--growth", "--trace", "folder"], "--growth: has cases of its own; drop --trace"),
+        (["ppo", "--trace", "folder", "--output", "a.parquet"], "--trace: adds to no results; drop --output"),
+        (["--compare", "a", "b", "--output", "c"], "--compare: measures nothing; drop --output"),
+        (["--compare", "a", "b", "--d_model", "64"], "command line: d_model: has no effect here"),
         (["ppo", "--d_model", "64"], "command line: d_model: has no effect here"),
         (["ppo", "--output", "."], ".: is a folder; name a file"),
         (["--trace", "folder"], "--trace: name the cases to profile"),

@@ -337,6 +337,7 @@ def test_trajectories_go_where_offline_data_path_says(make_run, checkpoints, tmp
         collected(make_run, checkpoints, "no", offline_data_path=str(tmp_path / "file" / "mine.npz"))
     assert path.read_text() == "of an earlier run"
     collected(make_run, checkpoints, "there", offline_data_path=str(path))
+    assert (tmp_path / "data" / "mine.npz").exists()
     assert not (tmp_path / "there" / "trajectories.npz").exists()
 
 

@@ -12,7 +12,7 @@ from remdm.config.layers import Layer, base_layers, build
 from remdm.config.offline import OfflineConfig
 from remdm.config.online import OnlineConfig
 from remdm.diffusion.sampling import Sampler
-from remdm.envs.packing import pack, unpack
+from remdm.envs.packing import packed, unpack
 from remdm.envs.planning import PlannerWrapper
 from remdm.envs.rollout import advance, rollout, start
 from remdm.models.denoiser import Denoiser
@@ -114,7 +114,7 @@ def test_expert_windows_pair_observations_with_what_the_expert_did_next():
     """Every window that breaks the expert's pattern crosses an episode's end, and only those are invalid."""
     env, expert = toy_env(8), toy_expert()
     state = start(jax.random.PRNGKey(0), env, ())
-    keep = partial(pack, game=GAME)
+    keep = partial(packed, game=GAME)
     _, data = jax.jit(lambda key, s: rollout(key, env, expert, s, 40, keep))(jax.random.PRNGKey(1), state)
     batch = ExpertWindows.of(data, GAME, 4, 5.0).gather(jnp.arange(37 * 8))
     expected = (batch.obs[:, :NUM_ACTIONS].argmax(-1)[:, None] + jnp.arange(4)) % NUM_ACTIONS

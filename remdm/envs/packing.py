@@ -1,7 +1,8 @@
 """Observations in little memory, without loss: a symbolic view of the map is nothing but zeros and ones."""
 
+import math
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,5 +37,10 @@ def packed(played: Transition, game: Game) -> Transition:
 
 def packed_size(game: Game) -> int:
     """Bytes of one packed observation."""
-    packed = jax.eval_shape(lambda obs: pack(obs, game), jax.ShapeDtypeStruct((game.obs_dim,), jnp.float32))
-    return sum(x.size * x.dtype.itemsize for x in packed)
+    obs = jax.ShapeDtypeStruct((game.obs_dim,), jnp.float32)
+    return num_bytes(jax.eval_shape(lambda obs: pack(obs, game), obs))
+
+
+def num_bytes(tree: Any) -> int:
+    """Bytes of arrays, or of what has their shapes."""
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))

@@ -44,7 +44,7 @@ def compile_player(
     """Start the games and compile a chunk of steps.
 
     Args:
-        keep: what is wanted of transitions [T, E, ...]; what is not is never computed.
+        keep: what is wanted of a step's transition, arrays [E, ...]; what is not is never computed.
     """
     start_key, play_key = jax.random.split(key)
     state = jax.jit(lambda key: start(key, env, policy.init(env.num_envs)))(start_key)
@@ -58,7 +58,6 @@ def play_chunk(
     """What `compile_player` compiles."""
 
     def play(key: jax.Array, policy: Policy, state: PlayState) -> tuple[PlayState, Any]:
-        state, transitions = rollout(key, env, policy, state, CHUNK_STEPS)
-        return state, keep(transitions)
+        return rollout(key, env, policy, state, CHUNK_STEPS, keep)
 
     return play

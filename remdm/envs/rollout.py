@@ -64,23 +64,23 @@ def rollout(
     policy: Policy,
     state: PlayState,
     num_steps: int,
-    keep: Callable[[jax.Array], Any] = lambda obs: obs,
-) -> tuple[PlayState, Transition]:
+    keep: Callable[[Transition], Any] = lambda played: played,
+) -> tuple[PlayState, Any]:
     """Play `num_steps` steps.
 
     Args:
-        keep: what transitions hold of observations [E, D].
+        keep: what is wanted of a step's transition, arrays [E, ...].
 
     Returns:
-        The state to go on from, and the transitions, arrays [T, E, ...]. XLA drops what is not used,
-        so a caller that ignores the observations pays nothing for them.
+        The state to go on from, and what is kept of the transitions, arrays [T, E, ...]. XLA drops what is
+        not used, so a caller that ignores the observations pays nothing for them.
     """
 
-    def play(state: PlayState, key: jax.Array) -> tuple[PlayState, Transition]:
+    def play(state: PlayState, key: jax.Array) -> tuple[PlayState, Any]:
         act_key, env_key = jax.random.split(key)
         action, memory = policy.act(act_key, state.obs, state.prev_action, state.done, state.memory)
         new_state, step = advance(env_key, env, state, action, memory)
-        return new_state, Transition(keep(state.obs), action, step)
+        return new_state, keep(Transition(state.obs, action, step))
 
     return jax.lax.scan(play, state, jax.random.split(key, num_steps))
 

@@ -12,7 +12,7 @@ from remdm.config.offline import OfflineConfig
 from remdm.envs.batch import BatchEnv
 from remdm.envs.craftax import Game
 from remdm.envs.devices import split
-from remdm.envs.packing import Packed, pack, unpack
+from remdm.envs.packing import Packed, packed, unpack
 from remdm.envs.policy import Policy
 from remdm.envs.rollout import PER_DEVICE, PlayState, Transition, episode_metrics, rollout, start
 from remdm.planners.denoising import init_params, make_denoiser
@@ -87,7 +87,7 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
 
     def update(state: OfflineState) -> tuple[OfflineState, Metrics]:
         key, rollout_key, shuffle_key, train_key = jax.random.split(state.key, 4)
-        keep = partial(pack, game=env.game)
+        keep = partial(packed, game=env.game)
         play, data = rollout(rollout_key, env, state.expert, state.play, config.num_steps, keep)
 
         windows = ExpertWindows.of(data, env.game, horizon, config.return_weight_cap)

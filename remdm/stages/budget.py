@@ -16,7 +16,7 @@ from remdm.config.ppo import PPOConfig
 from remdm.config.runtime import RuntimeConfig
 from remdm.config.training import TrainingConfig
 from remdm.envs.craftax import Game
-from remdm.envs.packing import packed_size
+from remdm.envs.packing import num_bytes, packed_size
 from remdm.planners.learner import microbatch_size
 from remdm.training.algorithm import Algorithm
 from remdm.training.devices import data_mesh, size
@@ -65,15 +65,15 @@ def resolved_plan(
 ) -> dict[str, str]:
     """What every budget, ratio and size comes to, given the shapes of the algorithm's state."""
     params = jax.eval_shape(algorithm.params, state)
-    buffer = sum(_size(getattr(state, name)) for name in algorithm.refillable)
-    training = _size(state) - sum(_size(getattr(state, name)) for name in algorithm.given)
+    buffer = sum(num_bytes(getattr(state, name)) for name in algorithm.refillable)
+    training = num_bytes(state) - sum(num_bytes(getattr(state, name)) for name in algorithm.given)
     repeats = f", {config.num_repeats} times" if config.num_repeats > 1 else ""
     plan = {
         "updates": f"{config.num_updates:,} of {config.frames_per_update:,} frames: "
         f"{config.num_updates * config.frames_per_update:,} frames{repeats}",
         **dict(_planner_lines(config, buffer)),
         "parameters": f"{sum(np.prod(x.shape, dtype=int) for x in jax.tree.leaves(params)):,}",
-        "checkpoint": f"{_bytes(_size(params))} of weights, {_bytes(training)} to go on from",
+        "checkpoint": f"{_bytes(num_bytes(params))} of weights, {_bytes(training)} to go on from",
         "memory": f"about {_bytes(sum(term.size for term in terms))} of arrays at the peak",
     }
     return plan
@@ -102,8 +102,8 @@ def memory_terms(config: TrainingConfig, algorithm: Algorithm, state: Any, game:
     The state's sizes are exact; of the rest, what scales with a key is counted.
     """
     envs = "ppo_num_envs" if isinstance(config, PPOConfig) else "num_envs"
-    buffer = sum(_size(getattr(state, name)) for name in algorithm.refillable)
-    games = _size(state.play)
+    buffer = sum(num_bytes(getattr(state, name)) for name in algorithm.refillable)
+    games = num_bytes(state.play)
     frame = FLOAT * game.obs_dim
     if isinstance(config, PlannerTrainingConfig):
         frame = packed_size(game)
@@ -111,7 +111,7 @@ def memory_terms(config: TrainingConfig, algorithm: Algorithm, state: Any, game:
         Term(BUFFER, buffer, "dagger_buffer_cycles or dagger_buffer_max"),
         Term("games", games, envs),
         # Parameters, the two moments of Adam, gradients, and the best parameters.
-        Term(LEARNER, 2 * (_size(state) - buffer - games), "the network's width"),
+        Term(LEARNER, 2 * (num_bytes(state) - buffer - games), "the network's width"),
         Term("observations of a rollout", config.frames_per_update * frame, envs),
     ]
     if isinstance(config, PlannerTrainingConfig):
@@ -182,10 +182,6 @@ def device_memory() -> int | None:
     if group.exists() and (text := group.read_text().strip()).isdigit():
         limits.append(int(text))
     return min(limits)
-
-
-def _size(tree: Any) -> int:
-    return sum(int(np.prod(x.shape, dtype=np.int64)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def _bytes(size: float) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from remdm.config.base import UserError
 from remdm.config.files import whole_file
 from remdm.envs.craftax import Game
-from remdm.envs.packing import Packed, pack, unpack
+from remdm.envs.packing import Packed, num_bytes, pack, unpack
 from remdm.envs.rollout import Transition
 
 logger = logging.getLogger("remdm")
@@ -40,11 +40,11 @@ class Trajectories:
         arrays = {name: jax.ShapeDtypeStruct(self.shape, dtype) for name, dtype in ARRAYS.items()}
         arrays |= packed._asdict()
         frames = num_envs * num_steps
-        logger.info(f"collect: {frames:,} frames, {_size(obs) / 1e9:.2f} GB before compression")
+        logger.info(f"collect: {frames:,} frames, {num_bytes(obs) / 1e9:.2f} GB before compression")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         # The `.npz` is smaller still, and is written when these are full.
-        size, places = sum(map(_size, arrays.values())), (folder, path.parent)
+        size, places = num_bytes(arrays), (folder, path.parent)
         for place in places:
             needed = size * sum(place.stat().st_dev == other.stat().st_dev for other in places)
             free = shutil.disk_usage(place).free
@@ -95,7 +95,3 @@ class Trajectories:
                 yield ready
         if ahead is not None:
             yield ahead
-
-
-def _size(array: Any) -> int:
-    return array.size * array.dtype.itemsize
