@@ -4,9 +4,10 @@ import sys
 from pathlib import Path
 
 from remdm.config.base import UserError
-from remdm.config.machine import shared_resources
+from remdm.config.machine import shared_resources, stage_threads
 from remdm.workflow.cluster import remedies
 from remdm.workflow.plan import PICTURES, Plan
+from remdm.workflow.status import Status
 
 try:
     plan = Plan.load(Path(workflow.basedir) / "workflow_config.yaml", config)
@@ -29,15 +30,24 @@ config["runtime"] = plan.runtime.model_dump()
 config["origins"] = plan.origins
 
 
-# On one machine a stage has a device to itself, unless `--resources gpu=N` allows more. A cluster counts itself.
+# On one machine a stage has a GPU to itself, if there are any. A cluster counts itself.
 if workflow.is_main_process and workflow.nodes is None:
     for name, amount in shared_resources().items():
         if name not in workflow.global_resources:
             workflow.register_resource(name, amount)
 
-DEVICES = workflow.global_resources["gpu"].value if "gpu" in workflow.global_resources else 1
-# A core is left for figures, if there is one.
-THREADS = max(1, ((workflow.cores or 1) - 1) // DEVICES)
+GPUS = workflow.global_resources["gpu"].value if "gpu" in workflow.global_resources else 0
+CORES = workflow.cores or 1
+THREADS = stage_threads(CORES, GPUS)
+
+if workflow.is_main_process and workflow.nodes is None:
+    from snakemake.logging import logger
+
+    status = Status(plan.scale.expected_seconds, CORES)
+    logger.addHandler(status)
+
+    onstart:
+        status.begin()
 
 
 wildcard_constraints:

@@ -21,6 +21,7 @@ rule curves:
         "logs/{env}/{stage}/{name}/s{seed}.curves.log",
     wildcard_constraints:
         stage="ppo|collect|offline|online|ablations",
+    priority: 2  # the first thing to look at
     params:
         digest=DIGEST_OF_CURVES,
     script:

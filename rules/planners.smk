@@ -10,6 +10,7 @@ rule offline:
         "logs/{env}/offline/{name}/s{seed}.log",
     benchmark:
         "logs/{env}/offline/{name}/s{seed}.benchmark.tsv"
+    priority: 1  # the longest first
     threads: THREADS
     resources:
         gpu=1,
@@ -33,6 +34,7 @@ rule online:
         "logs/{env}/online/{name}/s{seed}.log",
     benchmark:
         "logs/{env}/online/{name}/s{seed}.benchmark.tsv"
+    priority: 1  # the longest first
     threads: THREADS
     resources:
         gpu=1,

@@ -1,4 +1,4 @@
-"""Shared shapes and one compilation cache, so that the suite compiles little."""
+"""Shared shapes and one compilation cache, so that the suite compiles little; and who runs which test."""
 
 import logging
 import os
@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 
 import hypothesis
+import jax
 import pytest
+from jax._src import cache_key
 
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.runtime import TrainingRuntimeConfig
@@ -22,9 +24,42 @@ hypothesis.settings.register_profile("here", deadline=None, derandomize="CI" in 
 hypothesis.settings.load_profile("here")
 
 
+# Tests that share a fixture that is dear, and files that take long: each is one worker's, and these begin.
+SHARED = ("pipeline",)
+LONG = ("test_slurm", "pipeline", "test_devices", "test_pipeline", "test_reliability")
+
+
+# The fast tier compiles thousands of small programs and runs them for no time: XLA hardly optimises them.
+# The second tier, with bits that are compared between programs, is compiled as users' programs are.
+QUICK_FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+
+
 def pytest_configure(config):
+    # Workers share the cores; left to itself, XLA would take all of them for each, subprocesses included.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    os.environ.setdefault("NPROC", str(max(1, cores // workers)))
+    if config.option.markexpr == "not slow":
+        # XLA reads its flags once. The processes that tests start have those of the project, as users' have.
+        before = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{before} {QUICK_FLAGS}".strip()
+        jax.devices()
+        os.environ["XLA_FLAGS"] = before
+        cache_key.custom_hook = lambda: QUICK_FLAGS  # what is compiled here is nobody else's
     runtime = build(TrainingRuntimeConfig, base_layers(None))
     prepare_jax(runtime.model_copy(update={"compilation_cache_dir": str(REPOSITORY / ".tests-cache")}))
+
+
+def _group(item):
+    """The tests that must run on one worker: those of a file, or those that share a fixture."""
+    return next((name for name in SHARED if name in item.fixturenames), item.path.stem)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: (*LONG, _group(item)).index(_group(item)))
 
 
 @pytest.fixture

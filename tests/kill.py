@@ -36,10 +36,16 @@ KEYS = {
 }  # fmt: skip
 
 
-def command(stage: str, game: str, folder: Path, expert: Path | None) -> list[str]:
+def command(
+    stage: str, game: str, folder: Path, expert: Path | None, updates: int | None = None
+) -> list[str]:
     """The command that trains; it runs in `folder`, where its state is kept."""
     budget = {"ppo": "ppo", "offline": "offline", "online": "online"}[stage] + "_total_timesteps"
-    keys = {**KEYS, budget: UPDATES[game] * PER_UPDATE, "compilation_cache_dir": REPOSITORY / ".tests-cache"}
+    keys = {
+        **KEYS,
+        budget: (updates or UPDATES[game]) * PER_UPDATE,
+        "compilation_cache_dir": REPOSITORY / ".tests-cache",
+    }
     if stage != "ppo":
         # A toy has its expert in the code; still the path must exist, and nobody may write there.
         keys["ppo_checkpoint_path"] = expert if expert is not None else folder / "expert"
@@ -110,7 +116,9 @@ def updates_saved(folder: Path, whole: bool = False) -> int:
     return max((int(name) for name in names if name.isdigit()), default=0)
 
 
-def kill_and_compare(stage: str, game: str, kills: int, seed: int, folder: Path) -> list[tuple[int, float]]:
+def kill_and_compare(
+    stage: str, game: str, kills: int, seed: int, folder: Path, updates: int | None = None
+) -> list[tuple[int, float]]:
     """Train once in peace and once in many lives.
 
     Returns:
@@ -121,7 +129,8 @@ def kill_and_compare(stage: str, game: str, kills: int, seed: int, folder: Path)
         (folder / "expert").mkdir(parents=True)
         finish(start(command("ppo", game, folder, None), folder / "expert"))
         expert = folder / "expert" / "out" / "checkpoint"
-    arguments = command(stage, game, folder, expert)
+    updates = updates or UPDATES[game]
+    arguments = command(stage, game, folder, expert, updates)
     (folder / "whole").mkdir(parents=True)
     finish(start(arguments, folder / "whole"))
 
@@ -131,8 +140,8 @@ def kill_and_compare(stage: str, game: str, kills: int, seed: int, folder: Path)
     for life in range(kills):
         process = start(arguments, killed)
         wait_until_training(process)
-        target = updates_saved(killed) + draw.uniform(0, 1.6 * UPDATES[game] / (kills + 1))
-        target = min(target, (0.8 + 0.1 * life / kills) * UPDATES[game])
+        target = updates_saved(killed) + draw.uniform(0, 1.6 * updates / (kills + 1))
+        target = min(target, (0.8 + 0.1 * life / kills) * updates)
         while updates_saved(killed) < target and process.poll() is None:
             time.sleep(0.001)
         delay = draw.uniform(0.0, 0.05)

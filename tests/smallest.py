@@ -19,8 +19,9 @@ SMALLEST = {
     "film_steps": 40, "film_num_envs": 2,
     "ablation_iterations": 2, "ablation_batch_size": 16, "ablation_cka_batch": 8, "ablation_eval_replan": 4,
 }  # fmt: skip
-# Read by DAgger alone, and refused where it is not trained.
+# Read by one method alone, and refused where it is not trained.
 ONLINE_ALONE = {"online_total_timesteps", "diffusion_steps", "dagger_buffer_cycles"}
+OFFLINE_ALONE = {"offline_total_timesteps", *(key for key in SMALLEST if key.startswith("ablation_"))}
 
 SNAKEMAKE = [
     sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"),
@@ -35,11 +36,15 @@ def snakemake(folder, *arguments):
 
 
 def write_config(path, overrides=SMALLEST, methods=("offline", "online"), **runtime):
-    """The demo of `workflow_config.yaml` with keys overridden, and the planners of some methods alone."""
+    """The demo of `workflow_config.yaml` with keys overridden, and the planners of some methods alone.
+
+    The ablation suite starts from offline BC, and is left out with it.
+    """
     config = yaml.safe_load((REPOSITORY / "workflow_config.yaml").read_text())
     demo = config["scales"]["demo"]
     demo["overrides"] = overrides
-    demo["ablations"] = [{**entry, "arms": ["lora"]} for entry in demo["ablations"]]
+    suites = demo["ablations"] if "offline" in methods else []
+    demo["ablations"] = [{**entry, "arms": ["lora"]} for entry in suites]
     demo["planners"] = [planner for planner in demo["planners"] if planner["method"] in methods]
     config["runtime"] |= {"compilation_cache_dir": str(REPOSITORY / ".tests-cache"), **runtime}
     path.write_text(yaml.safe_dump(config))

@@ -488,6 +488,7 @@ def table(out, name):
     return pl.read_csv(out / "tables" / f"{name}.csv")
 
 
+@pytest.mark.slow
 def test_everything_is_written_from_files_alone(tmp_path):
     scores = {BASELINE: [7.0, 8.0, 9.0], "kl_penalty": [9.0, 10.0, 11.0], "lora": [1.0, 2.0, 3.0]}
     folders = suite_of(tmp_path, scores)
@@ -532,6 +533,7 @@ def test_one_seed_shows_no_significance_and_the_report_says_so(tmp_path):
     assert "**One seed can show no significance**" in text
 
 
+@pytest.mark.slow
 def test_a_suite_without_baseline_scores_or_diagnostics_is_still_drawn(tmp_path):
     """Evaluations in which no episode ended, no diagnostics, no actions played: gaps, no failure."""
     folders = suite_of(tmp_path, {"ewc": [9.0], "lora": [3.0]})

@@ -43,6 +43,7 @@ from tests.test_arms import (
 )
 from tests.test_workflow import GAME as CLASSIC
 from tests.test_workflow import WORKFLOW
+from tests.tiers import slow_except
 from tests.toy import GAME, toy_env
 
 DUE = {"ablation_diagnostics_every": 2, "ablation_cka_every": 3}
@@ -59,6 +60,7 @@ def diagnosed():
     return algorithm, *run(algorithm, 4)
 
 
+@pytest.mark.slow
 def test_diagnostics_change_nothing_that_is_trained(diagnosed):
     _, _, last, _ = diagnosed
     _, without, _ = run(algorithm_of("baseline_rl"), 4)
@@ -67,6 +69,7 @@ def test_diagnostics_change_nothing_that_is_trained(diagnosed):
     assert (last.key == without.key).all()
 
 
+@pytest.mark.slow
 def test_diagnostics_are_measured_when_due_and_absent_otherwise(diagnosed):
     """At the first update, so that curves have a start, and at every second or third."""
     _, _, _, metrics = diagnosed
@@ -82,6 +85,7 @@ def test_diagnostics_are_measured_when_due_and_absent_otherwise(diagnosed):
     assert present == [[True, True, False, True], [True, False, True, False]]
 
 
+@pytest.mark.slow
 def test_diagnostics_at_the_start_are_those_of_the_pretrained_policy(diagnosed):
     _, _, _, [first, second, *_] = diagnosed
     assert first["diag/kl"] == first["diag/kl_low_t"] == 0.0
@@ -93,6 +97,7 @@ def test_diagnostics_at_the_start_are_those_of_the_pretrained_policy(diagnosed):
     assert sum(layers) == pytest.approx(first["diag/rl_grad_norm"] ** 2, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_gradients_are_compared_at_one_draw():
     """With every weight 1, the gradient by reward is that of cloning; at two draws it would not be."""
     arm = Arm(weigh=lambda numbers, batch, extra: (jnp.ones_like(batch.returns), extra))
@@ -121,6 +126,7 @@ def _conditions(jaxpr):
     return count + sum(_conditions(own) for found in inner for own in found)
 
 
+@pytest.mark.slow
 def test_repetitions_pay_for_diagnostics_only_when_due():
     """Vectorised over a count of updates of each, a condition would become a choice between both branches."""
     algorithm = repeated(algorithm_of("baseline_rl", **DUE), 2)
@@ -165,7 +171,10 @@ def test_actions_are_counted_and_no_pair_spans_two_episodes():
 
 
 @pytest.mark.parametrize(
-    "arm", ["baseline_rl", "mixed_replay", "running_stats", "reward_model", "ewc", "lora"]
+    "arm",
+    slow_except(
+        ["baseline_rl", "mixed_replay", "running_stats", "reward_model", "ewc", "lora"], ["running_stats"]
+    ),
 )
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(arm, tmp_path):
     """The arm's own part of the state is in the checkpoint: a buffer, statistics, a model, importances."""
@@ -185,6 +194,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(arm, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_seeds_of_an_arm_run_side_by_side(make_run):
     """As rows and as the cadence of rows, through the loop; each repetition is another experiment."""
     with make_run(name="many") as job:
@@ -221,6 +231,7 @@ def planner(tmp_path):
     return save
 
 
+@pytest.mark.slow
 def test_a_job_leaves_its_files(make_run, planner, toy_game, caplog):
     keys = {"ablation_win_threshold": 1e6, "ablation_iterations": 2}
     config = config_of(arm="bc_wins", checkpoint_path=planner(), **keys)

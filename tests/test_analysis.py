@@ -313,7 +313,9 @@ def draw_all(results, folder):
     ("envs", "seeds", "planners"),
     [
         ((GAME,), (0,), ("offline-demo", "online-demo")),
-        ((GAME, FULL), (0, 1, 2), ("offline-demo", "online-demo", "offline-big")),
+        pytest.param(
+            (GAME, FULL), (0, 1, 2), ("offline-demo", "online-demo", "offline-big"), marks=pytest.mark.slow
+        ),
     ],
     ids=["one seed", "games, seeds and sizes"],
 )

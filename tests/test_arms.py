@@ -24,6 +24,7 @@ from remdm.config.denoiser import DenoiserConfig
 from remdm.config.layers import Layer, base_layers, build
 from remdm.planners.denoising import init_params, make_denoiser
 from tests.conftest import REPOSITORY
+from tests.tiers import slow_except
 from tests.toy import GAME, NUM_ACTIONS, toy_env
 
 NETWORK = {
@@ -39,6 +40,7 @@ KEYS = {
     "ablation_reward_model_steps": 3, "ablation_diagnostics_every": None, "ablation_cka_every": None,
 }  # fmt: skip
 NAMES = [entry.name for entry in ARMS]
+FAST = ["baseline_rl", "head_only", "lora"]  # the others are of the second tier
 
 
 def config_of(**keys):
@@ -130,7 +132,7 @@ def test_the_sets_above_are_of_this_network():
     assert len(KERNELS) == 8
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", slow_except(NAMES, FAST))
 def test_an_arm_trains_exactly_its_arrays_and_freezes_the_rest_bit_for_bit(name):
     """Of what plays and of what is trained; decay of weights would change frozen arrays too."""
     algorithm = algorithm_of(name)
@@ -145,6 +147,18 @@ def test_an_arm_trains_exactly_its_arrays_and_freezes_the_rest_bit_for_bit(name)
         assert np.isfinite(found["diffusion/loss"])
         assert found["diffusion/grad_norm"] > 0
         assert found["train/empty_batches"] == 0
+
+
+def test_the_average_plays_and_follows_the_trained_network():
+    """After one update it has gone 1 - 0.9 of the way; with no memory at all it would roll out the same."""
+    _, one, _ = run(algorithm_of("baseline_rl", ablation_ema_decay=0.9), 1)
+    before, trained, average = (named(x) for x in (PRETRAINED, one.trained, one.average))
+    for name, x in before.items():
+        np.testing.assert_allclose(average[name], x + 0.1 * (trained[name] - x), rtol=1e-5, atol=1e-7)
+    # What plays the second rollout: other weights of the average lead to other games.
+    update = jax.jit(algorithm_of("baseline_rl").update)
+    other = replace(one, average=jax.tree.map(lambda x: -x, one.average))
+    assert float(update(one)[1]["env/reward"]) != float(update(other)[1]["env/reward"])
 
 
 def test_names_are_matched_by_whole_segments():
@@ -199,7 +213,7 @@ NEUTRAL = {
 }
 
 
-@pytest.mark.parametrize("name", NEUTRAL)
+@pytest.mark.parametrize("name", slow_except(NEUTRAL, {"low_t"}))
 def test_an_arm_whose_coefficient_is_neutral_is_the_baseline(name, baseline, monkeypatch):
     module = importlib.import_module(f"remdm.ablations.arms.{name}")
     for constant, value in NEUTRAL[name].items():
@@ -216,7 +230,7 @@ def test_an_arm_whose_coefficient_is_neutral_is_the_baseline(name, baseline, mon
     assert changed(baseline[1].average, last.average) == set()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "baseline_rl"])
+@pytest.mark.parametrize("name", slow_except(NAMES[1:], FAST[1:]))
 def test_an_arm_is_not_the_baseline(name, baseline):
     if name == "trust_region_kl":
         pytest.skip("is the baseline within the wall, by design")
@@ -225,7 +239,9 @@ def test_an_arm_is_not_the_baseline(name, baseline):
     assert changed(baseline[1].trained, ours) != set()
 
 
-@pytest.mark.parametrize("name", ["llrd", "low_t", "t_curriculum", "bc_wins", "head_only"])
+@pytest.mark.parametrize(
+    "name", slow_except(["llrd", "low_t", "t_curriculum", "bc_wins", "head_only"], ["head_only"])
+)
 def test_arms_that_differ_in_data_alone_are_one_program(name):
     """So they compile once: from a cache that outlives the process, or side by side."""
     assert _program(name) == _program("baseline_rl")
@@ -272,7 +288,7 @@ def test_the_distance_is_weighted_by_importance():
     assert jax.grad(weighted_distance)(params, anchor, importance)["a"].tolist() == [8.0, -2.0]
 
 
-@pytest.mark.parametrize("name", ["kl_penalty", "ewc", "trust_region_kl"])
+@pytest.mark.parametrize("name", slow_except(["kl_penalty", "ewc", "trust_region_kl"], ["kl_penalty"]))
 def test_a_distance_from_the_pretrained_policy_begins_at_zero(name):
     """Dropout, or another draw of noise for one of the two policies, would make it positive."""
     _, state, metrics = ran(name)
@@ -286,6 +302,7 @@ def test_a_distance_from_the_pretrained_policy_begins_at_zero(name):
         )
 
 
+@pytest.mark.slow
 def test_the_wall_is_met_beyond_its_limit(monkeypatch):
     module = importlib.import_module("remdm.ablations.arms.trust_region_kl")
     monkeypatch.setattr(module, "LIMIT", 0.0)
@@ -481,7 +498,9 @@ def test_the_loss_is_a_mean_over_what_is_kept():
     assert targets_of(batch, jnp.ones(4), jnp.zeros(4, bool)).weights.tolist() == [0.0] * 4
 
 
-@pytest.mark.parametrize("name", ["bc_wins", "reward_filtering", "action_diversity"])
+@pytest.mark.parametrize(
+    "name", slow_except(["bc_wins", "reward_filtering", "action_diversity"], ["bc_wins"])
+)
 def test_an_empty_batch_is_counted_and_never_nan(name):
     """No window is won, none is better than the others, or all plans are one action."""
     keys = {"ablation_win_threshold": 1e6}
@@ -531,6 +550,7 @@ def test_a_range_of_times_is_never_too_narrow():
     assert (float(low), float(high)) == pytest.approx((0.5, 0.55))
 
 
+@pytest.mark.slow
 def test_times_reach_the_update():
     _, _, metrics = ran("low_t")
     assert metrics[0]["diffusion/mean_t"] < 0.2

@@ -498,6 +498,7 @@ def test_the_command_takes_game_and_policy_from_the_arrays(tmp_path):
     assert (config.env_name, config.policy) == (CLASSIC, "planner")
 
 
+@pytest.mark.slow
 def test_inference_plays_a_public_expert(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write(tmp_path, {"params": random_params("ppo_rnn", 16, *GAMES[CLASSIC])})

@@ -52,6 +52,7 @@ def rows(cases):
     return {name: measure(SMOKE._replace(case=name), case) for name, case in cases.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_every_case_gives_finite_positive_figures(rows, case):
     row = rows[case]
@@ -70,6 +71,7 @@ def test_every_case_has_a_maker():
     assert list(MAKERS) == list(CASES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", MOST_FLOPS)
 def test_updates_and_plans_need_no_more_products(rows, case):
     # Microbatches of windows that are not valid are left out.
@@ -77,6 +79,7 @@ def test_updates_and_plans_need_no_more_products(rows, case):
     assert 0.5 * MOST_FLOPS[case] < rows[case]["flops"] <= MOST_FLOPS[case]
 
 
+@pytest.mark.slow
 def test_the_papers_plan_has_as_many_jobs_as_before(rows):
     assert rows["dag"]["work"] == JOBS_OF_THE_PAPER
 
@@ -95,6 +98,7 @@ def compilations():
     jax.monitoring.unregister_event_duration_listener(listen)
 
 
+@pytest.mark.slow
 def test_a_training_compiles_its_programs_once(compilations, make_run):
     """However many chunks and validations there are; a new shape or type would compile again."""
     keys = {"seed": 0, "offline_total_timesteps": None, "offline_num_updates": 8, "val_interval": 3}
@@ -164,6 +168,7 @@ def test_bytes_are_those_of_xla_and_loops_as_often_as_they_run():
     assert counted.is_exact
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [name for name, entry in CASES.items() if entry.compiles])
 def test_bytes_of_every_case_are_those_of_xla(cases, case):
     program = cases[case].program
@@ -208,6 +213,7 @@ def test_what_goes_to_the_host_or_comes_from_it_is_known_by_its_name(name):
     assert not TRANSFER.search("MemcpyD2D")
 
 
+@pytest.mark.slow
 def test_a_trace_tells_scopes_and_that_nothing_is_copied(cases, tmp_path):
     result = trace(SMOKE._replace(case="gradient", trace=str(tmp_path)), cases["gradient"])
     assert {"gradient", "optimiser"} <= set(result["seconds"])
@@ -215,6 +221,7 @@ def test_a_trace_tells_scopes_and_that_nothing_is_copied(cases, tmp_path):
     assert sum(result["seconds"].values()) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "scopes"),
     [
@@ -234,6 +241,7 @@ def test_programs_are_marked_with_their_parts(cases, case, scopes):
 # The command.
 
 
+@pytest.mark.slow
 def test_results_are_added_to_a_file_and_failures_do_not_stop_the_rest(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "mine.parquet"

@@ -42,6 +42,7 @@ def sized_env(num_envs, env_name, monkeypatch):
         return toy_env(num_envs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize(("model", "make"), [(OfflineConfig, make_offline), (OnlineConfig, make_online)])
 def test_every_preset_builds_its_shapes(preset, model, make, monkeypatch):
@@ -91,6 +92,7 @@ WIDE = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "make"),
     [

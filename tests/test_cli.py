@@ -88,3 +88,11 @@ def test_hyphens_and_underscores_are_the_same_in_flags_alone():
     assert cli._underscored("--plan-horizon") == "--plan_horizon"
     assert cli._underscored("a-b") == "a-b"
     assert cli._underscored("-1") == "-1"
+
+
+def test_the_results_of_another_run_are_not_overwritten(tmp_path):
+    cli._refuse_another_run(tmp_path, "mine")  # nothing is there yet
+    (tmp_path / "run.json").write_text('{"digest": "mine"}')
+    cli._refuse_another_run(tmp_path, "mine")
+    with pytest.raises(cli.UserError, match="holds the results of another run; name another folder"):
+        cli._refuse_another_run(tmp_path, "another")

@@ -52,6 +52,17 @@ def test_attention_is_bidirectional_and_sees_observation_and_time(network):
         assert (changed[1] == base[1]).all()
 
 
+def test_places_of_a_plan_are_told_apart(network):
+    """The first and the last token exchanged, the others' logits change: a set of tokens is no plan."""
+    denoiser, params, obs, _, t = network
+    tokens = jnp.tile(jnp.array([0, V, V, V, V, 1]), (B, 1))
+    logits = denoiser.apply(params, obs, tokens, t)
+    exchanged = denoiser.apply(params, obs, tokens[:, ::-1], t)
+    assert (jnp.abs(exchanged - logits)[:, 1:-1].max(axis=-1) > 1e-4).all()
+    # Nor are masks that differ in their place alone predicted alike.
+    assert (jnp.abs(jnp.diff(logits[:, 1:-1], axis=1)).max(axis=-1) > 1e-4).all()
+
+
 def test_dropout_acts_in_training_alone(network):
     denoiser, params, obs, tokens, t = network
     calm = [denoiser.apply(params, obs, tokens, t) for _ in range(2)]

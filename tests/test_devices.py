@@ -61,12 +61,14 @@ def one(tmp_path_factory):
     return {name: metrics(folder / name) for name in NAMES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_eight_devices_give_the_metrics_of_one(eight, one, name):
     folder, _ = eight
     assert_alike(metrics(folder / name), one[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_games_and_buffer_are_split_and_parameters_copied(eight, name):
     """No device holds more than its share of what grows with the environments."""
@@ -85,10 +87,12 @@ def test_games_and_buffer_are_split_and_parameters_copied(eight, name):
         assert shares["algorithm/buffer/items/plan"][0][0] == 208
 
 
+@pytest.mark.slow
 def test_a_step_of_environments_says_nothing_to_other_devices(eight):
     assert eight[1]["collectives"] == {"pooled": [], "optimistic": []}
 
 
+@pytest.mark.slow
 def test_worlds_are_those_of_one_device_until_an_episode_ends_and_nobody_elses_after(eight):
     worlds, left = np.array(eight[1]["worlds"])
     assert worlds.shape == (40, E)
@@ -105,6 +109,7 @@ def test_worlds_are_those_of_one_device_until_an_episode_ends_and_nobody_elses_a
     assert len(np.unique(worlds)) > 2 * E
 
 
+@pytest.mark.slow
 def test_a_state_moves_between_one_device_and_eight(eight, one):
     folder, _ = eight
     assert_alike(metrics(folder / "from-one"), one["online"])
@@ -112,11 +117,13 @@ def test_a_state_moves_between_one_device_and_eight(eight, one):
     assert_alike(metrics(folder / "from-eight"), one["online"])
 
 
+@pytest.mark.slow
 def test_on_eight_devices_a_resumed_run_equals_an_uninterrupted_one(eight):
     folder, _ = eight
     assert metrics(folder / "resumed").equals(metrics(folder / "online"))
 
 
+@pytest.mark.slow
 def test_repetitions_share_the_devices(eight, tmp_path):
     folder, _ = eight
     train(algorithm_of("ppo"), 0, run_of(tmp_path), repeats=2)
@@ -124,6 +131,7 @@ def test_repetitions_share_the_devices(eight, tmp_path):
         assert_alike(metrics(folder / "repeats" / "run", repeat), metrics(tmp_path / "run", repeat))
 
 
+@pytest.mark.slow
 def test_the_real_game_on_eight_devices(tmp_path):
     process = start("craftax", tmp_path / "eight", 8)
     craftax(tmp_path / "one")
@@ -131,6 +139,7 @@ def test_the_real_game_on_eight_devices(tmp_path):
     assert_alike(metrics(tmp_path / "eight"), metrics(tmp_path / "one"))
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_run_that_the_first_writes(tmp_path, one):
     """As Slurm starts them; interrupted and going on, so states are gathered and brought back."""
     with socket.socket() as probe:

@@ -100,6 +100,7 @@ def test_episode_metrics_average_over_completed_episodes():
     assert np.isnan(episode_metrics(short.step, GAME.achievements)["env/episode_return"])
 
 
+@pytest.mark.slow
 def test_craftax_classic_is_reset_exactly():
     """The real game: facts, boundaries and statistics of random play, and one compilation."""
     config = EnvConfig(
@@ -151,6 +152,7 @@ def test_craftax_has_its_published_shapes(env_name, num_actions, obs_dim, num_ac
     assert kinds[0] == kinds[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_name", ["Craftax-Classic-Symbolic-v1", "Craftax-Symbolic-v1"])
 def test_packed_observations_come_back_bit_for_bit(env_name):
     """102,400 states of random play in each game, of 1,345 or 8,268 entries, and the last on every floor."""

@@ -83,6 +83,7 @@ def test_several_episodes_that_end_at_once_get_their_worlds():
             assert obs[e] == pytest.approx(GAME.env.reset(key, None)[0])
 
 
+@pytest.mark.slow
 def test_craftax_shows_every_policy_the_same_worlds():
     """Episodes are cut at 25 steps; who idles and who acts see other things between the same beginnings."""
     game = load_game("Craftax-Classic-Symbolic-v1")

@@ -234,6 +234,7 @@ def film_config(**keys):
     return build(FilmConfig, [*base_layers(None), Layer("test", usual | keys)])
 
 
+@pytest.mark.slow
 def test_a_planner_in_craftax_is_filmed_and_drawn(make_run, tmp_path):
     path = str(save_planner(tmp_path / "checkpoint"))
     run = make_run("film", "planner/s0")

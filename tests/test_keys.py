@@ -52,6 +52,7 @@ from remdm.training.tracking import NoTracker
 from tests.conftest import REPOSITORY
 from tests.test_planners import TOY_KEYS
 from tests.test_training import counting
+from tests.tiers import slow_except
 from tests.toy import GAME, toy_expert
 
 KEYS = {
@@ -202,7 +203,9 @@ FIRST_STAGE = {
 }
 
 
-@pytest.mark.parametrize("key", sorted(FIRST_STAGE))
+@pytest.mark.parametrize(
+    "key", slow_except(sorted(FIRST_STAGE), ["arm", "dagger_beta_decay", "eta", "lr", "ppo_gamma"])
+)
 def test_a_training_key_changes_its_plan_or_its_programs(key):
     given = GIVEN.get(key, {})
     base = tuple(given.items())
@@ -312,6 +315,7 @@ def collected(make_run, checkpoints, name, **keys):
         return {name: arrays[name] for name in arrays}
 
 
+@pytest.mark.slow
 def test_steps_are_played_as_many_as_asked(make_run, checkpoints):
     """By both stages, from configuration to file."""
     for frames in (640, 720):

@@ -111,6 +111,25 @@ def test_references_are_fetched(planner, tmp_path, monkeypatch):
     assert asked == [(reference, Path("artifacts")), (reference, Path("here"))]
 
 
+def test_an_episode_is_that_of_its_seed(planner, monkeypatch):
+    """In the toy game, whose worlds a camera tells apart by their first picture and their length."""
+    from tests.test_film import toy_camera, toy_planner
+    from tests.toy import GAME as TOY
+
+    monkeypatch.setattr("remdm.library.load_game", lambda name: TOY)
+    monkeypatch.setattr("remdm.library.load_camera", lambda name: toy_camera())
+    policy = toy_planner(2, False)
+    loaded = remdm.library.LoadedPlanner(**vars(policy), env_name=GAME)
+    films = [remdm.play_episode(loaded, seed=seed) for seed in (0, 0, 1, 2, 3)]
+    assert all(
+        film.actions.tolist() == film.plans[range(film.steps), film.positions].tolist() for film in films
+    )
+    worlds = [(film.places[0].tolist(), film.steps, film.actions.tolist()) for film in films]
+    assert worlds[0] == worlds[1]
+    assert len({str(world) for world in worlds}) > 1
+
+
+@pytest.mark.slow
 def test_the_readmes_ten_lines_run(planner, tmp_path, monkeypatch, capsys):
     [snippet] = [
         code for code in re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
@@ -126,6 +145,7 @@ def test_the_readmes_ten_lines_run(planner, tmp_path, monkeypatch, capsys):
     assert 1000 < (tmp_path / "episode.gif").stat().st_size < 3_000_000
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(planner, tmp_path, monkeypatch):
     import nbformat
     from nbclient import NotebookClient

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -16,12 +18,42 @@ from remdm import cli
 from remdm.workflow.plan import Plan
 from tests.conftest import REPOSITORY
 from tests.kill import updates_saved
-from tests.smallest import GAME, SMALLEST, SNAKEMAKE, snakemake, write_config
+from tests.smallest import GAME, OFFLINE_ALONE, SMALLEST, SNAKEMAKE, snakemake, write_config
 
 FILMED = {f"{name}{suffix}" for name, suffix in (("episode", ".gif"), ("path", ".png"), ("unlocks", ".png"))}
 FILMED |= {"film.npz", "run.json", "episode.run.json", "path.run.json", "unlocks.run.json"}
 
 
+def test_snakemake_makes_a_report_from_nothing(tmp_path):
+    """An expert, a planner of it, their evaluation, figures and the page that shows them; then no more."""
+    overrides = {key: value for key, value in SMALLEST.items() if key not in OFFLINE_ALONE}
+    config = write_config(tmp_path / "smallest.yaml", overrides, ["online"])
+    arguments = ["results/paper/report.html", "--configfile", str(config)]
+    done = snakemake(tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr[-4000:]
+    report = (tmp_path / "results/paper/report.html").read_text()
+    plan = Plan.load(config, {})
+    for job in plan.jobs_of("ppo", "online", "inference"):
+        record = json.loads((tmp_path / job.record).read_text())
+        assert record["digest"] == plan.digest(job)
+        assert record["config"]["seed"] == 0
+    for figure in plan.paper_figures:
+        caption = (tmp_path / f"{figure.path}.txt").read_text()
+        assert f"{figure.name}.png" in report
+        assert caption.strip()
+    metrics = pl.read_parquet(tmp_path / "results" / GAME / "online/demo/s0/metrics.parquet")
+    assert metrics["frames"].to_list() == [128, 256, 384]
+    assert metrics["diffusion/loss"].is_finite().all()
+    # What is done and left is told after every job, and once a minute.
+    told = re.findall(r"^status: (\d+) of (\d+) jobs done in [\d.]+ min; .* left", done.stderr, re.M)
+    jobs = len(plan.jobs_of("ppo", "collect", "online", "inference")) + len(plan.paper_figures) + 1
+    assert sorted({int(number) for number, _ in told} - {0}) == list(range(1, jobs))
+    assert {int(total) for _, total in told} == {jobs}
+    again = snakemake(tmp_path, *arguments)
+    assert "Nothing to be done" in again.stderr + again.stdout
+
+
+@pytest.mark.slow
 def test_report_and_results_are_where_the_layout_says(pipeline):
     results = pipeline / "results"
     assert (results / "paper" / "report.html").stat().st_size > 3_000
@@ -65,12 +97,14 @@ def test_report_and_results_are_where_the_layout_says(pipeline):
         assert {path.name for path in (results / GAME / place / "s0").iterdir()} == names, place
 
 
+@pytest.mark.slow
 def test_a_second_call_has_nothing_to_do(pipeline):
     done = snakemake(pipeline, "--configfile", str(pipeline / "smallest.yaml"))
     assert done.returncode == 0
     assert "Nothing to be done" in done.stderr + done.stdout
 
 
+@pytest.mark.slow
 def test_collected_file_holds_contiguous_trajectories(pipeline):
     with np.load(
         pipeline / "results" / GAME / "collect/ppo_rnn/s0/trajectories.npz", allow_pickle=False
@@ -86,6 +120,7 @@ def test_collected_file_holds_contiguous_trajectories(pipeline):
         assert np.abs(np.diff(obs, axis=1)).sum() < 0.5 * np.abs(np.diff(obs, axis=0)).sum() * 7 / 8 * 100
 
 
+@pytest.mark.slow
 def test_metrics_and_records(pipeline):
     for stage, updates in (("ppo", 3), ("offline", 3), ("online", 3)):
         name = "ppo_rnn" if stage == "ppo" else "demo"
@@ -101,6 +136,7 @@ def test_metrics_and_records(pipeline):
             assert table["val/score"].is_null().to_list() == [True, False, False]
 
 
+@pytest.mark.slow
 def test_episodes_and_summary_agree(pipeline):
     folder = pipeline / "results" / GAME / "inference" / "random" / "s0"
     episodes = pl.read_parquet(folder / "episodes.parquet")
@@ -113,9 +149,9 @@ def test_episodes_and_summary_agree(pipeline):
     assert (episodes["length"] <= 600).all()
 
 
-def test_the_command_evaluates_a_checkpoint_of_the_pipeline(pipeline, tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_the_command_evaluates_a_checkpoint_of_the_pipeline(pipeline, tmp_path):
     """The same seed and settings by hand: the same episodes."""
-    monkeypatch.chdir(tmp_path)
     results = pipeline / "results" / GAME
     keys = tmp_path / "keys.yaml"
     keys.write_text(yaml.safe_dump({**SMALLEST, "inpaint_history": False}))
@@ -123,12 +159,15 @@ def test_the_command_evaluates_a_checkpoint_of_the_pipeline(pipeline, tmp_path, 
     checkpoint = str(results / "offline/demo/s0/checkpoint")
     cache = str(REPOSITORY / ".tests-cache")
     paths = ["--checkpoint-path", checkpoint, "--output", "out", "--compilation_cache_dir", cache]
-    assert cli.main([*arguments, *paths]) == 0
+    command = [sys.executable, "-m", "remdm.cli", *arguments, *paths]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     mine = pl.read_parquet(tmp_path / "out" / "episodes.parquet")
     assert mine.equals(pl.read_parquet(results / "inference/offline-demo/s0/episodes.parquet"))
     assert (tmp_path / "out" / "achievements.png").exists()
 
 
+@pytest.mark.slow
 def test_wrong_checkpoints_are_refused(pipeline, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     results = pipeline / "results" / GAME
@@ -159,11 +198,13 @@ def test_a_bad_workflow_configuration_stops_before_the_first_job(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_snakemake_finds_nothing_to_lint():
     lint = snakemake(REPOSITORY, "--lint")
     assert "Congratulations" in lint.stdout + lint.stderr, lint.stdout + lint.stderr
 
 
+@pytest.mark.slow
 def test_uv_resolves_to_the_lock_of_record(tmp_path):
     """A fresh resolution exports to exactly `requirements.lock`."""
     import os
@@ -180,6 +221,7 @@ def test_uv_resolves_to_the_lock_of_record(tmp_path):
     assert export.stdout == (REPOSITORY / "requirements.lock").read_text()
 
 
+@pytest.mark.slow
 def test_an_interrupted_job_goes_on_where_it_was(tmp_path):
     """The job is killed and retried by Snakemake, which Ctrl-C then stops; the next call finishes."""
     overrides = {**SMALLEST, "ppo_total_timesteps": 128 * 1500}
@@ -226,6 +268,7 @@ REDUCED = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", [None, "classic_exp_d_3M", "craftax_exp_d_7M"])
 def test_smoke_passes_on_both_games(preset, tmp_path, monkeypatch, capsys):
     """All of DAgger for real, and one update of a published preset of each game at reduced width."""

@@ -21,6 +21,7 @@ from remdm.planners.learner import Learner, Minibatch, microbatch_size, train_on
 from remdm.planners.offline import ExpertWindows, make_offline
 from remdm.planners.online import make_online
 from remdm.planners.policy import plan_actions, planner_policy
+from tests.tiers import slow_except
 from tests.toy import GAME, LONGEST, NUM_ACTIONS, toy_env, toy_expert
 
 TOY_KEYS = {
@@ -135,7 +136,7 @@ def test_offline_windows_are_the_experts_actions(offline):
     assert 0.4 < metrics["train/valid_fraction"][0] < 0.9
 
 
-@pytest.mark.parametrize("share", [1.0, 0.4, 0.0])
+@pytest.mark.parametrize("share", slow_except([1.0, 0.4, 0.0], [0.4]))
 def test_microbatches_add_up_to_the_gradient_of_the_minibatch(share):
     """Whatever share of windows is valid; 50 do not divide evenly into microbatches of at most 8."""
     keys = jax.random.split(jax.random.PRNGKey(0), 4)
@@ -290,7 +291,9 @@ class NoisyDenoiser(CountingDenoiser):
         return super().apply(params, *args, method=method) / 33
 
 
-@pytest.mark.parametrize(("replan_every", "inpaint_history"), [(1, True), (3, True), (2, False)])
+@pytest.mark.parametrize(
+    ("replan_every", "inpaint_history"), slow_except([(1, True), (3, True), (2, False)], [(3, True)])
+)
 def test_policy_and_wrapper_plan_in_the_same_cycle(replan_every, inpaint_history):
     env, denoiser = toy_env(6), NoisyDenoiser()
     policy = planner_policy(denoiser, None, SAMPLER, replan_every, inpaint_history)

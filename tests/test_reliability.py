@@ -18,6 +18,12 @@ from tests.conftest import REPOSITORY
 from tests.test_keys import config_of
 
 
+def test_killed_once_and_none_the_worse(tmp_path):
+    """SIGKILL at a random moment of PPO; the result is bit for bit that of a run in peace."""
+    assert len(kill.kill_and_compare("ppo", "toy", 1, 0, tmp_path, updates=100)) == 1
+
+
+@pytest.mark.slow
 def test_killed_three_times_and_none_the_worse(tmp_path):
     """SIGKILL at random moments of PPO, offline BC and DAgger; all results are bit for bit the same."""
     stages = ("ppo", "offline", "online")
@@ -40,6 +46,7 @@ def test_a_comparison_sees_a_difference(tmp_path):
         kill.compare(tmp_path / "one", tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
     arguments = kill.command("online", "toy", tmp_path, None)
     # So many that none of the processes below comes near the end.
@@ -64,6 +71,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
     process.communicate()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_state_before_it_stays(tmp_path):
     """No file may grow beyond 20 KB: metrics fit, the arrays of a state do not."""
     arguments = kill.command("ppo", "toy", tmp_path, None)
@@ -105,6 +113,7 @@ def toy_command(tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_extended_in_its_own_wandb_run(toy_command, tmp_path, monkeypatch):
     """As the specification says, through the command; the real client records offline."""
     secret = "0123456789abcdef" * 3
@@ -142,6 +151,7 @@ def test_a_finished_run_is_extended_in_its_own_wandb_run(toy_command, tmp_path, 
     assert "starts empty and refills" in toy_command("online", *third, "--output", "third")
 
 
+@pytest.mark.slow
 def test_an_evaluation_needs_no_matching_configuration(toy_command, tmp_path, capsys):
     """Game, network and kind of policy come from the checkpoint; a contradicting preset is told so."""
     frames = str(3 * kill.PER_UPDATE)

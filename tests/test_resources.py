@@ -6,7 +6,7 @@ import re
 import pytest
 
 from remdm.config.base import UserError
-from remdm.config.machine import shared_resources, visible_gpus
+from remdm.config.machine import shared_resources, stage_threads, visible_gpus
 from remdm.stages.device import claimed
 from tests.conftest import REPOSITORY
 from tests.smallest import snakemake
@@ -33,6 +33,7 @@ def two_gpus(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
 
 
+@pytest.mark.slow
 def test_locally_stages_share_the_gpus_and_leave_a_core(tmp_path, two_gpus):
     rules = planned(tmp_path, "--cores", "5")
     assert set(rules) > STAGES | {"curves", "table", "report"}
@@ -42,6 +43,24 @@ def test_locally_stages_share_the_gpus_and_leave_a_core(tmp_path, two_gpus):
     assert int(rules["offline"]["mem_mb"]) > int(rules["ppo"]["mem_mb"])
 
 
+@pytest.mark.parametrize(
+    ("cores", "gpus", "each"),
+    [(1, 0, 1), (2, 0, 1), (3, 0, 1), (16, 0, 8), (2, 1, 1), (5, 2, 2)],
+)
+def test_stages_share_the_cores(cores, gpus, each):
+    """Two at a time without a GPU; with some, one on each, and a core for figures."""
+    assert stage_threads(cores, gpus) == each
+
+
+@pytest.mark.slow
+def test_locally_two_stages_run_side_by_side_without_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    rules = planned(tmp_path, "--cores", "4")
+    for name, asked in rules.items():
+        assert asked["threads"] == ("2" if name in STAGES else "1"), name
+
+
+@pytest.mark.slow
 def test_under_slurm_a_stage_asks_for_what_the_profile_says(tmp_path):
     rules = planned(tmp_path, "--profile", str(REPOSITORY / "profiles" / "slurm"))
     for name, asked in rules.items():
@@ -59,7 +78,8 @@ def test_under_slurm_a_stage_asks_for_what_the_profile_says(tmp_path):
 def test_gpus_are_those_a_process_may_see(monkeypatch, told, names):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", told)
     assert visible_gpus() == names
-    assert shared_resources()["gpu"] == max(1, len(names))
+    assert shared_resources().get("gpu", 0) == len(names)
+    assert shared_resources()["mem_mb"] > 0
 
 
 def test_gpus_are_asked_for_where_nothing_names_them(monkeypatch, tmp_path):

@@ -18,6 +18,8 @@ from tests.kill import compare, read_metrics, updates_saved
 from tests.slurm import cluster, missing
 from tests.smallest import GAME, ONLINE_ALONE, SMALLEST, SNAKEMAKE, write_config
 
+pytestmark = pytest.mark.slow
+
 EXPERT = f"results/{GAME}/ppo/ppo_rnn/s0"
 RANDOM = f"results/{GAME}/inference/random/s0"
 UPDATES = 1500

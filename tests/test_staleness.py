@@ -14,6 +14,8 @@ import yaml
 from tests.conftest import REPOSITORY
 from tests.smallest import GAME, write_config
 
+pytestmark = pytest.mark.slow
+
 # The rules of which one run, or one name, has several jobs.
 NAMED = (
     "curves", "unlocked", "inference", "table", "ablations",

@@ -146,6 +146,7 @@ def planner(tmp_path, monkeypatch):
     return str(tmp_path / "planner")
 
 
+@pytest.mark.slow
 def test_a_sweep_measures_every_setting_and_plays_some(planner, make_run, tmp_path, monkeypatch):
     drawn = []
 

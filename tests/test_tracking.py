@@ -391,6 +391,7 @@ def test_without_an_answer_it_records_offline(hanging, tmp_path, monkeypatch, ca
     assert f"`wandb sync {folder}`" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("close", "init", "said"),
     [
@@ -574,6 +575,7 @@ def test_no_credentials(tmp_path):
     assert "no credentials; `wandb login`" in refused("wandb:someone/remdm/model:v3", tmp_path)
 
 
+@pytest.mark.slow
 def test_no_answer(hanging, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_HTTP_TIMEOUT", "1")
     assert "did not respond in time" in refused("wandb:someone/remdm/model:v3", tmp_path)

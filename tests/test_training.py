@@ -193,6 +193,7 @@ def snapshot_every_chunk(monkeypatch):
     return {"chunk_updates": 1, "checkpoint_every_minutes": 1e-9}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill_after", [2, 4])
 def test_resumed_dagger_equals_an_uninterrupted_run(make_run, monkeypatch, kill_after, snapshot_every_chunk):
     """Parameters, best parameters and metrics, bit for bit; buffer, games and optimiser among the state."""
@@ -311,6 +312,19 @@ def test_a_second_signal_acts_as_ever():
         assert interruption.reason(0.0).status == 130
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(("update", "left"), [(5, 5), (4, 4), (3, 2), (0, 0)])
+def test_a_table_forgets_the_parts_beyond_an_update(update, left, tmp_path):
+    table = MetricsTable(tmp_path / "parts")
+    for first, last in ((1, 2), (3, 4), (5, 5)):
+        table.write([{"update": n, "loss": float(n)} for n in range(first, last + 1)])
+    table.rewind(update)
+    assert table.last("loss") == left
+    table.write([{"update": left + 1, "loss": -1.0}])
+    table.finish(tmp_path / "metrics.parquet")
+    rows = pl.read_parquet(tmp_path / "metrics.parquet")
+    assert rows["loss"].to_list() == [*range(1, left + 1), -1.0]
 
 
 # --- what is on disk ---
@@ -453,6 +467,19 @@ def test_checkpoint_refusals_name_what_is_wrong(tmp_path):
         checkpoint.read_metadata(path)
 
 
+def test_a_record_holds_no_secret_of_the_environment(make_run, monkeypatch):
+    secret = "0123456789abcdef" * 3
+    for name in ("WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN"):
+        monkeypatch.setenv(name, secret)
+    config = config_of(OnlineConfig)
+    with make_run() as run:
+        run.open(config)
+        run.finish(config)
+    record = (run.folder / "run.json").read_text()
+    assert json.loads(record)["seed"] == config.seed
+    assert secret not in record
+
+
 class Exploit:
     """Runs a command when it is unpickled."""
 
@@ -514,6 +541,7 @@ def test_a_finished_run_is_extended_as_if_it_had_never_ended(make_run):
     assert pl.read_parquet(run.folder / "metrics.parquet")["held"].to_list() == [7.5, 8.5, 9.5]
 
 
+@pytest.mark.slow
 def test_another_step_or_weights_alone_move_the_counters(make_run):
     """DAgger: beta and the learning rate are those of the step that is asked for.
 

@@ -136,6 +136,35 @@ def test_reach_follows_imports_inside_functions():
     assert not any(name.startswith(("remdm/planners", "remdm/diffusion", "remdm/models")) for name in reached)
 
 
+def test_a_module_that_only_a_function_imports_is_reached(package):
+    folder, forget = package
+    forget()
+    (folder / "lonely.py").write_text("X = 1\n")
+    entry = folder / "stages" / "ppo.py"
+    assert folder / "lonely.py" not in source.reachable(entry)
+    entry.write_text(entry.read_text() + "\n\ndef later():\n    from remdm import lonely\n")
+    forget()
+    assert folder / "lonely.py" in source.reachable(entry)
+
+
+def test_every_film_has_its_pictures():
+    """And planners, who denoise, one more; each is made by a rule of its name."""
+    plan = Plan.load(WORKFLOW, {})
+    drawn = {}
+    for picture in plan.pictures:
+        drawn.setdefault(Path(picture.path).parts[-3], []).extend(Path(x).name for x in picture.outputs)
+    pictures = ["episode.gif", "path.png", "unlocks.png"]
+    assert drawn == {
+        "ppo_rnn": pictures,
+        "random": pictures,
+        "offline-demo": [*pictures, "denoising.png"],
+        "online-demo": [*pictures, "denoising.png"],
+    }
+    assert all(
+        (REPOSITORY / "scripts" / f"{Path(picture.path).name}.py").is_file() for picture in plan.pictures
+    )
+
+
 def test_planning_imports_no_jax():
     code = f"""
 import sys; from pathlib import Path; from remdm.workflow.plan import Plan
@@ -226,6 +255,7 @@ def test_a_reference_to_wandb_is_fetched_by_a_job():
     assert stale == set(digests(before)) - played("random")
 
 
+@pytest.mark.slow
 def test_snakemake_plans_with_an_expert_from_elsewhere(public, tmp_path):
     from remdm.config.reader import read_mapping
 
@@ -246,6 +276,7 @@ def test_snakemake_plans_with_an_expert_from_elsewhere(public, tmp_path):
     assert "scales.demo.experts.0.checkpoint = " in done.stderr
 
 
+@pytest.mark.slow
 def test_only_a_reference_has_a_job_that_fetches_it(public, tmp_path):
     """What a rule makes is removed when it runs: a fetched folder that is named itself must have none."""
     from remdm.config.reader import read_mapping

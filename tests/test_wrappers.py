@@ -412,6 +412,7 @@ def play_craftax(resets, wrap=lambda env: env):
     return plans, *play(env, plans, game.params.replace(max_timesteps=CRAFTAX_LIMIT))
 
 
+@pytest.mark.slow
 def test_craftax_pooled_equals_auto_reset_bit_for_bit():
     """With one world for all, whose key a world is of is the only difference."""
 
@@ -431,6 +432,7 @@ def test_craftax_pooled_equals_auto_reset_bit_for_bit():
     assert_equal_bits(comparable(*pooled), comparable(*exact))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resets", ["pooled", "optimistic"])
 def test_craftax_in_all_wrappers(resets):
     plans, _, (tokens, state, reward, done, info) = play_craftax(resets)

@@ -17,6 +17,16 @@ def visible_gpus() -> list[str]:
 
 
 def shared_resources() -> dict[str, int]:
-    """What local jobs share: `gpu`, where a machine without one counts as one device, and `mem_mb`."""
+    """What local jobs share: `mem_mb`, and `gpu` where there are any."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"gpu": max(1, len(visible_gpus())), "mem_mb": memory // 2**20}
+    gpus = len(visible_gpus())
+    return {"mem_mb": memory // 2**20} | ({"gpu": gpus} if gpus else {})
+
+
+def stage_threads(cores: int, gpus: int) -> int:
+    """Cores that a stage holds of those that local jobs share.
+
+    With GPUs, stages in progress share all cores but one, which is left for figures. Without, two stages
+    run side by side: one alone leaves much of a core idle, in compiling most of all.
+    """
+    return max(1, (cores - 1) // gpus if gpus else cores // 2)

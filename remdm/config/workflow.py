@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from remdm.config.arms import ARMS, BASELINE, GROUPS
-from remdm.config.base import ConfigError, Count, near
+from remdm.config.base import ConfigError, Count, PositiveFloat, near
 from remdm.config.env import EnvName
 from remdm.config.reader import read_mapping
 
@@ -144,6 +144,10 @@ class Scale(_Model):
     ablations: list[AblationsEntry] = Field(description="ablation suites, one a game at most")
     overrides: dict[str, Any] = Field(description="keys laid over every preset")
     sweep: bool = Field(default=False, description="whether sampler settings of the planners are compared")
+    expected_seconds: dict[str, PositiveFloat] = Field(
+        default={},
+        description="first guess of what a job takes of the whole machine, by rule; `other`: of all others",
+    )
 
 
 class WorkflowConfig(_Model):
