@@ -30,16 +30,9 @@ config["runtime"] = plan.runtime.model_dump()
 config["origins"] = plan.origins
 
 
-# On one machine a stage has a GPU to itself, if there are any. A cluster counts itself.
-if workflow.is_main_process and workflow.nodes is None:
-    for name, amount in shared_resources().items():
-        if name not in workflow.global_resources:
-            workflow.register_resource(name, amount)
-
-GPUS = workflow.global_resources["gpu"].value if "gpu" in workflow.global_resources else 0
 CORES = workflow.cores or 1
-THREADS = stage_threads(CORES, GPUS)
 
+# On one machine a stage has a GPU to itself, if there are any. A cluster counts itself.
 if workflow.is_main_process and workflow.nodes is None:
     from snakemake.logging import logger
 
@@ -48,6 +41,14 @@ if workflow.is_main_process and workflow.nodes is None:
 
     onstart:
         status.begin()
+
+    for name, amount in shared_resources().items():
+        if name not in workflow.global_resources:
+            workflow.register_resource(name, amount)
+
+
+GPUS = workflow.global_resources["gpu"].value if "gpu" in workflow.global_resources else 0
+THREADS = stage_threads(CORES, GPUS)
 
 
 wildcard_constraints:

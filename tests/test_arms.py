@@ -150,7 +150,7 @@ def test_an_arm_trains_exactly_its_arrays_and_freezes_the_rest_bit_for_bit(name)
 
 
 def test_the_average_plays_and_follows_the_trained_network():
-    """After one update it has gone 1 - 0.9 of the way; with no memory at all it would roll out the same."""
+    """After one update it has gone 1 - 0.9 of the way, and the next rollout is its own."""
     _, one, _ = run(algorithm_of("baseline_rl", ablation_ema_decay=0.9), 1)
     before, trained, average = (named(x) for x in (PRETRAINED, one.trained, one.average))
     for name, x in before.items():
