@@ -6,15 +6,15 @@ import shutil
 from pathlib import Path
 
 import hypothesis
-import jax
 import pytest
-from jax._src import cache_key
+from jax._src import compiler
 
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.stages.session import prepare_jax
 from remdm.training.run import Run
 from remdm.workflow import source
+from tests.compiling import QUICK
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -29,9 +29,7 @@ SHARED = ("pipeline",)
 LONG = ("test_slurm", "pipeline", "test_devices", "test_pipeline", "test_reliability")
 
 
-# The fast tier compiles thousands of small programs and runs them for no time: XLA hardly optimises them.
-# The second tier, with bits that are compared between programs, is compiled as users' programs are.
-QUICK_FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+COMPILE_OPTIONS = compiler.get_compile_options
 
 
 def pytest_configure(config):
@@ -39,15 +37,20 @@ def pytest_configure(config):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     os.environ.setdefault("NPROC", str(max(1, cores // workers)))
-    if config.option.markexpr == "not slow":
-        # XLA reads its flags once. The processes that tests start have those of the project, as users' have.
-        before = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{before} {QUICK_FLAGS}".strip()
-        jax.devices()
-        os.environ["XLA_FLAGS"] = before
-        cache_key.custom_hook = lambda: QUICK_FLAGS  # what is compiled here is nobody else's
     runtime = build(TrainingRuntimeConfig, base_layers(None))
     prepare_jax(runtime.model_copy(update={"compilation_cache_dir": str(REPOSITORY / ".tests-cache")}))
+
+
+def _quick_options(*arguments, env_options_overrides, **keywords):
+    options = QUICK | (env_options_overrides or {})
+    return COMPILE_OPTIONS(*arguments, env_options_overrides=options, **keywords)
+
+
+@pytest.hookimpl(tryfirst=True)  # before fixtures, which compile too
+def pytest_runtest_setup(item):
+    # JAX has no setting for all programs but XLA_FLAGS, which a process reads once.
+    optimised = item.get_closest_marker("optimised") is not None
+    compiler.get_compile_options = COMPILE_OPTIONS if optimised else _quick_options
 
 
 def _group(item):

@@ -5,7 +5,6 @@ leaves a JSON file or the results of runs in the folder.
 """
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from remdm.training.checkpoint import named
 from remdm.training.interruption import Interrupted
 from remdm.training.loop import _Loop, train
 from remdm.training.run import Run
+from tests.compiling import quick_environment
 from tests.toy import CHAIN_GAME, ChainEnv, toy_env
 
 REPOSITORY = Path(__file__).parents[1]
@@ -57,11 +57,11 @@ NAMES = ("ppo+e3b", "ppo_rnn", "offline", "online")
 
 def start(what, folder, num_devices, *launcher, **variables):
     """Run this module in a process that sees so many devices, or in several by a launcher."""
-    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={num_devices}"
     command = [*launcher, sys.executable, "-m", "tests.devices", what, str(folder)]
     # XLA has a thread for each device, and a device may wait for others in several threads at once: with no
     # thread left, all would wait for ever.
-    environment = {**os.environ, "XLA_FLAGS": flags, "NPROC": "64", **variables}
+    environment = quick_environment(NPROC="64", **variables)
+    environment["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={num_devices}"
     return subprocess.Popen(
         command, cwd=REPOSITORY, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )

@@ -5,6 +5,7 @@ import sys
 
 import yaml
 
+from tests.compiling import quick_environment
 from tests.conftest import REPOSITORY
 
 GAME = "Craftax-Classic-Symbolic-v1"
@@ -31,8 +32,9 @@ SNAKEMAKE = [
 
 def snakemake(folder, *arguments):
     return subprocess.run(
-        [*SNAKEMAKE, "--directory", str(folder), *arguments], capture_output=True, text=True
-    )
+        [*SNAKEMAKE, "--directory", str(folder), *arguments],
+        env=quick_environment(), capture_output=True, text=True,
+    )  # fmt: skip
 
 
 def write_config(path, overrides=SMALLEST, methods=("offline", "online"), **runtime):

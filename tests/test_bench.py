@@ -53,6 +53,7 @@ def rows(cases):
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 @pytest.mark.parametrize("case", CASES)
 def test_every_case_gives_finite_positive_figures(rows, case):
     row = rows[case]
@@ -72,6 +73,7 @@ def test_every_case_has_a_maker():
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 @pytest.mark.parametrize("case", MOST_FLOPS)
 def test_updates_and_plans_need_no_more_products(rows, case):
     # Microbatches of windows that are not valid are left out.
@@ -169,6 +171,7 @@ def test_bytes_are_those_of_xla_and_loops_as_often_as_they_run():
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 @pytest.mark.parametrize("case", [name for name, entry in CASES.items() if entry.compiles])
 def test_bytes_of_every_case_are_those_of_xla(cases, case):
     program = cases[case].program
@@ -214,6 +217,7 @@ def test_what_goes_to_the_host_or_comes_from_it_is_known_by_its_name(name):
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_a_trace_tells_scopes_and_that_nothing_is_copied(cases, tmp_path):
     result = trace(SMOKE._replace(case="gradient", trace=str(tmp_path)), cases["gradient"])
     assert {"gradient", "optimiser"} <= set(result["seconds"])
@@ -222,6 +226,7 @@ def test_a_trace_tells_scopes_and_that_nothing_is_copied(cases, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     ("case", "scopes"),
     [

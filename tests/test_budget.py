@@ -93,6 +93,7 @@ WIDE = {
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     ("model", "make"),
     [

@@ -101,6 +101,7 @@ def test_episode_metrics_average_over_completed_episodes():
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_craftax_classic_is_reset_exactly():
     """The real game: facts, boundaries and statistics of random play, and one compilation."""
     config = EnvConfig(
@@ -153,6 +154,7 @@ def test_craftax_has_its_published_shapes(env_name, num_actions, obs_dim, num_ac
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 @pytest.mark.parametrize("env_name", ["Craftax-Classic-Symbolic-v1", "Craftax-Symbolic-v1"])
 def test_packed_observations_come_back_bit_for_bit(env_name):
     """102,400 states of random play in each game, of 1,345 or 8,268 entries, and the last on every floor."""

@@ -174,10 +174,10 @@ def observed(stage, keys):
     plan = resolved_plan(config, algorithm, state, memory_terms(config, algorithm, state, env.game))
     key = Run(stage, Path(), Path(), "", None).key(config.seed)
     return [
-        lambda: (budgets, plan, key.tolist(), [(x.shape, x.dtype) for x in jax.tree.leaves(state)]),
-        lambda: _program(lambda s: algorithm.update(s), state),
-        lambda: _program(algorithm.init, key),
-        lambda: algorithm.validate and _program(algorithm.validate, key, state),
+        cache(lambda: (budgets, plan, key.tolist(), [(x.shape, x.dtype) for x in jax.tree.leaves(state)])),
+        cache(lambda: _program(lambda s: algorithm.update(s), state)),
+        cache(lambda: _program(algorithm.init, key)),
+        cache(lambda: algorithm.validate and _program(algorithm.validate, key, state)),
     ]
 
 

@@ -16,6 +16,7 @@ import yaml
 
 from remdm import cli
 from remdm.workflow.plan import Plan
+from tests.compiling import quick_environment
 from tests.conftest import REPOSITORY
 from tests.kill import updates_saved
 from tests.smallest import GAME, OFFLINE_ALONE, SMALLEST, SNAKEMAKE, snakemake, write_config
@@ -160,7 +161,7 @@ def test_the_command_evaluates_a_checkpoint_of_the_pipeline(pipeline, tmp_path):
     cache = str(REPOSITORY / ".tests-cache")
     paths = ["--checkpoint-path", checkpoint, "--output", "out", "--compilation_cache_dir", cache]
     command = [sys.executable, "-m", "remdm.cli", *arguments, *paths]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=tmp_path, env=quick_environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     mine = pl.read_parquet(tmp_path / "out" / "episodes.parquet")
     assert mine.equals(pl.read_parquet(results / "inference/offline-demo/s0/episodes.parquet"))
@@ -207,8 +208,6 @@ def test_snakemake_finds_nothing_to_lint():
 @pytest.mark.slow
 def test_uv_resolves_to_the_lock_of_record(tmp_path):
     """A fresh resolution exports to exactly `requirements.lock`."""
-    import os
-
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, tmp_path)
     export = subprocess.run(
@@ -231,8 +230,9 @@ def test_an_interrupted_job_goes_on_where_it_was(tmp_path):
     target = str((folder / "run.json").relative_to(tmp_path))
     command = [*SNAKEMAKE, target, "--retries", "1", "--directory", str(tmp_path)]
     command += ["--configfile", str(config)]
+    environment = quick_environment()
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
 
     def wait_for_more_than(updates):
@@ -253,7 +253,7 @@ def test_an_interrupted_job_goes_on_where_it_was(tmp_path):
     reached = updates_saved(tmp_path, whole=True)
     assert 0 < reached < 1500
 
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"goes on from update {reached} of 1500" in log.read_text()
     assert pl.read_parquet(folder / "metrics.parquet")["update"].to_list() == list(range(1, 1501))

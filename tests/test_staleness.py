@@ -11,6 +11,7 @@ import sys
 import pytest
 import yaml
 
+from tests.compiling import quick_environment
 from tests.conftest import REPOSITORY
 from tests.smallest import GAME, write_config
 
@@ -46,7 +47,7 @@ def clone(pipeline, tmp_path):
 
 def run(folder, *command):
     """A command of the clone's own code."""
-    env = {**os.environ, "PYTHONPATH": str(folder)}
+    env = quick_environment(PYTHONPATH=str(folder))
     return subprocess.run(
         [sys.executable, "-m", *command], cwd=folder, env=env, capture_output=True, text=True
     )

@@ -50,18 +50,18 @@ def test_lines_by_hand(run):
     assert status.line() == (
         "status: 0 of 4 jobs done in 0.0 min; running: ppo ppo_rnn (0 s); about 2 min left without curves"
     )
-    # It took half as long as was thought, so films will: 2 * 10 s.
-    assert say("job_finished", 50.0, job_id=0) == [
-        "status: 1 of 4 jobs done in 0.8 min; about 20 s left without curves"
+    # It took 34 s where 100 were thought, so films will take (34 + 120) / (100 + 120) = 0.7 of 2 * 20 s.
+    assert say("job_finished", 34.0, job_id=0) == [
+        "status: 1 of 4 jobs done in 0.6 min; about 28 s left without curves"
     ]
     say("job_info", **job(1, "film", name="random"))
     say("job_info", **job(2, "curves", stage="ppo"))
     # Both had one core of two: curves took 2 s of the whole machine, and so much of the film is over.
     assert say("job_finished", 4.0, job_id=2)[-1] == (
-        "status: 2 of 4 jobs done in 0.9 min; running: film random (4 s); about 18 s left"
+        "status: 2 of 4 jobs done in 0.6 min; running: film random (4 s); about 26 s left"
     )
     # 6 s of the whole machine for a film, and one is left.
-    assert say("job_finished", 8.0, job_id=1)[-1] == "status: 3 of 4 jobs done in 1.0 min; about 6 s left"
+    assert say("job_finished", 8.0, job_id=1)[-1] == "status: 3 of 4 jobs done in 0.8 min; about 6 s left"
     say("job_info", **job(3, "film"))
     assert len(say("job_finished", 1.0, job_id=3)) == 3  # Snakemake itself says that all is done
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 SECONDS_BETWEEN_LINES = 60.0
+# How long what is expected counts as much as what was seen: the first jobs are small and begin beside others.
+TRUSTED_SECONDS = 120.0
 OTHER = "other"
 
 
@@ -118,7 +120,8 @@ class Status(logging.Handler):
     def _left(self, now: float) -> tuple[float, list[str]]:
         """Seconds until all is done, and the rules about which nothing is known."""
         guessed = sum(self._guess(rule) or 0.0 for rule, took in self.took.items() for _ in took)
-        pace = sum(sum(took) for rule, took in self.took.items() if self._guess(rule)) / (guessed or 1.0)
+        seen = sum(sum(took) for rule, took in self.took.items() if self._guess(rule))
+        pace = (seen + TRUSTED_SECONDS) / (guessed + TRUSTED_SECONDS)
         left, unknown = 0.0, set()
         for rule, elapsed, count in [
             *((rule, 0.0, count) for rule, count in self.waiting.items() if count > 0),
@@ -127,7 +130,7 @@ class Status(logging.Handler):
             if took := self.took.get(rule):
                 seconds = sum(took) / len(took)
             elif guess := self._guess(rule):
-                seconds = guess * (pace or 1.0)
+                seconds = guess * pace
             else:
                 unknown.add(rule)
                 continue
