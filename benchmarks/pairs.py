@@ -1,4 +1,4 @@
-"""Two ways to do the same, in processes that take turns, so that the machine's moods meet both."""
+"""Time two variants in processes that take turns, so that both see the same load variations."""
 
 import argparse
 import statistics

@@ -1,4 +1,4 @@
-"""Performance profiles: how often a policy reaches how much."""
+"""Performance profiles: the fraction of episodes with a return of at least x."""
 
 from pathlib import Path
 

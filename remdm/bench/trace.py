@@ -15,7 +15,7 @@ from remdm.config.base import UserError
 
 # Scopes that the code marks with `jax.named_scope`; of several around an operation, the innermost counts.
 SCOPES = ("env_step", "reset", "expert", "planning", "gathering", "gradient", "optimiser")
-OTHER, WAITING = "other operations", "nothing runs"
+OTHER, WAITING = "other operations", "idle"
 # What copies between host and device is called in a profile of a GPU.
 TRANSFER = re.compile(r"memcpy.*(h2d|d2h|htod|dtoh)|infeed|outfeed", re.I)
 

@@ -41,7 +41,7 @@ class ResumableConfig(TrainingConfig, ResumeConfig):
     @model_validator(mode="after")
     def _resume(self) -> "ResumableConfig":
         if self.resume_checkpoint_path is not None and self.num_repeats > 1:
-            raise ValueError(f"num_repeats = {self.num_repeats}: resume_checkpoint_path goes on from one run")
+            raise ValueError(f"num_repeats = {self.num_repeats}: must be 1 with resume_checkpoint_path")
         if self.resume_checkpoint_path is None and self.resume_step is not None:
             raise ValueError(f"resume_step = {self.resume_step}: needs resume_checkpoint_path")
         if self.resume_step is not None:

@@ -1,4 +1,4 @@
-"""Reverse diffusion of the few tokens that are wanted, without the work that nobody sees.
+"""Sample only the requested tokens, skipping the steps that they do not depend on.
 
 Where sigma is one number for a whole row (`rescale` and `cap`), when a token is masked and unmasked
 does not depend on what it is. So this course is drawn first; from its end it can be read back which

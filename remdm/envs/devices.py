@@ -27,7 +27,7 @@ def split(tree: Any, axis: int = 0) -> Any:
 
 
 def each_shard(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of a batch that every device applies to its own part, without a word to the others.
+    """A function of a batch that every device applies to its own part, without communication.
 
     Args:
         function: (shared, *batch) -> a batch; arrays of a batch have the environments in front. What is

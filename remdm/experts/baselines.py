@@ -1,4 +1,4 @@
-"""Public checkpoints: where Craftax_Baselines leaves them, and who is in them.
+"""Locate checkpoints of Craftax_Baselines and infer the architecture from array shapes.
 
 A training run leaves `policies/<frames>/default/`, a flax `TrainState` that Orbax wrote. Nothing in
 it says what it is, so that is read from the shapes of its arrays.

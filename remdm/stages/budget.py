@@ -1,4 +1,4 @@
-"""What a training run is going to do and to need, said before it does."""
+"""Print the plan of a training and check its memory before it begins."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Whom an evaluation or a film lets play."""
+"""Load the policy to evaluate or record: planner, expert or random."""
 
 from typing import Any
 

@@ -14,7 +14,7 @@ from remdm.stages.checkpoint import section
 from remdm.stages.training import run_training
 from remdm.training.run import Run
 
-# Means over what need not happen: an episode's end, an action of the learner, a validation.
+# May be missing: no episode ended, the learner did not act, or no validation was due.
 MAY_BE_ABSENT = ("env/", "val/", "dagger/agreement")
 NEVER_ABSENT = ("diffusion/loss", "diffusion/grad_norm", "dagger/reward_mean", "val/score")
 

@@ -97,10 +97,10 @@ def _replace(path: Path, partial: Path) -> None:
 
 
 def _checksums(folder: Path, item: str = "") -> dict[str, str]:
-    """SHA-256 of every file but the checksums themselves; the files are on the disk after it.
+    """SHA-256 of every file except the checksums; all files are synced to disk before it returns.
 
     Args:
-        item: of which alone, and of what lies beside the items; empty for all.
+        item: hash only this item and the files next to the items; empty for all.
     """
     sums = {}
     for file in sorted(file for file in folder.rglob("*") if file.is_file() and file.name != CHECKSUMS):
@@ -207,9 +207,8 @@ def _item(path: Path, item: str) -> dict[str, "ts.TensorStore | np.ndarray"]:
     return _open(path / item)
 
 
-# Orbax writes arrays and we read them, by the same TensorStore. Its own reader takes data that are missing
-# for zeros where an early version wrote them, and of a damaged array it tells in a traceback for each other
-# array. Ours looks at no device that the arrays were on.
+# Orbax writes arrays; we read them with TensorStore, because Orbax fills missing data of old checkpoints with
+# zeros, logs a traceback for every other array if one is damaged, and wants the devices they were saved on.
 def _open(folder: Path, below: str = "") -> dict[str, "ts.TensorStore | np.ndarray"]:
     """All arrays of a folder, or those below a part of its tree; only the small ones of old are read yet."""
     folder = folder.absolute()

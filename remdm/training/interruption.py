@@ -45,7 +45,7 @@ def _slurm_end() -> float | None:
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
         return None
-    # Older Slurms do not tell a job, nor do all of them its steps.
+    # Older Slurm versions do not set SLURM_JOB_END_TIME, and some do not set it for job steps.
     ask = ["squeue", "--noheader", "--format=%e", f"--jobs={job}"]
     seconds = os.environ | {"SLURM_TIME_FORMAT": "%s"}
     try:

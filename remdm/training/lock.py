@@ -1,4 +1,4 @@
-"""One process a folder."""
+"""Exclusive lock on a folder, released when the process exits."""
 
 import fcntl
 import os

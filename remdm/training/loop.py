@@ -1,4 +1,4 @@
-"""The one training loop: it runs any algorithm and knows none."""
+"""The training loop, which is the same for every algorithm."""
 
 import logging
 import time
@@ -36,7 +36,7 @@ from remdm.training.state import Start, TrainState, first_state, from_items, one
 
 logger = logging.getLogger("remdm")
 
-# What must be finite; a mean over the episodes that ended is not where none did, nor a diagnostic not due.
+# Checked for NaN and infinity. Means over episodes are NaN if none ended, diagnostics between measurements.
 FINITE = ("loss", "grad_norm", "env/reward")
 AT_TIMES = "diag/"
 # A signal waits for the chunk that runs, so chunks are kept this short (seconds) if one update is.
@@ -204,7 +204,7 @@ class _Loop:
     def _decide(self, interruption: Interruption, end: float | None) -> tuple[Interrupted | None, bool]:
         """Whether to stop, or to save and go on; clocks and signals are those of the first process."""
         if jax.process_count() > 1:
-            # Two programs that talk to other processes at once may each wait for the other.
+            # Two programs at once that communicate with other processes can deadlock.
             jax.block_until_ready(self.state)
         interrupted = interruption.reason(self._needed_seconds(end))
         status, save, self.updates_in_time = agreed(

@@ -41,8 +41,8 @@ QUEUED_ROWS = 10_000
 class Tracker:
     """Sends a run's metrics and artifacts to W&B from a thread of its own.
 
-    Its methods return at once, but for `close`, which has a limit. Whatever happens to the client, the
-    server or the network costs training nothing more than a line in the log.
+    All methods except `close`, which has a time limit, return at once. A failure of the client, the server
+    or the network is one line in the log and never stops training.
     """
 
     def __init__(self, runtime: RuntimeConfig, run_id: str, name: str, config: dict[str, Any]) -> None:

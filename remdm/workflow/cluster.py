@@ -1,4 +1,4 @@
-"""What to do where Slurm refuses a job; its own message does not say which setting it means."""
+"""Map errors of sbatch to the setting of the profile that must change, which sbatch does not name."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What makes a result stale: its keys, the code it can reach, and its inputs. Never a clock."""
+"""Digest of a job's configuration, the source code it can reach, and its inputs; not of timestamps."""
 
 import hashlib
 import json
