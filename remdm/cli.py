@@ -342,7 +342,7 @@ def _take_from_checkpoint(layers: list[Layer], path: str | None) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError):
         return []  # whoever opens the checkpoint will say what is wrong with it
     notes = [
-        f"{layer.origin}: {key} = {value}, but the checkpoint's is {network[key]}, which counts"
+        f"{layer.origin}: {key} = {value}: ignored; the checkpoint has {network[key]}"
         for layer in layers[1:]
         for key, value in layer.values.items()
         if key in network and network[key] != value

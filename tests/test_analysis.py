@@ -147,7 +147,7 @@ def test_main_table_by_hand(results):
     # 14 to 15 of 22 were published; the difference is taken from the middle.
     assert (row["published"], row["difference"]) == pytest.approx((14.5, achievements - 14.5))
     # How well these two trainings are known is another question than how a third would turn out.
-    assert row["return_low"] < row["these_low"] < 5 < row["these_high"] < row["return_high"]
+    assert row["return_low"] < row["episode_ci_low"] < 5 < row["episode_ci_high"] < row["return_high"]
 
 
 def test_published_values_have_their_unit_and_difference(results):

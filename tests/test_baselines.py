@@ -267,16 +267,16 @@ def test_what_is_no_checkpoint_is_named(tmp_path):
     )
     for folder in (empty, foreign, stepless, unfinished):
         folder.mkdir()
-    assert "holds none, but nothing at all; name a folder" in refusal(empty)
+    assert "no checkpoint found (contains no files); name a folder" in refusal(empty)
     for name in ("README.md", "model.pt", "a.txt", "b.txt"):
         (foreign / name).write_text("")
-    assert "holds none, but README.md, a.txt, b.txt, ...; name a folder" in refusal(foreign)
+    assert "no checkpoint found (contains README.md, a.txt, b.txt, ...); name a folder" in refusal(foreign)
     assert "is a file; name a folder" in refusal(foreign / "model.pt")
     (stepless / "1000.orbax-checkpoint-tmp-1").mkdir()
-    assert "holds none, but 1000.orbax-checkpoint-tmp-1; name" in refusal(stepless)
-    assert "step 1000 is not whole, for it has no default/_METADATA" in refusal(unfinished)
+    assert "no checkpoint found (contains 1000.orbax-checkpoint-tmp-1); name" in refusal(stepless)
+    assert "step 1000 is incomplete: it has no default/_METADATA" in refusal(unfinished)
     (stepless / "7").mkdir()
-    assert "step 7 is not whole" in refusal(stepless)
+    assert "step 7 is incomplete" in refusal(stepless)
 
 
 def test_what_lies_in_folders_of_ours_is_named_as_ours(tmp_path):
@@ -321,7 +321,7 @@ def loads_unharmed(policies, whole):
         jax.tree.map(np.testing.assert_array_equal, found, whole)
         return True
     assert "\n" not in line
-    assert "damaged: " in line or "is not whole" in line
+    assert "damaged: " in line or "is incomplete" in line
     return False
 
 

@@ -321,6 +321,7 @@ def test_other_explorations_add_to_the_games_reward():
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 @pytest.mark.parametrize("keys", [{"ppo_model_type": "ppo_rnd"}, {"ppo_exploration": "e3b"}])
 def test_what_explores_resumes_bit_for_bit(keys, make_run):
     """Its networks, moments and covariances are part of the state."""

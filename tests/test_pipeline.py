@@ -244,7 +244,7 @@ def test_an_interrupted_job_goes_on_where_it_was(tmp_path):
     os.kill(int((folder / ".lock").read_text().split()[1]), signal.SIGKILL)
     reached = updates_saved(tmp_path, whole=True)
     wait_for_more_than(reached)
-    assert "goes on from update" in log.read_text()
+    assert "resuming from update" in log.read_text()
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait() != 0
     while (folder / ".lock").exists():  # Snakemake does not wait for the job, which still saves its state
@@ -255,7 +255,7 @@ def test_an_interrupted_job_goes_on_where_it_was(tmp_path):
 
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert f"goes on from update {reached} of 1500" in log.read_text()
+    assert f"resuming from update {reached} of 1500" in log.read_text()
     assert pl.read_parquet(folder / "metrics.parquet")["update"].to_list() == list(range(1, 1501))
     assert not list((tmp_path / "state").iterdir())
 

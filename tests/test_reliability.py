@@ -57,7 +57,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
     process.send_signal(signal.SIGTERM)
     _, messages = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM, messages
-    assert "the same command with --seed 0 goes on after update" in messages
+    assert "the same command with --seed 0 resumes after update" in messages
     assert not (tmp_path / "out" / "run.json").exists()
 
     # While it goes on, nobody else may.
@@ -66,7 +66,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
     other = kill.start(arguments, tmp_path)
     _, refusal = other.communicate()
     assert other.returncode == 2
-    assert f"process {process.pid} on" in refusal
+    assert f"in use by process {process.pid} on" in refusal
     process.kill()
     process.communicate()
 
@@ -93,7 +93,7 @@ def test_two_runs_in_one_folder(make_run):
     config = config_of("online")
     with make_run() as first:
         first.open(config)
-        with make_run() as second, pytest.raises(UserError, match=f"process {os.getpid()} on .* is at work"):
+        with make_run() as second, pytest.raises(UserError, match=f"in use by process {os.getpid()} on "):
             second.open(config)
     with make_run() as third:
         third.open(config)
@@ -161,7 +161,7 @@ def test_an_evaluation_needs_no_matching_configuration(toy_command, tmp_path, ca
     cache = ["--compilation_cache_dir", str(REPOSITORY / ".tests-cache"), "--use-wandb", "false"]
     arguments = ["inference", "--config", "mine.yaml", "--checkpoint_path", path, "--seed", "1", *cache]
     assert kill.run_toy([*arguments, "--output", "played"]) == 0
-    assert "mine.yaml: d_model = 48, but the checkpoint's is 16, which counts" in capsys.readouterr().err
+    assert "mine.yaml: d_model = 48: ignored; the checkpoint has 16" in capsys.readouterr().err
     assert (tmp_path / "played" / "summary.json").exists()
     assert kill.run_toy([*arguments, "--env_name", "Craftax-Symbolic-v1", "--output", "x"]) == 2
     assert "its env_name is Craftax-Classic-Symbolic-v1" in capsys.readouterr().err

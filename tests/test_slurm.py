@@ -114,7 +114,7 @@ def test_a_cancelled_job_and_one_out_of_time_end_as_an_uninterrupted_run(tmp_pat
         assert states[late] == "FAILED"  # not TIMEOUT: it ended by itself
         stopped = re.search("stopped by the time limit after update ([0-9]+)", messages[late])
         following = next(number for number in states if int(number) > int(late))
-        assert f"goes on from update {stopped[1]} of {UPDATES}" in messages[following]
+        assert f"resuming from update {stopped[1]} of {UPDATES}" in messages[following]
         asked = subprocess.run(["scontrol", "show", "job"], capture_output=True, text=True).stdout
     compare(tmp_path / "whole" / EXPERT, folder / EXPERT)
     assert (folder / "results/paper/report.html").stat().st_size > 3_000

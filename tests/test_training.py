@@ -136,7 +136,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(make_run):
 
 
 def test_the_last_good_state_outlives_a_divergence(make_run):
-    """Saved after every chunk: the newest is from before the loss was lost, and a run can go on from it."""
+    """Saved after every chunk: the newest is from before the loss was lost, and a run can resume from it."""
     run = make_run(chunk_updates=1, checkpoint_every_minutes=1e-6)
     with pytest.raises(UserError, match="update 6: loss = nan") as error:
         train(counting(diverge_at=6), 0, run)
@@ -411,7 +411,7 @@ with locked(Path({str(tmp_path)!r})):
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=f"process {other.pid} on .* is at work here"), locked(tmp_path):
+        with pytest.raises(UserError, match=f"in use by process {other.pid} on "), locked(tmp_path):
             pass
         other.kill()
     with locked(tmp_path):

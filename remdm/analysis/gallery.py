@@ -10,7 +10,7 @@ from remdm.analysis.film import film_title
 from remdm.config.files import whole_file
 
 PAGE = Template("""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Films of ReMDM planners in Craftax</title>
+<html lang="en"><head><meta charset="utf-8"><title>Recordings of ReMDM planners in Craftax</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto;
@@ -19,16 +19,15 @@ h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #
 .pictures { display: flex; flex-wrap: wrap; gap: 1.2rem; align-items: flex-start; }
 figure { margin: 0; max-width: 36rem; } img { max-width: 100%; } figcaption { color: #555; font-size: .9rem; }
 </style></head><body>
-<h1>Films</h1>
+<h1>Recordings</h1>
 <p>Every policy in the same worlds, drawn by the same seed: the first episode as it was played, whatever came
 of it. <a href="report.html">The report</a> says how they play on average.</p>
 $policies
 </body></html>
 """)
 CAPTIONS = {
-    "episode": "The game, the actions executed last, and the plan: framed the action being executed, ticked "
-    "those that were.",
-    "denoising": "Two plans in the making. Framed cells went back to the mask.",
+    "episode": "The game, the last executed actions, and the plan. Frame: current action; tick: executed.",
+    "denoising": "Two plans while they are denoised. Frame: re-masked.",
     "path": "The world at the end of the episode, the path, and where what was unlocked.",
     "unlocks": "Achievements unlocked by each step, beside the expert: every episode faint, their mean bold.",
 }

@@ -54,7 +54,7 @@ def _draw_row(axes: Sequence[Axes], results: list[Result], against: str) -> None
     }
     panels = (
         (axes[0], by_name(experts), "env/episode_return", "mean episode return"),
-        (axes[1], named, "val/score", "reward of an environment"),
+        (axes[1], named, "val/score", "validation reward per environment"),
         (axes[2], named, "diffusion/accuracy", "accuracy"),
     )
     for ax, policies, metric, unit in panels:

@@ -32,26 +32,26 @@ img { max-width: 100%; } figure { margin: 1.5rem 0; } figcaption, .note { color:
 <p><strong>$headline</strong></p>
 <h2>The expert</h2>
 <p>$expert</p>
-<h2>Who plays how well</h2>
+<h2>Evaluation results</h2>
 $policies
 $returns
 $profiles
-<h3>Who does better than whom</h3>
+<h3>Pairwise comparisons</h3>
 $improvement
-<h3>Beside what was published</h3>
+<h3>Published results</h3>
 $published
-<h2>What they unlock</h2>
+<h2>Achievement rates</h2>
 $achievements
 <details><summary>The same as a table</summary>$rates</details>
-<h2>How they learned</h2>
+<h2>Learning curves</h2>
 $learning
 $dagger
-<h2>What size buys</h2>
+<h2>Model-size scaling</h2>
 $scaling
-<h2>What it took</h2>
+<h2>Compute cost</h2>
 $costs
 $jobs
-<h2>How to repeat it</h2>
+<h2>Provenance</h2>
 <div class="wide">$provenance</div>
 </body></html>
 """)

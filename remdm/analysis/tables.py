@@ -34,8 +34,8 @@ class Table(NamedTuple):
 def policy_table(evaluations: list[str]) -> pl.DataFrame:
     """One row for each game and policy.
 
-    `return_low` and `return_high` are the interval of `statistics.estimate`; `these_low` and `these_high`
-    that of the policies that were trained, over episodes alone.
+    `return_low` and `return_high` are the interval of `statistics.estimate`; `episode_ci_low` and
+    `episode_ci_high` that of these trained policies, over episodes only.
     """
     rows = []
     for policies in by_game(read_policies(evaluations)).values():
@@ -62,8 +62,8 @@ def _policy_row(policy: Policy, expert: float | None) -> dict[str, Any]:
         "difference": reported and reported.ours(policy).value - reported.value,
         "seeds": len(policy.results),
         "episodes": policy.episodes,
-        "these_low": float(low),
-        "these_high": float(high),
+        "episode_ci_low": float(low),
+        "episode_ci_high": float(high),
     }
 
 
@@ -163,11 +163,11 @@ def _achievements_note(evaluations: list[str]) -> str:
 
 def _improvement_note(evaluations: list[str]) -> str:
     return (
-        f"Probability of improvement: that an episode of the first policy returns more than one of the "
-        f"other, ties halved. Difference: of returns of the first episodes in the same worlds; p: of these "
-        f"trained policies, by flipping signs of pairs; p seeds: of the way they were trained, by flipping "
-        f"signs of seeds. Floor: the least p that so few can give. p values are not corrected for the number "
-        f"of rows. "
+        f"Probability of improvement: that an episode of the first policy has a higher return than one of "
+        f"the other, ties halved. Difference: of returns of the first episodes in the same worlds; p: of "
+        f"these trained policies, sign-flip test over pairs of episodes; p seeds: of the training methods, "
+        f"sign-flip test over seeds. Floor: smallest attainable p at this sample size. p values are not "
+        f"corrected for the number of rows. "
         f"{behind(read_policies(evaluations), 'difference')}"
     )
 

@@ -31,7 +31,7 @@ class PlayingConfig(StageConfig, GameConfig, SamplerConfig):
 
 
 class PolicyConfig(PlayingConfig):
-    """Who plays."""
+    """Policy."""
 
     policy: Literal["planner", "expert", "random"] = Field(description="who plays")
 

@@ -1,4 +1,4 @@
-"""How a run is watched, saved and placed: nothing here changes a result or makes one stale."""
+"""Runtime and logging: no key here changes a result or makes one stale."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from remdm.config.base import Minutes, Section, Updates
 
 
 class RuntimeConfig(Section):
-    """How a run is watched and placed."""
+    """Runtime and logging."""
 
     progress: bool = Field(description="show progress")
     jit: bool = Field(description="compile; --no-jit runs operation by operation, for debugging")

@@ -36,7 +36,7 @@ class ResumeConfig(Section):
 
 
 class ResumableConfig(TrainingConfig, ResumeConfig):
-    """A training stage that can go on from a finished run."""
+    """A training stage that can extend a finished run."""
 
     @model_validator(mode="after")
     def _resume(self) -> "ResumableConfig":

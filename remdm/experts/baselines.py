@@ -76,11 +76,11 @@ def find_arrays(path: Path) -> Path:
         if (folder / TREE).is_file():
             return folder
     if frames or path.name.isdecimal():
-        raise UserError(f"checkpoint {path}: step {step.name} is not whole, for it has no default/{TREE}")
+        raise UserError(f"checkpoint {path}: step {step.name} is incomplete: it has no default/{TREE}")
     shown = ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
     raise UserError(
-        f"checkpoint {path}: holds none, but {shown or 'nothing at all'}; name a folder that has "
-        f"metadata.json in it, or the policies/ that Craftax_Baselines left"
+        f"checkpoint {path}: no checkpoint found (contains {shown or 'no files'}); name a folder with "
+        f"metadata.json, or the policies/ of Craftax_Baselines"
     )
 
 

@@ -144,7 +144,7 @@ def summary(path: Path) -> dict[str, str]:
         "trained": f"{metadata.get('update_step')} updates, {metadata.get('frames')} frames",
         "parameters": f"{sum(math.prod(shape.shape) for shape in shapes.values()):,}",
         **network,
-        "can go on": _can_go_on(path),
+        "resumable": _resumable(path),
         "W&B run": metadata.get("wandb_run_id"),
         "size": f"{_megabytes(path)}, checksums right",
     }
@@ -172,7 +172,7 @@ def _megabytes(path: Path) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
-def _can_go_on(path: Path) -> str:
+def _resumable(path: Path) -> str:
     if not checkpoint.has(path, "training"):
         return "from its weights alone"
     return "from its whole state" + (", buffer included" if checkpoint.has(path, "buffer") else "")

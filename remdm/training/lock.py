@@ -40,7 +40,7 @@ def _held(path: Path) -> TextIO:
             file.seek(0)
             holder = file.read().strip() or "another process"
             file.close()
-            raise UserError(f"{path.parent}: {holder} is at work here") from None
+            raise UserError(f"{path.parent}: in use by {holder}") from None
         # The one before may have removed the file between opening and locking it.
         if _is_at(file, path):
             return file

@@ -120,7 +120,7 @@ class _Loop:
             return first_state(self.algorithm, key, start, self.mesh)
         state = from_items(self.algorithm, key, newest, self.mesh)
         done, total = int(state.update), self.algorithm.num_updates
-        logger.info("%s: goes on from update %d of %d", self.run.stage, done, total)
+        logger.info("%s: resuming from update %d of %d", self.run.stage, done, total)
         return state
 
     def run_all(self) -> dict[str, float]:
@@ -147,7 +147,7 @@ class _Loop:
                         pending = None
                         self._save()
                     if interrupted and self.done < algorithm.num_updates:
-                        self._say_stopped(interrupted)
+                        self._log_interruption(interrupted)
                         raise interrupted
                 if pending is not None:
                     self._write(pending)
@@ -240,7 +240,7 @@ class _Loop:
         newest = self.snapshots.newest()
         if newest is None:
             return "no state was saved before (checkpoint_every_minutes)"
-        return f"the last good state is {newest}, from which resume_checkpoint_path can go on"
+        return f"the last good state is {newest}, which resume_checkpoint_path can resume"
 
     def _save(self) -> None:
         """Copy the state and let it be written."""
@@ -264,13 +264,13 @@ class _Loop:
         save = self.copy_seconds + (self.snapshots.seconds or 0.0)
         return 2 * (self.longest_chunk + save) + min(30.0, 0.1 * (end - self.run.started))
 
-    def _say_stopped(self, interrupted: Interrupted) -> None:
+    def _log_interruption(self, interrupted: Interrupted) -> None:
         self.snapshots.wait()
-        goes_on = "the same command starts again"
+        resumes = "the same command starts again"
         if self.snapshots.saved is not None:
-            goes_on = f"the same command with --seed {self.seed} goes on after update {self.snapshots.saved}"
+            resumes = f"the same command with --seed {self.seed} resumes after update {self.snapshots.saved}"
         done = f"{self.done} of {self.algorithm.num_updates}"
-        logger.info("%s: stopped by %s after update %s; %s", self.run.stage, interrupted, done, goes_on)
+        logger.info("%s: stopped by %s after update %s; %s", self.run.stage, interrupted, done, resumes)
 
 
 class _Later:

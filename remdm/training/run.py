@@ -65,10 +65,10 @@ class Run:
         Of several processes the first does.
 
         Args:
-            wandb_run_id: of the run that this one goes on from.
+            wandb_run_id: of the run that this one extends.
 
         Raises:
-            UserError: they cannot be made, or another process is at work in them.
+            UserError: they cannot be made, or another process uses them.
         """
         if jax.process_index() > 0:
             return
@@ -85,7 +85,7 @@ class Run:
             self._opened.callback(self.tracker.close)
 
     def _choose_wandb_run_id(self, inherited: str | None) -> str:
-        """The one asked for; else this run's own if it was interrupted; else of the run it goes on from."""
+        """The one asked for; else this run's own if it was interrupted; else of the run it extends."""
         record = self.state / "wandb_run_id"
         asked = getattr(self.runtime, "resume_wandb_run_id", None)
         own = record.read_text() if record.exists() else None

@@ -46,7 +46,7 @@ def conclude(
         _extent(suite),
         "## Primary failure mode",
         _failure(suite, standings, findings),
-        "## What the seeds can and cannot show",
+        "## Statistical power",
         _seeds(suite, standings),
         "## Scores and verdicts",
         _verdicts(standings),
