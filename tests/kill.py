@@ -8,6 +8,7 @@ must be those of an uninterrupted run, bit for bit.
 """
 
 import argparse
+import os
 import random
 import signal
 import subprocess
@@ -21,7 +22,6 @@ import numpy as np
 import polars as pl
 
 from remdm import cli
-from tests.compiling import quick_environment
 
 REPOSITORY = Path(__file__).parents[1]
 UPDATES = {"toy": 400, "craftax": 300}
@@ -62,7 +62,7 @@ def command(
 
 def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
     """The process, its messages readable."""
-    environment = quick_environment(PYTHONPATH=str(REPOSITORY))
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     return subprocess.Popen(
         arguments, cwd=folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )

@@ -16,7 +16,7 @@ SMALLEST = {
     "num_envs": 8, "num_steps": 16, "num_minibatches": 2, "update_epochs": 1, "lr": 1e-3,
     "offline_total_timesteps": 384, "online_total_timesteps": 384, "diffusion_steps": 3,
     "dagger_buffer_cycles": 2.0, "val_interval_frames": 256, "val_diffusion_steps": 3, "val_steps": 8,
-    "val_num_envs": 8, "eval_num_envs": 8, "eval_steps": 600, "diffusion_steps_eval": 3, "replan_every": 2,
+    "val_num_envs": 8, "eval_num_envs": 8, "eval_steps": 400, "diffusion_steps_eval": 3, "replan_every": 2,
     "film_steps": 40, "film_num_envs": 2,
     "ablation_iterations": 2, "ablation_batch_size": 16, "ablation_cka_batch": 8, "ablation_eval_replan": 4,
 }  # fmt: skip

@@ -147,7 +147,7 @@ def test_episodes_and_summary_agree(pipeline):
     assert summary["achievements"]["collect_sapling"]["mean"] == pytest.approx(
         episodes["collect_sapling"].mean()
     )
-    assert (episodes["length"] <= 600).all()
+    assert (episodes["length"] <= 400).all()
 
 
 @pytest.mark.slow
@@ -230,9 +230,8 @@ def test_an_interrupted_job_goes_on_where_it_was(tmp_path):
     target = str((folder / "run.json").relative_to(tmp_path))
     command = [*SNAKEMAKE, target, "--retries", "1", "--directory", str(tmp_path)]
     command += ["--configfile", str(config)]
-    environment = quick_environment()
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
 
     def wait_for_more_than(updates):
@@ -253,7 +252,7 @@ def test_an_interrupted_job_goes_on_where_it_was(tmp_path):
     reached = updates_saved(tmp_path, whole=True)
     assert 0 < reached < 1500
 
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"resuming from update {reached} of 1500" in log.read_text()
     assert pl.read_parquet(folder / "metrics.parquet")["update"].to_list() == list(range(1, 1501))

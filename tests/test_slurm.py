@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from remdm.training.loop import train
-from tests.compiling import quick_environment
 from tests.conftest import REPOSITORY
 from tests.devices import algorithm_of, assert_alike, run_of, start
 from tests.kill import compare, read_metrics, updates_saved
@@ -37,7 +36,6 @@ def _slurm_is_here():
 def submit(tmp_path, monkeypatch):
     """Starts `snakemake --profile slurm` on the profile of record with a small machine's numbers."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("XLA_FLAGS", quick_environment()["XLA_FLAGS"])
 
     @contextmanager
     def start(folder, *arguments, **settings):

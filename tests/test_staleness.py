@@ -114,10 +114,10 @@ def test_nothing_is_stale_in_a_copy_with_new_times_in_any_order(clone):
 
 
 def test_an_evaluation_key(clone):
-    configure(clone, overrides={"eval_steps": 601})
+    configure(clone, overrides={"eval_steps": 401})
     assert would_run(clone) == evaluated(*EVERYONE) | SHOWING_EVALUATIONS | SUITE
     assert why(clone, f"results/{GAME}/inference/random/s0/summary.json") == [
-        f"results/{GAME}/inference/random/s0: stale", "  eval_steps: 600 -> 601",
+        f"results/{GAME}/inference/random/s0: stale", "  eval_steps: 400 -> 401",
     ]  # fmt: skip
 
 
