@@ -279,7 +279,7 @@ def test_workflow_config_is_checked(change, message):
         ),
         (
             {"resume_checkpoint_path": "x", "num_repeats": 2},
-            "num_repeats = 2: resume_checkpoint_path goes on",
+            "num_repeats = 2: must be 1 with resume_checkpoint_path",
         ),
     ],
 )
