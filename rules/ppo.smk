@@ -7,8 +7,7 @@ rule ppo:
         "logs/{env}/ppo/{name}/s{seed}.log",
     benchmark:
         "logs/{env}/ppo/{name}/s{seed}.benchmark.tsv"
-    # All else waits for a single expert, so it gets all cores.
-    threads: CORES if len(plan.jobs_of("ppo")) == 1 else THREADS
+    threads: THREADS
     resources:
         gpu=1,
         mem_mb=3000,

@@ -173,12 +173,13 @@ def observed(stage, keys):
     budgets = {name: getattr(algorithm, name) for name in names}
     plan = resolved_plan(config, algorithm, state, memory_terms(config, algorithm, state, env.game))
     key = Run(stage, Path(), Path(), "", None).key(config.seed)
-    return [
-        cache(lambda: (budgets, plan, key.tolist(), [(x.shape, x.dtype) for x in jax.tree.leaves(state)])),
-        cache(lambda: _program(lambda s: algorithm.update(s), state)),
-        cache(lambda: _program(algorithm.init, key)),
-        cache(lambda: algorithm.validate and _program(algorithm.validate, key, state)),
-    ]
+    seen = (
+        lambda: (budgets, plan, key.tolist(), [(x.shape, x.dtype) for x in jax.tree.leaves(state)]),
+        lambda: _program(lambda s: algorithm.update(s), state),
+        lambda: _program(algorithm.init, key),
+        lambda: algorithm.validate and _program(algorithm.validate, key, state),
+    )
+    return [cache(look) for look in seen]
 
 
 def _program(function, *arguments):

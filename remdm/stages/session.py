@@ -102,9 +102,6 @@ def run_script(snakemake: Any, stage: str, model: type[C], run_stage: Callable[[
         runtime_keys = runtime_model(model)
         given = snakemake.config["runtime"]
         runtime = runtime_keys(**{key: given[key] for key in runtime_keys.model_fields})
-        if "SLURM_JOB_ID" not in os.environ:  # which gives a job cores of its own
-            # XLA's threads look for work in vain much of the time, and beside other jobs at their expense.
-            os.environ.setdefault("NPROC", str(snakemake.threads))
         runtime = prepare_jax(runtime)
         folder = Path(snakemake.output.run).parent
         with Run(stage, folder, Path("state") / digest, digest, runtime, origin, started) as run:
