@@ -209,7 +209,7 @@ def make(config: Any, name: str) -> Way:
         return Way(
             algorithm.init,
             lambda state: algorithm.update(state)[0],
-            lambda state: algorithm.validate(key, state),
+            lambda state: algorithm.validate(key, algorithm.params(state)),
         )
     wrapped = LogWrapper(env.game.env)
     plain = [

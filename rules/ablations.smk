@@ -13,6 +13,7 @@ rule ablations:
         "logs/{env}/ablations/{name}/s{seed}.log",
     benchmark:
         "logs/{env}/ablations/{name}/s{seed}.benchmark.tsv"
+    priority: 1  # the report waits for them all
     threads: THREADS
     resources:
         gpu=1,
@@ -40,6 +41,7 @@ rule ablation_report:
         run="results/{env}/ablations/report.run.json",
     log:
         "logs/{env}/ablations/report.log",
+    priority: 2  # a long job with nothing after it
     params:
         seeds=lambda wildcards: len({job.seed for job in suite(wildcards).jobs}),
         arms=lambda wildcards: len({job.name for job in suite(wildcards).jobs}),

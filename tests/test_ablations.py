@@ -157,14 +157,12 @@ def test_actions_are_counted_and_no_pair_spans_two_episodes():
     problem = problem_of()
     play = jax.jit(lambda key: evaluate(problem, toy_env(8), key, PRETRAINED))
     found = jax.device_get(play(jax.random.PRNGKey(0)))
-    assert found.counts.sum() == 8 * KEYS["eval_steps"]
+    assert found["actions/counts"].sum() == 8 * KEYS["eval_steps"]
     # Every episode that ends before the last step breaks one pair.
     pairs = 8 * (KEYS["eval_steps"] - 1)
-    assert pairs - found.metrics["val/episodes"] <= found.bigrams.sum() < pairs
-    assert (found.bigrams.sum(axis=1) <= found.counts).all()
-    assert found.metrics["val/score"] == pytest.approx(
-        found.metrics["val/reward"] * KEYS["eval_steps"], rel=1e-5
-    )
+    assert pairs - found["val/episodes"] <= found["actions/bigrams"].sum() < pairs
+    assert (found["actions/bigrams"].sum(axis=1) <= found["actions/counts"]).all()
+    assert found["val/score"] == pytest.approx(found["val/reward"] * KEYS["eval_steps"], rel=1e-5)
 
 
 # --- the loop: resume, repetitions ---
@@ -252,19 +250,19 @@ def test_a_job_leaves_its_files(make_run, planner, toy_game, caplog):
     worlds = validation_key(job.key(config.seed))
     val_env = make_batch_env(config, config.eval_num_envs)
     play = jax.jit(lambda params: evaluate(problem_of(), val_env, worlds, params))
-    assert before["val/score"] == pytest.approx(float(play(PRETRAINED).metrics["val/score"]))
+    assert before["val/score"] == pytest.approx(float(play(PRETRAINED)["val/score"]))
     assert set(before) == {name for name in metrics.columns if name.startswith("val/")}
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), PRETRAINED)
     final = checkpoint.restore(folder / "checkpoint", "params", like)
     after = jax.device_get(play(final))
-    assert metrics["val/score"][-1] == pytest.approx(float(after.metrics["val/score"]))
+    assert metrics["val/score"][-1] == pytest.approx(float(after["val/score"]))
     with np.load(folder / "actions.npz") as arrays:
         assert {name: (x.shape, x.dtype) for name, x in arrays.items()} == {
             f"{what}_{when}": (shape, np.int64)
             for when in ("before", "after")
             for what, shape in (("counts", (4,)), ("bigrams", (4, 4)))
         }
-        assert arrays["counts_after"].tolist() == after.counts.tolist()
+        assert arrays["counts_after"].tolist() == after["actions/counts"].tolist()
         assert arrays["bigrams_before"].sum() > 0
     assert checkpoint.read_metadata(folder / "checkpoint")["network"] == NETWORK
 

@@ -59,7 +59,7 @@ def test_every_preset_builds_its_shapes(preset, model, make, monkeypatch):
         lambda x: (x.shape, x.dtype), state
     )
     assert all(value.shape == () for value in metrics.values())
-    assert jax.eval_shape(algorithm.validate, key, state)["val/score"].shape == ()
+    assert jax.eval_shape(algorithm.validate, key, algorithm.params(state))["val/score"].shape == ()
 
 
 def test_published_presets_have_the_published_sizes(monkeypatch):

@@ -169,6 +169,7 @@ def observed(stage, keys):
         algorithm = TRAINING[stage](config, env, val_env, toy_expert())
     algorithm = repeated(algorithm, config.num_repeats)
     state = jax.eval_shape(algorithm.init, jax.random.PRNGKey(0))
+    params = jax.eval_shape(algorithm.params, state)
     names = ("num_updates", "frames_per_update", "val_every", "repeats")
     budgets = {name: getattr(algorithm, name) for name in names}
     plan = resolved_plan(config, algorithm, state, memory_terms(config, algorithm, state, env.game))
@@ -177,7 +178,7 @@ def observed(stage, keys):
         lambda: (budgets, plan, key.tolist(), [(x.shape, x.dtype) for x in jax.tree.leaves(state)]),
         lambda: _program(lambda s: algorithm.update(s), state),
         lambda: _program(algorithm.init, key),
-        lambda: algorithm.validate and _program(algorithm.validate, key, state),
+        lambda: algorithm.validate and _program(algorithm.validate, key, params),
     )
     return [cache(look) for look in seen]
 

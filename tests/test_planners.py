@@ -77,7 +77,7 @@ def test_a_planner_learns_the_experts_plan(method, request):
     )
     assert plan.tolist() == [[(k + h) % NUM_ACTIONS for h in range(4)] for k in range(NUM_ACTIONS)]
     # Validation plays 32 steps; perfect play earns 32.
-    assert algorithm.validate(jax.random.PRNGKey(1), state)["val/score"] > 30
+    assert algorithm.validate(jax.random.PRNGKey(1), algorithm.params(state))["val/score"] > 30
 
 
 def test_dagger_mixes_as_beta_says(online):

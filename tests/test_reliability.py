@@ -171,7 +171,7 @@ def test_an_evaluation_needs_no_matching_configuration(toy_command, tmp_path, ca
     assert shown["kind"] == "planner"
     assert shown["d_model"] == "16"
     assert shown["trained"] == f"3 updates, {frames} frames"
-    assert "from its whole state, buffer included" in shown["can"]
+    assert "from its whole state, buffer included" in shown["resumable"]
     next((tmp_path / "trained" / "checkpoint" / "params").rglob("manifest*")).write_bytes(b"x")
     assert cli.main(["show", path]) == 2
     assert "is damaged or missing" in capsys.readouterr().err

@@ -67,7 +67,7 @@ def counting(num_updates=7, val_every=3, diverge_at=None, shift=0.0, on_update=l
         adopt=lambda state, params, update: state.replace(n=params["n"] + 0 * update),
         num_updates=num_updates,
         frames_per_update=10,
-        validate=lambda key, state: {"val/score": -jnp.abs(state.n - 4.0)},
+        validate=lambda key, params: {"val/score": -jnp.abs(params["n"] - 4.0)},
         val_every=val_every,
         given=("shift",),
         refillable=("held",),

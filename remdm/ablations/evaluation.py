@@ -1,6 +1,6 @@
 """How a policy scores and which actions it takes."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,23 +13,22 @@ from remdm.planners.policy import planner_policy
 from remdm.training.algorithm import Metrics
 
 
-class Evaluation(NamedTuple):
-    """One policy, played in fresh worlds."""
+def evaluate(problem: Problem, env: BatchEnv, key: jax.Array, params: Any) -> Metrics:
+    """Play `eval_steps` steps with plans that start afresh; a key always gives the same worlds.
 
-    metrics: Metrics  # `val/...`
-    counts: jax.Array  # [V], how often each action was taken
-    bigrams: jax.Array  # [V, V], how often the second followed the first within an episode
-
-
-def evaluate(problem: Problem, env: BatchEnv, key: jax.Array, params: Any) -> Evaluation:
-    """Play `eval_steps` steps with plans that start afresh; a key always gives the same worlds."""
+    Returns:
+        `val/...`; `actions/counts` [V], how often each action was taken; `actions/bigrams` [V, V], how often
+        the second followed the first within an episode.
+    """
     config, denoiser = problem.config, problem.denoiser
     sampler = make_sampler(config, problem.network.diffusion_schedule, config.val_diffusion_steps)
     policy = planner_policy(denoiser, params, sampler, config.ablation_eval_replan, inpaint_history=False)
     data = play_afresh(key, env, policy, config.eval_steps)
     action, going_on = data.action, ~data.step.done[:-1]
-    nothing = jnp.zeros(denoiser.num_tokens, jnp.int32)
-    counts = nothing.at[action].add(1)
+    counts = jnp.zeros(denoiser.num_tokens, jnp.int32)
     bigrams = jnp.zeros((denoiser.num_tokens, denoiser.num_tokens), jnp.int32)
-    bigrams = bigrams.at[action[:-1], action[1:]].add(going_on.astype(jnp.int32))
-    return Evaluation(validation_metrics(data, env), counts, bigrams)
+    return {
+        **validation_metrics(data, env),
+        "actions/counts": counts.at[action].add(1),
+        "actions/bigrams": bigrams.at[action[:-1], action[1:]].add(going_on.astype(jnp.int32)),
+    }

@@ -1,6 +1,7 @@
 """Fine-tuning a pretrained planner by reward: the algorithm of all arms."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -47,6 +48,7 @@ def make_finetuning(problem: Problem, val_env: BatchEnv, arm: Arm, pretrained: A
     optimizer = adamw(config.lr, config.max_grad_norm, config.weight_decay)
     decay = config.ablation_ema_decay
 
+    @jax.jit
     def init(key: jax.Array) -> FinetuningState:
         key, env_key, trained_key, extra_key = jax.random.split(key, 4)
         # Copies: two leaves of one buffer could not both be donated.
@@ -119,6 +121,7 @@ def make_finetuning(problem: Problem, val_env: BatchEnv, arm: Arm, pretrained: A
             )
         return metrics
 
+    @jax.jit
     def update(state: FinetuningState) -> tuple[FinetuningState, Metrics]:
         key, rollout_key, draw_key, arm_key, noise_key = jax.random.split(state.key, 5)
         play, data = problem.play(rollout_key, state.average, state.play)
@@ -148,7 +151,7 @@ def make_finetuning(problem: Problem, val_env: BatchEnv, arm: Arm, pretrained: A
         adopt=None,
         num_updates=config.num_updates,
         frames_per_update=config.frames_per_update,
-        validate=lambda key, state: evaluate(problem, val_env, key, state.average).metrics,
+        validate=partial(evaluate, problem, val_env),
         val_every=config.ablation_eval_every,
         given=("pretrained", "numbers", "rates"),
         shared=("update",),

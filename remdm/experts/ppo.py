@@ -153,6 +153,7 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
     schedule = optax.linear_schedule(config.ppo_lr, 0.0, config.num_updates * grad_steps)
     optimizer = adamw(schedule, config.ppo_max_grad_norm)
 
+    @jax.jit
     def init(key: jax.Array) -> PPOState:
         key, params_key, env_key, exploration_key = jax.random.split(key, 4)
         params = init_params(network, params_key, game.obs_dim)
@@ -181,6 +182,7 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
         metrics["ppo/grad_norm"] = optax.tree.norm(grads)
         return (optax.apply_updates(params, updates), opt_state), metrics
 
+    @jax.jit
     def update(state: PPOState) -> tuple[PPOState, Metrics]:
         key, rollout_key, epoch_key, explore_key = jax.random.split(state.key, 4)
         play, (data, first, log_prob, value) = collect(rollout_key, state.params, state.play)

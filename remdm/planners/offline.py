@@ -79,12 +79,14 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
     optimizer = make_optimizer(config)
     horizon = config.plan_horizon
 
+    @jax.jit
     def init(key: jax.Array) -> OfflineState:
         key, params_key, env_key = jax.random.split(key, 3)
         params = init_params(denoiser, params_key, env.game.obs_dim)
         play = start(env_key, env, expert.init(env.num_envs))
         return OfflineState(key, Learner(params, optimizer.init(params)), expert, play)
 
+    @jax.jit
     def update(state: OfflineState) -> tuple[OfflineState, Metrics]:
         key, rollout_key, shuffle_key, train_key = jax.random.split(state.key, 4)
         keep = partial(packed, game=env.game)
@@ -118,7 +120,7 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
         adopt=adopt,
         num_updates=config.num_updates,
         frames_per_update=config.frames_per_update,
-        validate=lambda key, state: validate(key, val_env, denoiser, state.learner.params, config),
+        validate=lambda key, params: validate(key, val_env, denoiser, params, config),
         val_every=config.val_every,
         given=("expert",),
         split=("play",),

@@ -67,6 +67,7 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         valid=jnp.zeros((), bool),
     )
 
+    @jax.jit
     def init(key: jax.Array) -> OnlineState:
         key, params_key, env_key = jax.random.split(key, 3)
         params = init_params(denoiser, params_key, env.game.obs_dim)
@@ -111,6 +112,7 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         play, stacked = jax.lax.scan(plan_and_follow, state.play, jax.random.split(key, plans))
         return play, jax.tree.map(lambda x: x.reshape(config.num_steps, *x.shape[2:]), stacked)
 
+    @jax.jit
     def update(state: OnlineState) -> tuple[OnlineState, Metrics]:
         key, rollout_key, draw_key, train_key = jax.random.split(state.key, 4)
         play, (data, label, by_expert) = play_mixture(rollout_key, state)
@@ -158,7 +160,7 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         adopt=adopt,
         num_updates=config.num_updates,
         frames_per_update=config.frames_per_update,
-        validate=lambda key, state: validate(key, val_env, denoiser, state.learner.params, config),
+        validate=lambda key, params: validate(key, val_env, denoiser, params, config),
         val_every=config.val_every,
         given=("expert",),
         refillable=("buffer",),

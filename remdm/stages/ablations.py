@@ -2,14 +2,11 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
 import polars as pl
 
 from remdm.ablations.arm import load_arm
-from remdm.ablations.evaluation import Evaluation, evaluate
 from remdm.ablations.finetuning import make_finetuning
 from remdm.ablations.problem import make_problem
 from remdm.config.ablations import AblationsConfig
@@ -17,10 +14,10 @@ from remdm.config.files import whole_file
 from remdm.envs.batch import make_batch_env
 from remdm.stages.planner import load_denoiser
 from remdm.stages.training import run_training
+from remdm.training.algorithm import Metrics
 from remdm.training.loop import Trained
 from remdm.training.metrics import write_parquet
 from remdm.training.run import Run
-from remdm.training.state import validation_key
 
 logger = logging.getLogger("remdm")
 
@@ -39,10 +36,8 @@ def run_ablations(config: AblationsConfig, run: Run) -> None:
     algorithm = make_finetuning(problem, val_env, load_arm(config.arm), pretrained)
 
     def leave(result: Trained) -> None:
-        play = jax.jit(lambda key, params: evaluate(problem, val_env, key, params))
-        key = validation_key(run.key(config.seed))  # the worlds of all evaluations in training
-        before, after = (jax.device_get(play(key, params)) for params in (pretrained, result.params))
-        _write_pretrained(before.metrics, result.folder / "pretrained.parquet")
+        before, after = (result.validate(params) for params in (pretrained, result.params))
+        _write_pretrained(before, result.folder / "pretrained.parquet")
         _write_actions(before, after, result.folder / "actions.npz")
         _warn_of_empty_batches(config.arm, result.folder)
 
@@ -50,15 +45,15 @@ def run_ablations(config: AblationsConfig, run: Run) -> None:
     run_training(algorithm, config, env.game, "planner", network, run, leave=leave)
 
 
-def _write_pretrained(metrics: dict[str, Any], path: Path) -> None:
-    row = {name: float(value) for name, value in metrics.items() if not np.isnan(value)}
-    write_parquet(pl.DataFrame([row]), path)
+def _write_pretrained(metrics: Metrics, path: Path) -> None:
+    scalars = {name: float(x) for name, x in metrics.items() if x.ndim == 0}
+    write_parquet(pl.DataFrame([{name: x for name, x in scalars.items() if not np.isnan(x)}]), path)
 
 
-def _write_actions(before: Evaluation, after: Evaluation, path: Path) -> None:
+def _write_actions(before: Metrics, after: Metrics, path: Path) -> None:
     arrays = {
-        f"{name}_{when}": np.asarray(getattr(evaluation, name), np.int64)
-        for when, evaluation in (("before", before), ("after", after))
+        f"{name}_{when}": np.asarray(metrics[f"actions/{name}"], np.int64)
+        for when, metrics in (("before", before), ("after", after))
         for name in ("counts", "bigrams")
     }
     with whole_file(path) as partial, partial.open("wb") as stream:

@@ -21,7 +21,8 @@ class Algorithm:
             None where a run always begins at its beginning.
         num_updates: updates of a whole run.
         frames_per_update: environment steps, summed over environments, of one update.
-        validate: (key, state) -> metrics, every `val_every` updates; `val/score` chooses the best parameters.
+        validate: (key, what `params` gives) -> metrics, every `val_every` updates; `val/score` chooses the
+            best parameters. What has axes stays out of the table of metrics.
         val_every: updates between validations.
         given: fields of the state that `init` is given and updates leave alone; never saved.
         refillable: fields of the state that fill themselves again, such as a replay buffer.
@@ -70,20 +71,12 @@ def repeated(algorithm: Algorithm, repeats: int) -> Algorithm:
     if common:
         axes = shapes.replace(**{name: None if name in common else 0 for name in vars(shapes)})
 
-    def validate(key: jax.Array, state: Any) -> Metrics:
-        assert algorithm.validate is not None
-        one = algorithm.validate
-        # One after the other: vectorised, a `cond` would run both of its branches at every step.
-        return jax.lax.map(lambda repeat: one(key, many.one(state, repeat)), jax.numpy.arange(repeats))
-
     adopt = algorithm.adopt
-    many = replace(
+    return replace(
         algorithm,
         init=lambda key: jax.vmap(algorithm.init, out_axes=axes)(jax.random.split(key, repeats)),
         update=jax.vmap(algorithm.update, in_axes=(axes,), out_axes=(axes, 0)),
         params=jax.vmap(algorithm.params, in_axes=(axes,)),
         adopt=None if adopt is None else jax.vmap(adopt, in_axes=(axes, 0, None), out_axes=axes),
-        validate=validate if algorithm.validate is not None else None,
         repeats=repeats,
     )
-    return many

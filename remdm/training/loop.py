@@ -62,6 +62,7 @@ class Trained:
     best_update: int
     items: Callable[[], dict[str, Any]]  # what it takes to go on; of many repetitions, one at a time
     devices: int  # that shared the work, which `items` depend on
+    validate: Callable[[Any], Metrics]  # parameters, in the worlds of all validations, with the same program
 
 
 def train(
@@ -110,7 +111,11 @@ class _Loop:
         self.compile_seconds = time.perf_counter() - compiling
         logger.info("%s: compiled in %.1f s", run.stage, self.compile_seconds)
         if algorithm.validate is not None:  # due after many updates, none of which waits for it
-            self.validate = _Later(partial(_compile_validate, algorithm, self.state, self.mesh))
+            params = _of(algorithm, algorithm.params(self.state.algorithm), 0)
+            self.validate = _Later(
+                partial(_compile_validate, algorithm, self.mesh, self.state.val_key, params)
+            )
+            self.keep_best = jax.jit(_keep_best, out_shardings=replicated(self.mesh) if self.mesh else None)
         self.updates_in_time = 1  # those that fit a chunk's time
         self.longest_chunk = self.copy_seconds = 0.0
 
@@ -166,14 +171,16 @@ class _Loop:
                 self.tables[repeat].finish(folder / "metrics.parquet")
             params = self.algorithm.params(self.state.algorithm)
             best_params, best_update = self.state.best_params, self.state.best_update
-            if repeats > 1:
-                params, best_params, best_update = jax.tree.map(
-                    lambda x, k=repeat: x[k], (params, best_params, best_update)
-                )
+            params, best_params, best_update = _of(self.algorithm, (params, best_params, best_update), repeat)
             params, best_params = jax.device_get((params, best_params))
             items = partial(self._items, repeat)
-            results.append(Trained(folder, params, best_params, int(best_update), items, size(self.mesh)))
+            results.append(
+                Trained(folder, params, best_params, int(best_update), items, size(self.mesh), self._measure)
+            )
         return results
+
+    def _measure(self, params: Any) -> Metrics:
+        return jax.device_get(self.validate(self.state.val_key, params))
 
     def _items(self, repeat: int) -> dict[str, Any]:
         own = one(self.algorithm, self.state, repeat)
@@ -189,9 +196,24 @@ class _Loop:
         if algorithm.validate is not None and (
             self.done % algorithm.val_every == 0 or self.done == algorithm.num_updates
         ):
-            self.state, val_metrics = self.validate(self.state)
-            chunk = chunk._replace(val_metrics=val_metrics)
+            chunk = chunk._replace(val_metrics=self._validate())
         return chunk
+
+    def _validate(self) -> Metrics:
+        """Metrics of each repetition; its parameters are kept if they are its best so far."""
+        state = self.state
+        params = self.algorithm.params(state.algorithm)
+        # The same worlds at every validation, so that scores differ by the parameters alone. One repetition
+        # after the other: vectorised, a `cond` would run both of its branches at every step.
+        each = [
+            self.validate(state.val_key, _of(self.algorithm, params, k))
+            for k in range(self.algorithm.repeats)
+        ]
+        metrics = each[0] if self.algorithm.repeats == 1 else jax.tree.map(lambda *x: jnp.stack(x), *each)
+        best = state.best_score, state.best_update, state.best_params
+        score, update, params = self.keep_best(best, (metrics["val/score"], state.update, params))
+        self.state = replace(state, best_score=score, best_update=update, best_params=params)
+        return metrics
 
     def _chunk_length(self) -> int:
         """Updates up to the next validation, the end, or what fits a chunk's time. It changes no result."""
@@ -291,28 +313,28 @@ class _Later:
 
 
 def _compiled(
-    function: Callable[..., Any], algorithm: Algorithm, mesh: Mesh | None, state: TrainState, *rest: Any
+    function: Callable[..., Any], mesh: Mesh | None, *arguments: Any, **options: Any
 ) -> Callable[..., Any]:
-    """A program state, ... -> state, metrics, in which each array of the state stays where it lies.
-
-    It takes over the buffers of its first argument: a replay buffer must not exist twice.
-    """
-    shardings = None if mesh is None else (layout(mesh, algorithm, state), replicated(mesh))
+    """A function as a program for these devices, with `options` of `jax.jit`; under `--no-jit` as it is."""
 
     @wraps(function)
     def traced(*arguments: Any) -> Any:
         with traced_on(mesh):
             return function(*arguments)
 
-    jitted = jax.jit(traced, donate_argnums=0, out_shardings=shardings)
+    jitted = jax.jit(traced, **options)
     interpreted = jax.config.jax_disable_jit  # type: ignore[attr-defined]
-    return jitted if interpreted else jitted.lower(state, *rest).compile()
+    return jitted if interpreted else jitted.lower(*arguments).compile()
 
 
 def _compile_chunk(
     algorithm: Algorithm, state: TrainState, limit: int, mesh: Mesh | None
 ) -> Callable[[TrainState, int], tuple[TrainState, Metrics]]:
-    """Up to `limit` updates in one call; their number is an argument, so every length is one compilation."""
+    """Up to `limit` updates in one call; their number is an argument, so every length is one compilation.
+
+    The program takes over the buffers of the state: a replay buffer must not exist twice. Each array of it
+    stays where it lies.
+    """
     with traced_on(mesh):
         shapes = jax.eval_shape(algorithm.update, state.algorithm)[1]
 
@@ -326,34 +348,37 @@ def _compile_chunk(
         inner, metrics = jax.lax.fori_loop(0, length, body, (state.algorithm, empty))
         return replace(state, algorithm=inner, update=state.update + length), metrics
 
-    compiled = _compiled(chunk, algorithm, mesh, state, np.zeros((), np.int32))
+    shardings = None if mesh is None else (layout(mesh, algorithm, state), replicated(mesh))
+    length = np.zeros((), np.int32)
+    compiled = _compiled(chunk, mesh, state, length, donate_argnums=0, out_shardings=shardings)
     return lambda state, length: compiled(state, np.asarray(length, np.int32))
 
 
 def _compile_validate(
-    algorithm: Algorithm, state: TrainState, mesh: Mesh | None
-) -> Callable[[TrainState], tuple[TrainState, Metrics]]:
-    """A validation, which keeps the parameters if they are the best so far."""
+    algorithm: Algorithm, mesh: Mesh | None, key: jax.Array, params: Any
+) -> Callable[[jax.Array, Any], Metrics]:
+    """A validation of one repetition's parameters: one program for all methods that validate alike."""
 
-    def validate(state: TrainState) -> tuple[TrainState, Metrics]:
+    def validate(key: jax.Array, params: Any) -> Metrics:
         assert algorithm.validate is not None
-        # The same worlds at every validation, so that scores differ by the parameters alone.
-        metrics = algorithm.validate(state.val_key, state.algorithm)
-        score = metrics["val/score"]
-        better = score > state.best_score
+        return algorithm.validate(key, params)
 
-        def pick(new: jax.Array, old: jax.Array) -> jax.Array:
-            return jnp.where(better.reshape(*better.shape, *[1] * (new.ndim - better.ndim)), new, old)
+    return _compiled(validate, mesh, key, params, out_shardings=None if mesh is None else replicated(mesh))
 
-        best = replace(
-            state,
-            best_score=jnp.where(better, score, state.best_score),
-            best_update=jnp.where(better, state.update, state.best_update),
-            best_params=jax.tree.map(pick, algorithm.params(state.algorithm), state.best_params),
-        )
-        return best, metrics
 
-    return _compiled(validate, algorithm, mesh, state)
+def _keep_best(best: tuple[Any, Any, Any], new: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+    """The better by score of two triples of score, update and parameters, in each repetition."""
+    better = new[0] > best[0]
+
+    def pick(new: jax.Array, old: jax.Array) -> jax.Array:
+        return jnp.where(better.reshape(*better.shape, *[1] * (jnp.ndim(old) - better.ndim)), new, old)
+
+    return jax.tree.map(pick, new, best)
+
+
+def _of(algorithm: Algorithm, tree: Any, repeat: int) -> Any:
+    """One repetition's part of arrays that each have."""
+    return tree if algorithm.repeats == 1 else jax.tree.map(lambda x: x[repeat], tree)
 
 
 def _not_finite(chunk: Chunk) -> str:
@@ -371,11 +396,12 @@ def _rows(chunk: Chunk, algorithm: Algorithm) -> list[list[Row]]:
     """Rows of one chunk, by repetition; a validation belongs to its last update."""
     each = (chunk.length, algorithm.repeats)
     metrics = {name: np.asarray(x)[: chunk.length].reshape(each) for name, x in chunk.metrics.items()}
+    validated = {name: x for name, x in chunk.val_metrics.items() if x.ndim == (algorithm.repeats > 1)}
     rows = []
     for repeat in range(algorithm.repeats):
         own = {name: values[:, repeat] for name, values in metrics.items()}
         rows.append(to_rows(own, chunk.first, algorithm.frames_per_update))
-        validation = {name: float(np.ravel(x)[repeat]) for name, x in chunk.val_metrics.items()}
+        validation = {name: float(np.ravel(x)[repeat]) for name, x in validated.items()}
         rows[-1][-1] |= {name: value for name, value in validation.items() if not np.isnan(value)}
     return rows
 
