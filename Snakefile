@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from remdm.config.base import UserError
-from remdm.config.machine import shared_resources, stage_threads
+from remdm.base.errors import UserError
+from remdm.base.machine import shared_resources, stage_threads
 from remdm.workflow.cluster import remedies
 from remdm.workflow.plan import PICTURES, Plan
 from remdm.workflow.status import Status

@@ -23,7 +23,7 @@ from remdm.config.ablations import AblationsConfig
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.runtime import RuntimeConfig
 from remdm.envs.batch import make_batch_env
-from remdm.stages.planner import load_denoiser
+from remdm.loading.planner import load_denoiser
 from remdm.stages.session import prepare_jax
 from remdm.training.algorithm import repeated
 

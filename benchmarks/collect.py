@@ -23,9 +23,9 @@ import numpy as np
 from remdm.config.collect import CollectConfig
 from remdm.config.layers import Layer, base_layers, build
 from remdm.envs.batch import make_batch_env
-from remdm.envs.player import compiled
-from remdm.envs.rollout import rollout, start
-from remdm.stages.expert import load_expert
+from remdm.loading.expert import load_expert
+from remdm.play.player import compiled
+from remdm.play.rollout import rollout, start
 
 NUM_ENVS = 64
 COMPRESSED, AS_IT_IS, OURS = "plain", "plain, not compressed", "ours"

@@ -22,11 +22,11 @@ from remdm.config.inference import InferenceConfig
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.runtime import RuntimeConfig
 from remdm.envs.batch import BatchEnv, make_paired_env
-from remdm.envs.player import CHUNK_STEPS, Player, compile_player
-from remdm.envs.policy import random_policy
 from remdm.envs.wrappers import AutoResetEnvWrapper, BatchEnvWrapper, LogWrapper
+from remdm.planners.control import planner_policy
 from remdm.planners.denoising import init_params, make_denoiser, make_sampler
-from remdm.planners.policy import planner_policy
+from remdm.play.player import CHUNK_STEPS, Player, compile_player
+from remdm.play.policy import random_policy
 from remdm.stages.session import prepare_jax
 
 NETWORK = {

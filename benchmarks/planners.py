@@ -27,18 +27,18 @@ from remdm.diffusion.loss import mdlm_loss
 from remdm.diffusion.sampling import sample
 from remdm.diffusion.schedule import SCHEDULES
 from remdm.envs.batch import BatchEnv, make_batch_env
-from remdm.envs.policy import Policy
-from remdm.envs.rollout import PlayState, advance, rollout, start
 from remdm.envs.wrappers import LogWrapper, OptimisticResetVecEnvWrapper
+from remdm.experts.acting import expert_policy
 from remdm.experts.network import init_params as init_expert
 from remdm.experts.network import make_network
-from remdm.experts.policy import expert_policy
 from remdm.models.denoiser import ObservationEncoder, TimeEmbedding, sinusoidal_embedding
 from remdm.planners.denoising import make_sampler
 from remdm.planners.learner import make_optimizer
 from remdm.planners.offline import make_offline
 from remdm.planners.online import make_online
 from remdm.planners.window import return_weights, window_returns, window_validity
+from remdm.play.policy import Policy
+from remdm.play.rollout import PlayState, advance, rollout, start
 
 MODELS = {"offline": OfflineConfig, "online": OnlineConfig}
 RATIO = 16

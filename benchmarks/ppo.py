@@ -20,9 +20,9 @@ from pairs import OURS, Way, compare, parser, serve
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.ppo import PPOConfig
 from remdm.envs.batch import BatchEnv, make_batch_env
-from remdm.envs.rollout import PlayState, advance, start
 from remdm.envs.wrappers import LogWrapper, OptimisticResetVecEnvWrapper
 from remdm.experts.ppo import gae, make_ppo
+from remdm.play.rollout import PlayState, advance, start
 
 RATIO = 16
 

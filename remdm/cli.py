@@ -1,7 +1,6 @@
 """The `remdm` command: one sub-command a mode, every configuration key a flag."""
 
 import argparse
-import importlib
 import json
 import logging
 import sys
@@ -10,12 +9,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from remdm.base.errors import ConfigError, UserError, near
+from remdm.base.files import disk_problem
+from remdm.base.reader import parse_value
 from remdm.bench.catalogue import CASES, GROWTH, PRESET, Request, checked, growing
 from remdm.bench.command import measure_all, trace_all
 from remdm.bench.table import comparison
 from remdm.config.arms import ARMS, GROUPS
-from remdm.config.base import ConfigError, StageConfig, UserError, near
-from remdm.config.files import disk_problem
+from remdm.config.base import StageConfig
 from remdm.config.layers import (
     ALL_KEYS,
     STAGES,
@@ -27,7 +28,6 @@ from remdm.config.layers import (
     without_effect,
 )
 from remdm.config.policy import PlayingConfig
-from remdm.config.reader import parse_value
 from remdm.config.reference import Key, all_keys, help_text, json_schema, reference_page
 from remdm.config.runtime import RuntimeConfig
 from remdm.training.interruption import Interrupted
@@ -192,7 +192,7 @@ def _run_stage(arguments: argparse.Namespace) -> None:
     # Only now what imports JAX: a mistake is reported at once.
     import jax
 
-    from remdm.stages.session import configure_logging, prepare_jax
+    from remdm.stages.session import configure_logging, prepare_jax, run_mode
     from remdm.training.run import Run
 
     configure_logging()
@@ -200,9 +200,8 @@ def _run_stage(arguments: argparse.Namespace) -> None:
     for note in notes:
         logger.warning(note)
     logger.info("%s: seed %d", mode, config.seed)
-    run_stage = getattr(importlib.import_module(f"remdm.stages.{mode}"), f"run_{mode}")
     with Run(mode, folder, Path("state") / digest, digest, runtime, origin.record(), started) as run:
-        run_stage(config, run)
+        run_mode(mode, config, run)
     if jax.process_index() > 0:
         return  # the first of several processes has written the results
     _draw(model, folder)
@@ -353,7 +352,7 @@ def _take_from_checkpoint(layers: list[Layer], path: str | None) -> list[str]:
 
 def _told_by_arrays(path: str) -> dict[str, Any]:
     """The keys that a public checkpoint, which has no metadata, decides."""
-    from remdm.stages.checkpoint import read_public
+    from remdm.loading.checkpoint import read_public
 
     try:
         baseline = read_public(Path(path)).baseline
@@ -389,9 +388,9 @@ def _refuse_another_run(folder: Path, digest: str) -> None:
 def _draw(model: type[StageConfig], folder: Path) -> None:
     """The figures that the pipeline's rules draw of a run."""
     if model is STAGES["inference"]:
-        from remdm.analysis.achievements import draw_achievements
+        from remdm.analysis.achievements import draw_unlocked
 
-        draw_achievements([str(folder / "summary.json")], folder / "achievements.png")
+        draw_unlocked([str(folder / "summary.json")], folder / "achievements.png")
     elif model is STAGES["film"]:
         _draw_film(folder)
     elif model is STAGES["sweep"]:
@@ -421,7 +420,7 @@ def _draw_film(folder: Path) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from remdm.stages.checkpoint import summary
+    from remdm.loading.checkpoint import summary
 
     path = arguments.path
     if is_reference(path):

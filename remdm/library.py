@@ -11,7 +11,7 @@ from flax import struct
 
 from remdm.analysis.episode import draw_episode
 from remdm.analysis.film import Film
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.policy import PolicyConfig
 from remdm.config.runtime import RuntimeConfig
@@ -20,8 +20,8 @@ from remdm.envs.camera import load_camera
 from remdm.envs.craftax import load_game
 from remdm.envs.wrappers import LogWrapper
 from remdm.evaluation.film import compile_film, names, stage_env
-from remdm.planners.policy import Planner
-from remdm.stages.policy import load_planner as load_policy
+from remdm.loading.policy import load_planner as load_policy
+from remdm.planners.control import Planner
 from remdm.training import checkpoint
 from remdm.training.tracking import fetch, is_reference
 

@@ -21,7 +21,7 @@ rule ablations:
     params:
         digest=lambda wildcards: plan.digest(plan.find("ablations", wildcards)),
     script:
-        "../scripts/ablations.py"
+        "../scripts/stage.py"
 
 
 # The suite as a whole. The rule waits for a run that failed; `remdm ablations` would show it as missing.

@@ -16,4 +16,4 @@ rule collect:
     params:
         digest=lambda wildcards: plan.digest(plan.find("collect", wildcards)),
     script:
-        "../scripts/collect.py"
+        "../scripts/stage.py"

@@ -68,7 +68,7 @@ rule figure:
     params:
         digest=lambda wildcards: plan.figure_digest(f"results/paper/figures/{wildcards.figure}"),
     script:
-        "../scripts/{wildcards.figure}.py"
+        "../scripts/figure.py"
 
 
 rule table:

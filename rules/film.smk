@@ -18,7 +18,7 @@ rule film:
     params:
         digest=lambda wildcards: plan.digest(plan.find("film", wildcards)),
     script:
-        "../scripts/film.py"
+        "../scripts/stage.py"
 
 
 rule episode:

@@ -16,4 +16,4 @@ rule inference:
     params:
         digest=lambda wildcards: plan.digest(plan.find("inference", wildcards)),
     script:
-        "../scripts/inference.py"
+        "../scripts/stage.py"

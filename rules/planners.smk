@@ -18,7 +18,7 @@ rule offline:
     params:
         digest=lambda wildcards: plan.digest(plan.find("offline", wildcards)),
     script:
-        "../scripts/offline.py"
+        "../scripts/stage.py"
 
 
 rule online:
@@ -42,4 +42,4 @@ rule online:
     params:
         digest=lambda wildcards: plan.digest(plan.find("online", wildcards)),
     script:
-        "../scripts/online.py"
+        "../scripts/stage.py"

@@ -14,4 +14,4 @@ rule ppo:
     params:
         digest=lambda wildcards: plan.digest(plan.find("ppo", wildcards)),
     script:
-        "../scripts/ppo.py"
+        "../scripts/stage.py"

@@ -16,7 +16,7 @@ rule sweep:
     params:
         digest=lambda wildcards: plan.digest(plan.find("sweep", wildcards)),
     script:
-        "../scripts/sweep.py"
+        "../scripts/stage.py"
 
 
 rule heatmap:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from remdm.analysis.achievements import draw_achievements
+from remdm.analysis.achievements import draw_unlocked
 from remdm.analysis.session import drawing
 
 with drawing(snakemake):
-    draw_achievements(list(snakemake.input), Path(snakemake.output.png))
+    draw_unlocked(list(snakemake.input), Path(snakemake.output.png))

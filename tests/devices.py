@@ -21,10 +21,10 @@ from remdm.config.online import OnlineConfig
 from remdm.config.ppo import PPOConfig
 from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.envs.batch import make_batch_env
-from remdm.envs.policy import Policy
 from remdm.experts.ppo import make_ppo
 from remdm.planners.offline import make_offline
 from remdm.planners.online import make_online
+from remdm.play.policy import Policy
 from remdm.stages.session import prepare_jax
 from remdm.training import devices
 from remdm.training.checkpoint import named

@@ -34,8 +34,8 @@ from remdm.analysis.ablations.significance import (
 )
 from remdm.analysis.ablations.standing import stand
 from remdm.analysis.ablations.tables import write_tables
+from remdm.base.errors import ConfigError, UserError
 from remdm.config.arms import ARMS, BASELINE, GROUPS, HYPOTHESES
-from remdm.config.base import ConfigError, UserError
 
 GAME = "Craftax-Classic-Symbolic-v1"
 CONFIG = {

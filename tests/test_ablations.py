@@ -15,14 +15,14 @@ from remdm.ablations.arm import Arm
 from remdm.ablations.diagnostics import linear_cka
 from remdm.ablations.evaluation import evaluate
 from remdm.ablations.surgery import cosine
+from remdm.base.errors import UserError
+from remdm.base.reader import read_mapping
 from remdm.config.arms import ARMS, GROUPS
-from remdm.config.base import UserError
 from remdm.config.denoiser import DenoiserConfig
-from remdm.config.reader import read_mapping
 from remdm.config.workflow import AblationsEntry
 from remdm.envs.batch import make_batch_env
+from remdm.loading.checkpoint import describe
 from remdm.stages.ablations import run_ablations
-from remdm.stages.checkpoint import describe
 from remdm.training import checkpoint
 from remdm.training.algorithm import repeated
 from remdm.training.loop import train
@@ -183,7 +183,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(arm, tmp_path):
     update = jax.jit(algorithm.update)
     state = jax.jit(lambda key: fresh_state(algorithm, key))(key)
     state = replace(state, algorithm=update(state.algorithm)[0])
-    checkpoint.save(tmp_path / "saved", to_items(algorithm, state, with_buffer=True), {})
+    checkpoint.save(tmp_path / "saved", to_items(state, with_buffer=True), {})
     whole, _ = update(state.algorithm)
     again = from_items(algorithm, key, tmp_path / "saved")
     resumed, _ = update(again.algorithm)

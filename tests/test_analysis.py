@@ -10,13 +10,13 @@ import pytest
 from scipy import stats
 
 from remdm.analysis import style
-from remdm.analysis.achievements import draw_achievements, publish_achievements
+from remdm.analysis.achievements import draw_achievements, draw_unlocked
 from remdm.analysis.costs import draw_costs
 from remdm.analysis.curves import draw_curves
 from remdm.analysis.dagger import draw_dagger
 from remdm.analysis.formats import as_html, as_latex, as_markdown, number, shown, write_table
 from remdm.analysis.jobs import cost_table
-from remdm.analysis.learning import draw_learning_curves
+from remdm.analysis.learning import draw_learning
 from remdm.analysis.policies import differences, read_policies
 from remdm.analysis.profiles import draw_profiles
 from remdm.analysis.report import write_report
@@ -34,7 +34,7 @@ from remdm.analysis.tables import (
     policy_table,
     published_table,
 )
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.evaluation.episodes import Episodes
 from remdm.evaluation.statistics import mean_interval, summarise
 from remdm.workflow.plan import Plan
@@ -301,8 +301,8 @@ def draw_all(results, folder):
     planners = results.of("offline", "online")
     draw_returns(results.evaluations, folder / "returns")
     draw_profiles(results.evaluations, folder / "profiles")
-    publish_achievements(results.evaluations, folder / "achievements")
-    draw_learning_curves(trained, folder / "learning")
+    draw_achievements(results.evaluations, folder / "achievements")
+    draw_learning(trained, folder / "learning")
     draw_dagger(results.of("online"), folder / "dagger")
     draw_scaling([*planners, *results.evaluations], folder / "scaling")
     draw_costs([*results.trainings, *results.evaluations], folder / "costs")
@@ -350,7 +350,7 @@ def test_a_scale_without_dagger_says_so(results, tmp_path):
 
 
 def test_figures_of_one_run(results, tmp_path):
-    draw_achievements([results.run_all().evaluations[0]], tmp_path / "achievements.png")
+    draw_unlocked([results.run_all().evaluations[0]], tmp_path / "achievements.png")
     draw_curves(results.root / GAME / "offline" / "demo" / "s0", tmp_path / "curves.png")
     for name in ("achievements", "curves"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -460,7 +460,7 @@ def test_a_figure_of_an_unfinished_run_ends_with_status_2_and_one_line(results, 
     (results.root / GAME / "offline" / "demo" / "s0" / "run.json").unlink()
     log = tmp_path / "figure.log"
     with pytest.raises(SystemExit) as raised, drawing(job(log)):
-        draw_learning_curves(results.trainings, tmp_path / "learning")
+        draw_learning(results.trainings, tmp_path / "learning")
     assert raised.value.code == 2
     [line] = log.read_text().splitlines()
     assert line.startswith("error: ")

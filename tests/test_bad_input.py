@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from remdm import cli
+from remdm.base.reader import read_mapping
 from remdm.config.layers import ALL_KEYS, STAGES, base_layers, configs_folder
-from remdm.config.reader import read_mapping
 from remdm.config.reference import all_keys
 from tests.conftest import REPOSITORY
 

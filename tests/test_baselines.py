@@ -22,15 +22,15 @@ import pytest
 from flax.training.train_state import TrainState
 
 from remdm import cli
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.config.layers import base_layers, build
 from remdm.config.offline import OfflineConfig
 from remdm.config.ppo import ExpertConfig, PPOConfig
 from remdm.envs.craftax import Game, load_game
 from remdm.experts.baselines import GAMES
 from remdm.experts.network import make_network
-from remdm.stages.checkpoint import describe, open_checkpoint, read_public, summary
-from remdm.stages.expert import load_expert
+from remdm.loading.checkpoint import describe, open_checkpoint, read_public, summary
+from remdm.loading.expert import load_expert
 from remdm.stages.training import resumed
 from remdm.training import checkpoint
 from tests.conftest import REPOSITORY

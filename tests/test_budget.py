@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.config.layers import Layer, base_layers, build, configs_folder
 from remdm.config.offline import OfflineConfig
 from remdm.config.online import OnlineConfig
@@ -67,7 +67,7 @@ def test_published_presets_have_the_published_sizes(monkeypatch):
     env = sized_env(config.num_envs, config.env_name, monkeypatch)
     algorithm = make_online(config, env, env, toy_expert())
     state = jax.eval_shape(algorithm.init, jax.random.PRNGKey(0))
-    plan = resolved_plan(config, algorithm, state, memory_terms(config, algorithm, state, env.game))
+    plan = resolved_plan(config, algorithm, state, memory_terms(config, state, env.game))
     assert plan["updates"] == "1,525 of 65,536 frames: 99,942,400 frames"
     assert plan["windows"] == "49,664 an update, in minibatches of 6,208"
     assert plan["gradient steps"] == "64 an update, 97,600 in all, warm-up 1,600"
@@ -107,7 +107,7 @@ def test_the_estimate_is_near_what_the_compiler_needs(model, make, monkeypatch):
     env = sized_env(64, config.env_name, monkeypatch)
     algorithm = make(config, env)
     state, needed = measured(algorithm)
-    estimate = sum(term.size for term in memory_terms(config, algorithm, state, env.game))
+    estimate = sum(term.size for term in memory_terms(config, state, env.game))
     assert 0.6 < estimate / needed < 1.7, (estimate, needed)
 
 
@@ -118,7 +118,7 @@ def test_what_cannot_fit_is_refused_with_its_largest_terms(monkeypatch):
     env = sized_env(config.num_envs, config.env_name, monkeypatch)
     algorithm = make_online(config, env, env, toy_expert())
     state = jax.eval_shape(algorithm.init, jax.random.PRNGKey(0))
-    terms = memory_terms(config, algorithm, state, env.game)
+    terms = memory_terms(config, state, env.game)
     with pytest.raises(UserError) as refused:
         check_memory(terms, 24 * 10**9)
     assert str(refused.value).startswith("about ")

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remdm.config.base import ConfigError
+from remdm.base.errors import ConfigError
+from remdm.base.reader import parse_value, read_mapping
 from remdm.config.layers import (
     ALL_KEYS,
     STAGES,
@@ -18,7 +19,6 @@ from remdm.config.layers import (
 from remdm.config.offline import OfflineConfig
 from remdm.config.online import OnlineConfig
 from remdm.config.ppo import PPOConfig
-from remdm.config.reader import parse_value, read_mapping
 from remdm.config.scaling import resolve_scaled_hyperparams
 from remdm.config.workflow import load_workflow_config
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from jax.sharding import AbstractMesh, AxisType
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.config.layers import base_layers, build
 from remdm.config.runtime import RuntimeConfig
-from remdm.envs.buffer import empty, insert
+from remdm.play.buffer import empty, insert
 from remdm.stages.budget import check_devices
 from remdm.stages.session import prepare_jax
 from remdm.training.devices import traced_on

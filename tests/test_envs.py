@@ -8,8 +8,8 @@ import pytest
 from remdm.config.env import EnvConfig
 from remdm.envs.batch import make_batch_env
 from remdm.envs.packing import pack, packed_size, unpack
-from remdm.envs.policy import random_policy
-from remdm.envs.rollout import episode_metrics, rollout, start
+from remdm.play.policy import random_policy
+from remdm.play.rollout import episode_metrics, rollout, start
 from tests.toy import GAME, LONGEST, NUM_ACTIONS, SHORTEST, toy_env, toy_expert
 
 

@@ -9,17 +9,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.config.inference import InferenceConfig
 from remdm.config.layers import Layer, base_layers, build
 from remdm.envs.batch import BatchEnv
 from remdm.envs.craftax import load_game
 from remdm.envs.paired import PairedResetVecEnvWrapper
-from remdm.envs.player import compile_player
-from remdm.envs.policy import Policy, random_policy
-from remdm.envs.rollout import rollout, start
 from remdm.envs.wrappers import LogWrapper
 from remdm.evaluation.episodes import Episodes, play_episodes
+from remdm.play.player import compile_player
+from remdm.play.policy import Policy, random_policy
+from remdm.play.rollout import rollout, start
 from remdm.stages.inference import run_inference
 from tests.toy import GAME, NUM_ACTIONS, TWO_LENGTHS_GAME, TwoLengthsEnv, paired_env, toy_expert
 

@@ -9,14 +9,14 @@ import numpy as np
 import optax
 import pytest
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.ppo import PPOConfig
 from remdm.envs.batch import Step
+from remdm.experts.acting import expert_policy
 from remdm.experts.exploration import Experience, elliptical_bonus, make_exploration
 from remdm.experts.gru import GRUCell
 from remdm.experts.network import ActorCritic, ActorCriticRNN, init_params
-from remdm.experts.policy import expert_policy
 from remdm.experts.ppo import Batch, gae, make_ppo, ppo_loss, streams
 from remdm.training.loop import train
 from tests.kill import read_metrics

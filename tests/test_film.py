@@ -19,11 +19,11 @@ from remdm.config.film import FilmConfig
 from remdm.config.layers import Layer, base_layers, build
 from remdm.diffusion.sampling import Sampler
 from remdm.envs.camera import Camera, Shot
-from remdm.envs.policy import random_policy
-from remdm.envs.rollout import advance, start
 from remdm.evaluation.film import CHUNK_STEPS, compile_film, names, stage_env
+from remdm.planners.control import planner_policy
 from remdm.planners.denoising import init_params, make_denoiser
-from remdm.planners.policy import planner_policy
+from remdm.play.policy import random_policy
+from remdm.play.rollout import advance, start
 from remdm.stages.film import run_film
 from tests.test_library import GAME as CLASSIC
 from tests.test_library import save_planner

@@ -16,32 +16,32 @@ import remdm.envs.batch
 from remdm.ablations.arm import load_arm
 from remdm.ablations.finetuning import make_finetuning
 from remdm.ablations.problem import make_problem
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.layers import ALL_KEYS, STAGES, Layer, base_layers, build, configs_folder, runtime_model
 from remdm.config.ppo import ExpertConfig
 from remdm.config.reference import all_keys, json_schema, reference_page
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.envs.batch import make_batch_env, make_paired_env
-from remdm.envs.rollout import rollout, start
 from remdm.evaluation.film import stage_env
 from remdm.experts.network import ActorCriticRNN
 from remdm.experts.network import init_params as init_expert
 from remdm.experts.ppo import make_ppo
+from remdm.loading.checkpoint import describe, section
+from remdm.loading.expert import load_expert
+from remdm.loading.policy import load_policy
 from remdm.planners.denoising import init_params, make_denoiser
 from remdm.planners.offline import make_offline
 from remdm.planners.online import make_online
+from remdm.play.rollout import rollout, start
 from remdm.stages import session
 from remdm.stages.ablations import run_ablations
 from remdm.stages.budget import memory_terms, resolved_plan
-from remdm.stages.checkpoint import describe, section
 from remdm.stages.collect import run_collect
-from remdm.stages.expert import load_expert
 from remdm.stages.film import run_film
 from remdm.stages.inference import run_inference
 from remdm.stages.offline import run_offline
 from remdm.stages.online import run_online
-from remdm.stages.policy import load_policy
 from remdm.stages.sweep import run_sweep
 from remdm.stages.training import resumed, run_training
 from remdm.training import checkpoint
@@ -172,7 +172,7 @@ def observed(stage, keys):
     params = jax.eval_shape(algorithm.params, state)
     names = ("num_updates", "frames_per_update", "val_every", "repeats")
     budgets = {name: getattr(algorithm, name) for name in names}
-    plan = resolved_plan(config, algorithm, state, memory_terms(config, algorithm, state, env.game))
+    plan = resolved_plan(config, algorithm, state, memory_terms(config, state, env.game))
     key = Run(stage, Path(), Path(), "", None).key(config.seed)
     seen = (
         lambda: (budgets, plan, key.tolist(), [(x.shape, x.dtype) for x in jax.tree.leaves(state)]),

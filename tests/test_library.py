@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import remdm
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.layers import Layer, base_layers, build
 from remdm.envs.craftax import load_game
+from remdm.loading.checkpoint import describe
 from remdm.planners.denoising import init_params, make_denoiser
-from remdm.stages.checkpoint import describe
 from remdm.training import checkpoint
 from tests.conftest import REPOSITORY
 

@@ -8,8 +8,8 @@ from scipy import stats
 
 from remdm.diffusion.lookahead import Course, can_look_ahead, draw_course, needed_steps, sample_wanted
 from remdm.diffusion.sampling import Sampler, sample, step_uniforms
-from remdm.envs.rollout import rollout, start
-from remdm.planners.policy import planner_policy
+from remdm.planners.control import planner_policy
+from remdm.play.rollout import rollout, start
 from tests.test_planners import SAMPLER, NoisyDenoiser
 from tests.test_sampling import H, V, denoise, literal_distribution
 from tests.toy import toy_env

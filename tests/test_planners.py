@@ -12,15 +12,16 @@ from remdm.config.layers import Layer, base_layers, build
 from remdm.config.offline import OfflineConfig
 from remdm.config.online import OnlineConfig
 from remdm.diffusion.sampling import Sampler
-from remdm.envs.packing import packed, unpack
-from remdm.envs.planning import PlannerWrapper
-from remdm.envs.rollout import advance, rollout, start
+from remdm.envs.packing import unpack
 from remdm.models.denoiser import Denoiser
+from remdm.planners.control import plan_actions, planner_policy
 from remdm.planners.denoising import init_params, make_denoiser
-from remdm.planners.learner import Learner, Minibatch, microbatch_size, train_on
+from remdm.planners.learner import Learner, Minibatch, train_on
 from remdm.planners.offline import ExpertWindows, make_offline
 from remdm.planners.online import make_online
-from remdm.planners.policy import plan_actions, planner_policy
+from remdm.play.planning import PlannerWrapper
+from remdm.play.rollout import advance, rollout, start
+from remdm.training.microbatch import microbatch_size
 from tests.tiers import slow_except
 from tests.toy import GAME, LONGEST, NUM_ACTIONS, toy_env, toy_expert
 
@@ -115,8 +116,8 @@ def test_expert_windows_pair_observations_with_what_the_expert_did_next():
     """Every window that breaks the expert's pattern crosses an episode's end, and only those are invalid."""
     env, expert = toy_env(8), toy_expert()
     state = start(jax.random.PRNGKey(0), env, ())
-    keep = partial(packed, game=GAME)
-    _, data = jax.jit(lambda key, s: rollout(key, env, expert, s, 40, keep))(jax.random.PRNGKey(1), state)
+    play = jax.jit(lambda key, s: rollout(key, env, expert, s, 40, lambda played: played.packed(GAME)))
+    _, data = play(jax.random.PRNGKey(1), state)
     batch = ExpertWindows.of(data, GAME, 4, 5.0).gather(jnp.arange(37 * 8))
     expected = (batch.obs[:, :NUM_ACTIONS].argmax(-1)[:, None] + jnp.arange(4)) % NUM_ACTIONS
     broken = (batch.plan != expected).any(axis=1)
@@ -192,10 +193,10 @@ def test_every_microbatch_drops_out_on_its_own():
 
 
 def test_microbatches_are_equal_parts():
-    assert microbatch_size(config_of(OfflineConfig, microbatch_size=8), 50) == 8
-    assert microbatch_size(config_of(OfflineConfig, microbatch_size=10), 50) == 10
-    assert microbatch_size(config_of(OfflineConfig, microbatch_size=49), 50) == 25
-    assert microbatch_size(config_of(OfflineConfig, microbatch_size=51), 50) == 50
+    assert microbatch_size(8, 50, 4) == 8
+    assert microbatch_size(10, 50, 4) == 10
+    assert microbatch_size(49, 50, 4) == 25
+    assert microbatch_size(51, 50, 4) == 50
 
 
 # --- playing ---

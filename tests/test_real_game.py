@@ -13,11 +13,11 @@ from remdm.ablations.problem import make_problem
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.layers import STAGES, Layer, base_layers, build
 from remdm.envs.batch import make_batch_env
-from remdm.envs.policy import random_policy
 from remdm.experts.ppo import make_ppo
+from remdm.loading.checkpoint import section
 from remdm.planners.denoising import init_params, make_denoiser
 from remdm.planners.offline import make_offline
-from remdm.stages.checkpoint import section
+from remdm.play.policy import random_policy
 from tests.smallest import SMALLEST
 from tests.test_arms import named
 from tests.tiers import slow_except

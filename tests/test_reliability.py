@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from remdm import cli
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.training import checkpoint
 from tests import kill
 from tests.conftest import REPOSITORY

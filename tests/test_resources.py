@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from remdm.config.base import UserError
-from remdm.config.machine import shared_resources, stage_threads, visible_gpus
+from remdm.base.errors import UserError
+from remdm.base.machine import shared_resources, stage_threads, visible_gpus
 from remdm.stages.device import claimed
 from tests.conftest import REPOSITORY
 from tests.smallest import snakemake

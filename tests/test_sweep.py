@@ -9,16 +9,16 @@ import polars as pl
 import pytest
 
 from remdm.analysis.sweep import draw_sweep
-from remdm.config.base import ConfigError, UserError
+from remdm.base.errors import ConfigError, UserError
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.sweep import Setting, SweepConfig
 from remdm.diffusion.sampling import sample
 from remdm.diffusion.schedule import SCHEDULES
+from remdm.loading.checkpoint import describe
 from remdm.planners.denoising import init_params, make_denoiser
 from remdm.planners.quality import diversity, nelbo, plan_quality, remasked
 from remdm.stages import sweep
-from remdm.stages.checkpoint import describe
 from remdm.training import checkpoint
 from remdm.workflow.plan import Job, Plan
 from tests.test_planners import SAMPLER, TOY_KEYS, CountingDenoiser
@@ -185,7 +185,7 @@ def test_a_sweep_measures_every_setting_and_plays_some(planner, make_run, tmp_pa
 
 
 def test_a_scale_asks_for_sweeps():
-    from remdm.config.reader import read_mapping
+    from remdm.base.reader import read_mapping
 
     scales = read_mapping(WORKFLOW)["scales"]
     scales["demo"]["sweep"] = True

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.runtime import RuntimeConfig
 from remdm.training import tracking

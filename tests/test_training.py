@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,8 @@ import polars as pl
 import pytest
 from flax import struct
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
+from remdm.base.fields import Role
 from remdm.planners.online import make_online
 from remdm.training import checkpoint
 from remdm.training.algorithm import Algorithm, repeated
@@ -38,8 +40,8 @@ from tests.toy import toy_env, toy_expert
 @struct.dataclass
 class Count:
     n: jax.Array
-    held: jax.Array  # stands for a replay buffer: the last count
-    shift: jax.Array  # stands for an expert
+    held: Annotated[jax.Array, Role.REFILLABLE]  # stands for a replay buffer: the last count
+    shift: Annotated[jax.Array, Role.GIVEN]  # stands for an expert
     draw: jax.Array  # a random number of the first state
 
 
@@ -69,8 +71,6 @@ def counting(num_updates=7, val_every=3, diverge_at=None, shift=0.0, on_update=l
         frames_per_update=10,
         validate=lambda key, params: {"val/score": -jnp.abs(params["n"] - 4.0)},
         val_every=val_every,
-        given=("shift",),
-        refillable=("held",),
     )
 
 

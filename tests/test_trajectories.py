@@ -8,10 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.envs.batch import Step
 from remdm.envs.packing import pack
-from remdm.envs.rollout import Transition
+from remdm.play.rollout import Transition
 from remdm.stages import trajectories
 from remdm.stages.trajectories import Trajectories
 from tests.toy import GAME

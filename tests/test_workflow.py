@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from remdm.analysis.style import label, role
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.config.offline import OfflineConfig
 from remdm.workflow import source
 from remdm.workflow.digest import content_digest
@@ -31,7 +31,7 @@ def changed(before, after):
 
 
 def with_overrides(**overrides):
-    from remdm.config.reader import read_mapping
+    from remdm.base.reader import read_mapping
 
     scales = read_mapping(WORKFLOW)["scales"]
     scales["demo"]["overrides"] = overrides
@@ -184,7 +184,7 @@ def test_the_scale_names_the_experts_architecture(model):
 
 
 def with_expert(expert, **keys):
-    from remdm.config.reader import read_mapping
+    from remdm.base.reader import read_mapping
 
     scales = read_mapping(WORKFLOW)["scales"]
     scales["demo"] |= {"experts": [expert], **keys}
@@ -257,7 +257,7 @@ def test_a_reference_to_wandb_is_fetched_by_a_job():
 
 @pytest.mark.slow
 def test_snakemake_plans_with_an_expert_from_elsewhere(public, tmp_path):
-    from remdm.config.reader import read_mapping
+    from remdm.base.reader import read_mapping
 
     def dry_run(checkpoint):
         config = {key: value for key, value in read_mapping(WORKFLOW).items() if key == "scales"}
@@ -279,7 +279,7 @@ def test_snakemake_plans_with_an_expert_from_elsewhere(public, tmp_path):
 @pytest.mark.slow
 def test_only_a_reference_has_a_job_that_fetches_it(public, tmp_path):
     """What a rule makes is removed when it runs: a fetched folder that is named itself must have none."""
-    from remdm.config.reader import read_mapping
+    from remdm.base.reader import read_mapping
 
     def rules(checkpoint):
         config = {"scales": read_mapping(WORKFLOW)["scales"]}
@@ -373,7 +373,7 @@ def test_dependencies_and_configs_of_jobs():
 
 
 def with_planners(*planners):
-    from remdm.config.reader import read_mapping
+    from remdm.base.reader import read_mapping
 
     scales = read_mapping(WORKFLOW)["scales"]
     scales["demo"] |= {"planners": list(planners), "ablations": []}
@@ -410,7 +410,7 @@ def test_any_preset_is_a_planner(preset):
 
 
 def with_scale(**keys):
-    from remdm.config.reader import read_mapping
+    from remdm.base.reader import read_mapping
 
     scales = read_mapping(WORKFLOW)["scales"]
     scales["demo"] |= {"ablations": [], **keys}
@@ -494,7 +494,7 @@ def test_the_paper_is_a_matrix_of_both_games():
 def test_which_of_two_keys_counts_is_noted():
     plan = with_planners(OFFLINE)
     assert plan.notes == []
-    from remdm.config.reader import read_mapping
+    from remdm.base.reader import read_mapping
 
     scales = read_mapping(WORKFLOW)["scales"]
     scales["demo"]["overrides"] = {"val_interval": 3}
@@ -535,7 +535,7 @@ def test_repository_root_is_the_clones():
 
 
 def with_seeds(*seeds):
-    from remdm.config.reader import read_mapping
+    from remdm.base.reader import read_mapping
 
     scales = read_mapping(WORKFLOW)["scales"]
     scales["demo"] |= {"seeds": list(seeds)}

@@ -7,15 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from remdm.envs.buffer import draw_places, empty, insert
 from remdm.envs.craftax import load_game
-from remdm.envs.cycle import idle_cycle
-from remdm.envs.planning import (
-    DiscreteTokenizationWrapper,
-    OfflineTrajectoryWrapper,
-    PlannerWrapper,
-    SequenceHistoryWrapper,
-)
 from remdm.envs.wrappers import (
     AutoResetEnvWrapper,
     BatchEnvWrapper,
@@ -24,6 +16,14 @@ from remdm.envs.wrappers import (
     PooledResetVecEnvWrapper,
     PooledState,
     Wrapper,
+)
+from remdm.play.buffer import draw_places, empty, insert
+from remdm.play.cycle import idle_cycle
+from remdm.play.planning import (
+    DiscreteTokenizationWrapper,
+    OfflineTrajectoryWrapper,
+    PlannerWrapper,
+    SequenceHistoryWrapper,
 )
 from tests.toy import GAME, LONGEST, NUM_ACTIONS
 

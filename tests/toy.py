@@ -13,8 +13,8 @@ from flax import struct
 from remdm.envs.batch import BatchEnv
 from remdm.envs.craftax import Game
 from remdm.envs.paired import PairedResetVecEnvWrapper
-from remdm.envs.policy import Policy
 from remdm.envs.wrappers import LogWrapper, OptimisticResetVecEnvWrapper, PooledResetVecEnvWrapper
+from remdm.play.policy import Policy
 
 NUM_ACTIONS = 4
 SHORTEST, LONGEST = 5, 12

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from remdm.ablations.problem import Problem
 from remdm.envs.batch import BatchEnv
+from remdm.planners.control import planner_policy
 from remdm.planners.denoising import make_sampler
 from remdm.planners.learner import play_afresh, validation_metrics
-from remdm.planners.policy import planner_policy
 from remdm.training.algorithm import Metrics
 
 

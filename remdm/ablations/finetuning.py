@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,9 @@ from remdm.ablations.diagnostics import Measured, cka_metrics, drift_metrics, gr
 from remdm.ablations.evaluation import evaluate
 from remdm.ablations.problem import Batch, Problem, Targets, Windows, cloning
 from remdm.ablations.trainable import rates
+from remdm.base.fields import Role
 from remdm.envs.batch import BatchEnv
-from remdm.envs.rollout import PlayState, episode_metrics, start
+from remdm.play.rollout import PlayState, episode_metrics, start
 from remdm.training.algorithm import Algorithm, Metrics
 from remdm.training.optimizer import adamw
 
@@ -33,10 +34,10 @@ class FinetuningState:
     average: Any  # of the network's parameters, exponential; plays
     play: PlayState
     extra: Any  # the arm's own
-    update: jax.Array  # [], updates made
-    pretrained: Any
-    numbers: Numbers
-    rates: Any  # the factor of each trained array's learning rate, 0 where it is frozen
+    update: Annotated[jax.Array, Role.SHARED]  # [], updates made
+    pretrained: Annotated[Any, Role.GIVEN]
+    numbers: Annotated[Numbers, Role.GIVEN]
+    rates: Annotated[Any, Role.GIVEN]  # factors of the learning rate of each trained array, 0 where frozen
 
 
 def make_finetuning(problem: Problem, val_env: BatchEnv, arm: Arm, pretrained: Any) -> Algorithm:
@@ -153,8 +154,6 @@ def make_finetuning(problem: Problem, val_env: BatchEnv, arm: Arm, pretrained: A
         frames_per_update=config.frames_per_update,
         validate=partial(evaluate, problem, val_env),
         val_every=config.ablation_eval_every,
-        given=("pretrained", "numbers", "rates"),
-        shared=("update",),
     )
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from remdm.ablations.arm import ALL_TIMES
 from remdm.ablations.problem import Problem, cloning
-from remdm.envs.rollout import PlayState, start
+from remdm.play.rollout import PlayState, start
 
 
 def fisher_information(problem: Problem, key: jax.Array, params: Any) -> Any:

@@ -12,11 +12,11 @@ from remdm.diffusion.loss import Noised, draw_noised, mdlm_loss_at
 from remdm.diffusion.sampling import Sampler
 from remdm.diffusion.schedule import SCHEDULES
 from remdm.envs.batch import BatchEnv
-from remdm.envs.rollout import PlayState, Transition, advance
 from remdm.models.denoiser import Denoiser
+from remdm.planners.control import fresh_plans
 from remdm.planners.denoising import make_denoiser, make_sampler
-from remdm.planners.policy import plan_actions
 from remdm.planners.window import window_places, window_returns, window_validity
+from remdm.play.rollout import PlayState, Transition, advance, play_plans
 from remdm.training.algorithm import Metrics
 
 
@@ -75,23 +75,15 @@ class Problem:
 
     def play(self, key: jax.Array, params: Any, play: PlayState) -> tuple[PlayState, Transition]:
         """Roll out: plan, follow all of the plan, plan again; transitions are [T, E, ...]."""
-        horizon, num_envs, num_steps = self.network.plan_horizon, self.env.num_envs, self.config.num_steps
 
-        def follow(play: PlayState, inputs: tuple[jax.Array, jax.Array]) -> tuple[PlayState, Transition]:
-            key, action = inputs
+        def plan(key: jax.Array, obs: jax.Array) -> jax.Array:
+            return fresh_plans(key, self.denoiser, params, self.sampler, obs)
+
+        def follow(key: jax.Array, play: PlayState, action: jax.Array) -> tuple[PlayState, Transition]:
             new_play, step = advance(key, self.env, play, action, play.memory)
             return new_play, Transition(play.obs, action, step)
 
-        def plan_and_follow(play: PlayState, key: jax.Array) -> tuple[PlayState, Transition]:
-            plan_key, follow_key = jax.random.split(key)
-            nothing = jnp.zeros((num_envs, horizon), jnp.int32)
-            plan = plan_actions(
-                plan_key, self.denoiser, params, self.sampler, play.obs, nothing, nothing[:, 0]
-            )
-            return jax.lax.scan(follow, play, (jax.random.split(follow_key, horizon), plan.T))
-
-        play, stacked = jax.lax.scan(plan_and_follow, play, jax.random.split(key, num_steps // horizon))
-        return play, jax.tree.map(lambda x: x.reshape(num_steps, *x.shape[2:]), stacked)
+        return play_plans(key, plan, follow, play, self.config.num_steps, self.network.plan_horizon)
 
     def windows(self, data: Transition) -> Windows:
         """The windows of a rollout."""

@@ -12,7 +12,7 @@ from remdm.analysis.statistics import Estimate
 from remdm.analysis.style import WIDTH, legend_below, looks, new_figure, publish, save
 
 
-def draw_achievements(evaluations: list[str], output: Path) -> None:
+def draw_unlocked(evaluations: list[str], output: Path) -> None:
     """Share of episodes that unlock each achievement, of one policy in each game, as a PNG."""
     policies = read_policies(evaluations)
     titles = [
@@ -21,7 +21,7 @@ def draw_achievements(evaluations: list[str], output: Path) -> None:
     save(_draw(policies, titles), output)
 
 
-def publish_achievements(evaluations: list[str], stem: Path) -> None:
+def draw_achievements(evaluations: list[str], stem: Path) -> None:
     """The same of all policies, as a figure of the paper."""
     policies = read_policies(evaluations)
     caption = (

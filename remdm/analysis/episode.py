@@ -10,7 +10,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from remdm.analysis.film import Film
 from remdm.analysis.tokens import token_colour, token_text
-from remdm.config.files import whole_file
+from remdm.base.files import whole_file
 
 MAX_BYTES = 3_000_000
 MAX_FRAMES = 300

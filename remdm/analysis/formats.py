@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from remdm.config.files import whole_file
+from remdm.base.files import whole_file
 
 MISSING = "–"
 TEX = {

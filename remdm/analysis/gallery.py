@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 
 from remdm.analysis.film import film_title
-from remdm.config.files import whole_file
+from remdm.base.files import whole_file
 
 PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Recordings of ReMDM planners in Craftax</title>

@@ -11,7 +11,7 @@ from remdm.analysis.seeds import bands_of, draw_curve
 from remdm.analysis.style import WIDTH, in_millions, label, legend_below, looks, new_figure, publish, say
 
 
-def draw_learning_curves(trainings: list[str], stem: Path) -> None:
+def draw_learning(trainings: list[str], stem: Path) -> None:
     """For each game the expert's return in training, the planners' validation and their accuracy.
 
     Above against frames, below against the wall time they took.

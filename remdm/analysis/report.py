@@ -12,7 +12,7 @@ from remdm.analysis.formats import as_html
 from remdm.analysis.policies import Policy, by_game, read_policies
 from remdm.analysis.results import Result, read_results
 from remdm.analysis.tables import TABLES
-from remdm.config.files import whole_file
+from remdm.base.files import whole_file
 
 PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>ReMDM planners in Craftax</title>

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 
 
 @dataclass(frozen=True)

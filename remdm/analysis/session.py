@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from remdm.config.failure import reported
-from remdm.config.files import write_json
+from remdm.base.errors import reported
+from remdm.base.files import write_json
 
 logger = logging.getLogger("remdm")
 

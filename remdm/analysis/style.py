@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 
-from remdm.config.files import whole_file
+from remdm.base.files import whole_file
 
 WIDTH = 7.0  # inches, the text of a paper's page
 RESOLUTION = 200  # dots per inch, of PNG

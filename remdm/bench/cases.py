@@ -18,8 +18,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from remdm.base.errors import UserError
 from remdm.bench.catalogue import Request
-from remdm.config.base import UserError
 from remdm.config.collect import CollectConfig
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.inference import InferenceConfig
@@ -29,19 +29,18 @@ from remdm.config.online import OnlineConfig
 from remdm.config.ppo import ExpertConfig, PPOConfig
 from remdm.envs.batch import BatchEnv, make_batch_env, make_paired_env
 from remdm.envs.craftax import Game
-from remdm.envs.packing import packed
-from remdm.envs.player import CHUNK_STEPS, compile_player, play_chunk
-from remdm.envs.policy import Policy, random_policy
-from remdm.envs.rollout import Transition
+from remdm.experts.acting import expert_policy
 from remdm.experts.network import init_params as init_expert
 from remdm.experts.network import make_network
-from remdm.experts.policy import expert_policy
 from remdm.experts.ppo import make_ppo
+from remdm.planners.control import plan_actions, planner_policy
 from remdm.planners.denoising import init_params, make_denoiser, make_sampler
 from remdm.planners.learner import Learner, Minibatch, make_optimizer, train_on
 from remdm.planners.offline import make_offline
 from remdm.planners.online import make_online
-from remdm.planners.policy import plan_actions, planner_policy
+from remdm.play.player import CHUNK_STEPS, compile_player, play_chunk
+from remdm.play.policy import Policy, random_policy
+from remdm.play.rollout import Transition
 from remdm.training import checkpoint
 from remdm.training.algorithm import Algorithm
 from remdm.training.state import fresh_state, to_items
@@ -96,7 +95,7 @@ def collect(layers: Layers) -> Case:
     config = build(CollectConfig, layers)
     env = make_batch_env(config, config.collect_num_envs)
     expert = _expert(layers, env.game, config.collect_temperature)
-    return _playing(env, expert, lambda played: packed(played, env.game))
+    return _playing(env, expert, lambda played: played.packed(env.game))
 
 
 def inference(layers: Layers) -> Case:
@@ -236,7 +235,7 @@ def write_checkpoint(layers: Layers) -> Case:
     """The whole training state of behaviour cloning, from the host's memory to the disk."""
     algorithm = _make_offline(build(OfflineConfig, layers), layers)
     state = jax.jit(lambda key: fresh_state(algorithm, key))(KEY)
-    items = jax.device_get(to_items(algorithm, state, with_buffer=True))
+    items = jax.device_get(to_items(state, with_buffer=True))
     folder = Path(tempfile.mkdtemp(prefix="remdm-bench-", dir="."))
     case = Case(
         work=sum(x.nbytes for x in jax.tree.leaves(items)) / 1e6,

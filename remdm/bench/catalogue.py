@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from remdm.config.base import ConfigError, Section, StageConfig, near
+from remdm.base.errors import ConfigError, near
+from remdm.config.base import Section, StageConfig
 from remdm.config.collect import CollectConfig
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.inference import InferenceConfig

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from remdm.base.errors import ConfigError, UserError
 from remdm.bench import table
 from remdm.bench.catalogue import CASES, Request
-from remdm.config.base import ConfigError, UserError
 
 
 def measure_all(requests: Iterable[Request], output: Path | None) -> Path:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -11,6 +10,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from remdm.base.machine import process_peak_memory
 
 SIDE = 2048  # of the matrices
 COPIED = 2**28  # bytes of the array that is read and written
@@ -64,6 +65,6 @@ def peak_memory() -> dict[str, float | None]:
     stats: dict[str, Any] = jax.local_devices()[0].memory_stats() or {}
     held = stats.get("peak_bytes_in_use")
     return {
-        "process_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "process_mb": process_peak_memory() / 2**20,
         "device_mb": held / 1e6 if held else None,
     }

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.training.metrics import write_parquet
 
 if TYPE_CHECKING:

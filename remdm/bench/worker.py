@@ -4,8 +4,8 @@ import json
 import os
 import sys
 
+from remdm.base.errors import reported
 from remdm.bench.catalogue import Request
-from remdm.config.failure import reported
 from remdm.config.layers import build
 from remdm.config.runtime import RuntimeConfig
 

@@ -4,16 +4,15 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
+from remdm.base.errors import ConfigError, near
 from remdm.config.arms import ARMS
 from remdm.config.base import (
-    ConfigError,
     DenoisingSteps,
     EnvSteps,
     NonNegativeFloat,
     Positive,
     Updates,
     Windows,
-    near,
     path_key,
 )
 from remdm.config.planner import Below1, PlannerUpdateConfig

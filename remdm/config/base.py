@@ -1,37 +1,17 @@
 """What every configuration model shares: strictness, number types and the seed."""
 
-import difflib
-import os
 import secrets
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-
-class UserError(Exception):
-    """Something the user can put right; the message is one line and the exit status is 2."""
-
-
-class ConfigError(UserError):
-    """A configuration that cannot be run: names the key, its value, its origin and what is right."""
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """` (did you mean ...?)` with the known names close to `name`, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
+from remdm.base.machine import num_processes
 
 
 def _whole(value: Any) -> Any:
     """Let an integer key be written as `1e6`."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def num_processes() -> int:
-    """Processes that Slurm started for the same run."""
-    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
 
 
 def _drawn(value: Any) -> Any:

@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from remdm.base.errors import ConfigError, near
+from remdm.base.reader import read_mapping
 from remdm.config.ablations import AblationsConfig
-from remdm.config.base import ConfigError, Section, StageConfig, near
+from remdm.config.base import Section, StageConfig
 from remdm.config.collect import CollectConfig
 from remdm.config.film import FilmConfig
 from remdm.config.inference import InferenceConfig
@@ -17,7 +19,6 @@ from remdm.config.offline import OfflineConfig
 from remdm.config.online import OnlineConfig, SmokeConfig
 from remdm.config.planner import PlannerTrainingConfig
 from remdm.config.ppo import PPOConfig
-from remdm.config.reader import read_mapping
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.config.scaling import SCALED, resolve_scaled_hyperparams
 from remdm.config.sweep import SweepConfig

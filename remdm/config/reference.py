@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple, get_args
 
+from remdm.base.reader import read_mapping
 from remdm.config.base import Section, Unit
 from remdm.config.layers import MODELS, STAGES, configs_folder, runtime_model
-from remdm.config.reader import read_mapping
 
 
 class Key(NamedTuple):

@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from remdm.base.errors import ConfigError, near
+from remdm.base.reader import read_mapping
 from remdm.config.arms import ARMS, BASELINE, GROUPS
-from remdm.config.base import ConfigError, Count, PositiveFloat, near
+from remdm.config.base import Count, PositiveFloat
 from remdm.config.env import EnvName
-from remdm.config.reader import read_mapping
 
 # An artifact of W&B, where a folder could be named. Entity and project may be left to its client's settings.
 WANDB = "wandb:"

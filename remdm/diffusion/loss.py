@@ -1,15 +1,12 @@
 """Forward masking and the continuous-time bound it is trained with."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from remdm.diffusion.sampling import Denoise
 from remdm.diffusion.schedule import Schedule
-
-Metrics = dict[str, jax.Array]
-Denoise = Callable[[jax.Array, jax.Array], jax.Array]
 
 MIN_TIME = 1e-5
 MAX_WEIGHT = 1000.0
@@ -78,7 +75,7 @@ def mdlm_loss(
     train_sigma: float = 0.0,
     label_smoothing: float = 0.0,
     num_tokens: int,
-) -> tuple[jax.Array, Metrics]:
+) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Negative evidence lower bound of masked diffusion (MDLM, arXiv 2406.07524, eq. 10).
 
     The sum over masked positions is divided by H, not by how many there are: the latter would
@@ -116,7 +113,7 @@ def mdlm_loss_at(
     weights: jax.Array | None = None,
     train_sigma: float = 0.0,
     label_smoothing: float = 0.0,
-) -> tuple[jax.Array, Metrics]:
+) -> tuple[jax.Array, dict[str, jax.Array]]:
     """`mdlm_loss` at a draw and its logits [B, H, V]: for what is to be evaluated at the same draw."""
     terms = loss_terms(
         noised,
@@ -162,8 +159,8 @@ def loss_terms(
     return Terms(loss, entropy, jnp.sum(counted, axis=1), jnp.sum(correct, axis=1))
 
 
-def loss_metrics(terms: Terms, noised: Noised, num_tokens: int) -> Metrics:
-    """Metrics (scalars) of a draw and its terms."""
+def loss_metrics(terms: Terms, noised: Noised, num_tokens: int) -> dict[str, jax.Array]:
+    """dict[str, jax.Array] (scalars) of a draw and its terms."""
     low, high = noised.t < 0.33, noised.t > 0.66
 
     def accuracy(where: jax.Array) -> jax.Array:

@@ -1,14 +1,12 @@
 """Observations in little memory, without loss: a symbolic view of the map is nothing but zeros and ones."""
 
 import math
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from remdm.envs.craftax import Game
-from remdm.envs.rollout import Transition
 
 
 class Packed(NamedTuple):
@@ -28,11 +26,6 @@ def unpack(packed: Packed, game: Game) -> jax.Array:
     """The observations [..., D], bit for bit."""
     binary = jnp.unpackbits(packed.bits, axis=-1, count=game.num_binary)
     return jnp.concatenate([binary.astype(packed.rest.dtype), packed.rest], axis=-1)
-
-
-def packed(played: Transition, game: Game) -> Transition:
-    """Transitions whose observations are `Packed`."""
-    return replace(played, obs=pack(played.obs, game))
 
 
 def packed_size(game: Game) -> int:

@@ -6,12 +6,13 @@ everyone at every step; so the pipeline takes in place of the last two one wrapp
 batch as a whole, from a pool of worlds.
 """
 
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from remdm.base.fields import Role
 from remdm.envs.devices import each_shard, num_shards, own_key
 
 Worlds = tuple[jax.Array, Any]  # observations and states
@@ -173,8 +174,8 @@ class PooledState:
     """The environments, and worlds for the episodes to come; on S devices, a pool on each."""
 
     env_state: Any  # [E, ...]
-    pool: Worlds  # [P, ...] or [S P, ...]; the first `left` of a pool have not been handed out
-    left: jax.Array  # [] or [S]
+    pool: Annotated[Worlds, Role.PER_DEVICE]  # [P, ...] or [S P, ...]; the first `left` are yet to be used
+    left: Annotated[jax.Array, Role.PER_DEVICE]  # [] or [S]
 
 
 class PooledResetVecEnvWrapper(BatchEnvWrapper):

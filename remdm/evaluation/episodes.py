@@ -7,7 +7,7 @@ import numpy as np
 
 from remdm.envs.batch import Step
 from remdm.envs.craftax import Game
-from remdm.envs.player import CHUNK_STEPS, Player
+from remdm.play.player import CHUNK_STEPS, Player
 
 
 @dataclass(frozen=True)

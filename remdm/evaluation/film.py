@@ -12,11 +12,11 @@ from flax import struct
 from remdm.envs.batch import BatchEnv
 from remdm.envs.camera import Camera, Shot
 from remdm.envs.craftax import Game
-from remdm.envs.cycle import PlanCycle
-from remdm.envs.player import CHUNK_STEPS, compiled
-from remdm.envs.policy import Policy
-from remdm.envs.rollout import PlayState, advance, start
 from remdm.envs.wrappers import BatchEnvWrapper, LogWrapper
+from remdm.play.cycle import PlanCycle
+from remdm.play.player import CHUNK_STEPS, compiled
+from remdm.play.policy import Policy
+from remdm.play.rollout import PlayState, Transition, rollout, start
 
 Trace = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
@@ -55,12 +55,12 @@ class Film(NamedTuple):
         state, moments, shots, traces = self.state, [], [], {}
         over = np.zeros(state.done.shape, bool)
         for first in range(0, max_steps, CHUNK_STEPS):
-            keys = jax.random.split(jax.random.fold_in(self.key, first), CHUNK_STEPS)
+            key = jax.random.fold_in(self.key, first)
             if self.trace is not None:
-                due, traced = jax.device_get(self.trace(keys[0], state))
+                due, traced = jax.device_get(self.trace(key, state))
                 if due:
                     traces[first] = traced
-            state, recorded = self.play(keys, self.policy, state)
+            state, recorded = self.play(key, self.policy, state)
             moment = jax.device_get(recorded)
             steps = 0 if over[0] else CHUNK_STEPS
             shots += [self._shot(jax.tree.map(lambda x, t=t: x[t], moment.world)) for t in range(steps)]
@@ -97,10 +97,9 @@ def compile_film(
     """
     start_key, play_key = jax.random.split(key)
     state = jax.jit(lambda key: start(key, env, policy.init(env.num_envs)))(start_key)
-    keys = jax.random.split(play_key, CHUNK_STEPS)
     return Film(
-        play=compiled(partial(_play, env=env, unlocked=camera.unlocked), keys, policy, state),
-        trace=trace and compiled(partial(_trace, trace), keys[0], state),
+        play=compiled(partial(_play, env=env, unlocked=camera.unlocked), play_key, policy, state),
+        trace=trace and compiled(partial(_trace, trace), play_key, state),
         shoot=compiled(camera.shoot, _first(state.env.env_state)),
         policy=policy,
         state=state,
@@ -122,29 +121,24 @@ def _first(tree: Any) -> Any:
 
 
 def _play(
-    keys: jax.Array,
+    key: jax.Array,
     policy: Policy,
     state: PlayState,
     env: BatchEnv,
     unlocked: Callable[[Any], jax.Array],
 ) -> tuple[PlayState, Moment]:
-    def play(state: PlayState, key: jax.Array) -> tuple[PlayState, Moment]:
-        act_key, env_key = jax.random.split(key)
-        action, memory = policy.act(act_key, state.obs, state.prev_action, state.done, state.memory)
-        new_state, step = advance(env_key, env, state, action, memory)
-        plan, position = _plan(memory)
-        moment = Moment(
-            world=_first(state.env.env_state),
-            plan=plan,
-            position=position,
-            action=action[0],
-            reward=step.reward[0],
-            done=step.done,
-            unlocked=unlocked(new_state.env.env_state),
-        )
-        return new_state, moment
+    def act(key: jax.Array, state: PlayState) -> tuple[jax.Array, Any, Any]:
+        action, memory, _ = policy(key, state)
+        return action, memory, (_first(state.env.env_state), *_plan(memory), unlocked(state.env.env_state))
 
-    return jax.lax.scan(play, state, keys)
+    def keep(played: Transition) -> Moment:
+        world, plan, position, before = played.extras
+        step = played.step
+        return Moment(world, plan, position, played.action[0], step.reward[0], step.done, before)
+
+    state, moments = rollout(key, env, act, state, CHUNK_STEPS, keep)
+    last = unlocked(state.env.env_state)
+    return state, moments.replace(unlocked=jnp.concatenate([moments.unlocked[1:], last[None]]))
 
 
 def _plan(memory: Any) -> tuple[jax.Array, jax.Array]:
@@ -155,12 +149,12 @@ def _plan(memory: Any) -> tuple[jax.Array, jax.Array]:
 
 
 def _trace(trace: Trace, key: jax.Array, state: PlayState) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """How the first environment's plan comes about at a step, if one is due there.
+    """How the first environment's plan comes about at the first step of a chunk, if one is due there.
 
     Returns:
         Whether one is, and its executed actions' number and its tokens after every denoising step [S, H].
     """
-    act_key, _ = jax.random.split(key)
+    act_key, _ = jax.random.split(jax.random.split(key, CHUNK_STEPS)[0])  # as `rollout` draws it
     cycle = state.memory.observe(state.prev_action, state.done)
     _, tokens = trace(act_key, state.obs, cycle.history, cycle.hist_len)
     return cycle.due[0], (cycle.hist_len[0], tokens[:, 0])

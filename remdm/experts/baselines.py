@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.config.ppo import ExpertConfig
 from remdm.experts.network import init_params, make_network
 from remdm.training.checkpoint import METADATA, TREE, named

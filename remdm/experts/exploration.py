@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from remdm.base.fields import Role
 from remdm.config.ppo import PPOConfig
 from remdm.envs.craftax import Game
 from remdm.envs.devices import split
@@ -162,7 +163,7 @@ class ICMState:
 
     params: Any
     opt_state: optax.OptState
-    inverse_covariance: jax.Array | None  # [E, L, L]
+    inverse_covariance: Annotated[jax.Array | None, Role.SPLIT]  # [E, L, L]
 
 
 def make_icm(config: PPOConfig, game: Game, num_envs: int) -> Exploration:

@@ -1,19 +1,21 @@
 """Proximal policy optimisation (PPO, arXiv 1707.06347), with any expert's network and exploration."""
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
 
+from remdm.base.fields import Role
 from remdm.config.ppo import PPOConfig
 from remdm.envs.batch import BatchEnv, Step
 from remdm.envs.devices import split
-from remdm.envs.rollout import PER_DEVICE, PlayState, Transition, advance, episode_metrics, start
 from remdm.experts.exploration import Experience, Exploration, make_exploration
 from remdm.experts.network import Network, init_params, make_network
+from remdm.play.rollout import PlayState, Transition, episode_metrics, rollout, start
 from remdm.training.algorithm import Algorithm, Metrics
 from remdm.training.epochs import train_epochs
 from remdm.training.optimizer import adamw, at_step
@@ -26,7 +28,7 @@ class PPOState:
     key: jax.Array
     params: Any
     opt_state: optax.OptState
-    play: PlayState
+    play: Annotated[PlayState, Role.SPLIT]
     exploration: Any  # None without
 
 
@@ -161,17 +163,12 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
         novelty = exploration.init(exploration_key) if exploration else None
         return PPOState(key, params, optimizer.init(params), play, novelty)
 
-    def collect(key: jax.Array, params: Any, play: PlayState) -> tuple[PlayState, tuple]:
-        def step(play: PlayState, key: jax.Array) -> tuple[PlayState, tuple]:
-            act_key, env_key = jax.random.split(key)
-            with jax.named_scope("expert"):
-                memory, logits, value = network.apply(params, play.memory, play.obs[None], play.done[None])
-            action = jax.random.categorical(act_key, logits[0])
-            log_prob = jax.nn.log_softmax(logits[0])[jnp.arange(env.num_envs), action]
-            new_play, step = advance(env_key, env, play, action, memory)
-            return new_play, (Transition(play.obs, action, step), play.done, log_prob, value[0])
-
-        return jax.lax.scan(step, play, jax.random.split(key, config.ppo_num_steps))
+    def act(params: Any, key: jax.Array, play: PlayState) -> tuple[jax.Array, Any, tuple]:
+        with jax.named_scope("expert"):
+            memory, logits, value = network.apply(params, play.memory, play.obs[None], play.done[None])
+        action = jax.random.categorical(key, logits[0])
+        log_prob = jax.nn.log_softmax(logits[0])[jnp.arange(env.num_envs), action]
+        return action, memory, (play.done, log_prob, value[0])
 
     def train_on(learner: tuple, batch: Batch) -> tuple[tuple, Metrics]:
         params, opt_state = learner
@@ -185,9 +182,11 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
     @jax.jit
     def update(state: PPOState) -> tuple[PPOState, Metrics]:
         key, rollout_key, epoch_key, explore_key = jax.random.split(state.key, 4)
-        play, (data, first, log_prob, value) = collect(rollout_key, state.params, state.play)
+        play, data = rollout(rollout_key, env, partial(act, state.params), state.play, config.ppo_num_steps)
+        first, log_prob, value = data.extras
         novelty: jax.Array | float = 0.0
-        new_exploration, metrics = None, Metrics()
+        new_exploration = None
+        metrics: Metrics = {}
         if exploration:
             novelty, new_exploration, metrics = explore(
                 explore_key, exploration, state.exploration, data, play.obs
@@ -233,6 +232,4 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
         adopt=adopt,
         num_updates=config.num_updates,
         frames_per_update=config.frames_per_update,
-        split=("play", "exploration/inverse_covariance"),
-        per_device=PER_DEVICE,
     )

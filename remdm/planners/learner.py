@@ -11,15 +11,14 @@ from remdm.config.planner import PlannerTrainingConfig
 from remdm.diffusion.loss import Noised, Terms, draw_noised, loss_metrics, loss_terms
 from remdm.diffusion.schedule import SCHEDULES
 from remdm.envs.batch import BatchEnv
-from remdm.envs.policy import Policy
-from remdm.envs.rollout import Transition, episode_metrics, rollout, start
 from remdm.models.denoiser import Denoiser
+from remdm.planners.control import planner_policy
 from remdm.planners.denoising import make_sampler
-from remdm.planners.policy import planner_policy
+from remdm.play.policy import Policy
+from remdm.play.rollout import Transition, episode_metrics, rollout, start
 from remdm.training.algorithm import Metrics
+from remdm.training.microbatch import microbatch_size, microbatched_grad
 from remdm.training.optimizer import adamw, at_step, cosine_schedule
-
-CACHED_TOKENS = 4096  # whose activations a CPU's caches hold
 
 
 class Minibatch(NamedTuple):
@@ -61,14 +60,13 @@ def train_on(
 ) -> tuple[Learner, Metrics]:
     """One gradient step on the masked-diffusion bound of the windows of some numbers [B].
 
-    Windows pass the network in microbatches, whose gradients are added up, so that the activations of
-    one exist at a time. Windows that are not valid add nothing to the loss: they come last, and
-    microbatches of nothing else are left out (but for `num_repeats`: under `vmap` they are computed).
+    Windows that are not valid add nothing to the loss; they come last, so no microbatch is spent on them.
     """
     noise_key, dropout_key = jax.random.split(key)
     schedule = SCHEDULES[config.diffusion_schedule]
     gather = jax.named_scope("gathering")(gather)
-    count, size = len(numbers), microbatch_size(config, len(numbers))
+    count = len(numbers)
+    size = microbatch_size(config.microbatch_size, count, config.plan_horizon)
     parts = -(-count // size)
 
     valid = gather(numbers).valid
@@ -76,30 +74,24 @@ def train_on(
     plan = gather(numbers).plan  # nobody asks for these windows' observations, so they are not gathered
     noised = draw_noised(noise_key, plan, schedule, denoiser.num_tokens)
 
-    def gradient(part: jax.Array) -> tuple[Any, Terms]:
-        """Of a microbatch by its number."""
-        places = part * size + jnp.arange(size)
+    def loss(params: Any, places: jax.Array, part: jax.Array) -> tuple[jax.Array, Terms]:
         batch = gather(numbers[places])
         own = Noised(noised.tokens[places], noised.t[places])
         rngs = {"dropout": jax.random.fold_in(dropout_key, part)}
-
-        def loss_fn(params: Any) -> tuple[jax.Array, Terms]:
-            terms = loss_terms(
-                own,
-                denoiser.apply(params, batch.obs, own.tokens, own.t, False, rngs=rngs),
-                batch.plan,
-                schedule,
-                valid=places < jnp.sum(valid),
-                weights=batch.weights,
-                train_sigma=config.train_sigma,
-                label_smoothing=config.label_smoothing,
-            )
-            return jnp.sum(terms.loss) / count, terms
-
-        return jax.grad(loss_fn, has_aux=True)(learner.params)
+        terms = loss_terms(
+            own,
+            denoiser.apply(params, batch.obs, own.tokens, own.t, False, rngs=rngs),
+            batch.plan,
+            schedule,
+            valid=places < jnp.sum(valid),
+            weights=batch.weights,
+            train_sigma=config.train_sigma,
+            label_smoothing=config.label_smoothing,
+        )
+        return jnp.sum(terms.loss) / count, terms
 
     with jax.named_scope("gradient"):
-        grads, terms = _added_up(gradient, parts, -(-jnp.sum(valid) // size))
+        grads, terms = microbatched_grad(loss, learner.params, parts, size, jnp.sum(valid))
     with jax.named_scope("optimiser"):
         updates, opt_state = optimizer.update(grads, learner.opt_state, learner.params)
     terms, noised = jax.tree.map(lambda x: x[:count], (terms, noised))
@@ -107,31 +99,6 @@ def train_on(
     metrics["grad_norm"] = optax.tree.norm(grads)
     metrics = {f"diffusion/{name}": value for name, value in metrics.items()}
     return Learner(optax.apply_updates(learner.params, updates), opt_state), metrics
-
-
-def _added_up(
-    gradient: Callable[[jax.Array], tuple[Any, Terms]], parts: int, needed: jax.Array
-) -> tuple[Any, Terms]:
-    """The sum of the gradients of all parts, and their terms in a row; parts after `needed` are zero."""
-    if parts == 1:
-        return gradient(jnp.zeros((), jnp.int32))
-    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(gradient, needed))
-
-    def add(grads: Any, part: jax.Array) -> tuple[Any, Terms]:
-        own, terms = jax.lax.cond(part < needed, gradient, lambda _: nothing, part)
-        return jax.tree.map(jnp.add, grads, own), terms
-
-    grads, terms = jax.lax.scan(add, nothing[0], jnp.arange(parts))
-    return grads, jax.tree.map(jnp.ravel, terms)
-
-
-def microbatch_size(config: PlannerTrainingConfig, count: int) -> int:
-    """Windows of `count` that pass the network at once, in equal parts of it."""
-    most = config.microbatch_size
-    if most is None:
-        # On CPUs, activations that stay in the caches are worth a third of the time.
-        most = max(1, CACHED_TOKENS // config.plan_horizon) if jax.default_backend() == "cpu" else count
-    return -(-count // -(-count // most))
 
 
 def train_in_minibatches(

@@ -1,20 +1,18 @@
 """Offline behaviour cloning: a planner learns the windows of live expert rollouts."""
 
 from dataclasses import replace
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from remdm.base.fields import Role
 from remdm.config.offline import OfflineConfig
 from remdm.envs.batch import BatchEnv
 from remdm.envs.craftax import Game
 from remdm.envs.devices import split
-from remdm.envs.packing import Packed, packed, unpack
-from remdm.envs.policy import Policy
-from remdm.envs.rollout import PER_DEVICE, PlayState, Transition, episode_metrics, rollout, start
+from remdm.envs.packing import Packed, unpack
 from remdm.planners.denoising import init_params, make_denoiser
 from remdm.planners.learner import (
     Learner,
@@ -26,6 +24,8 @@ from remdm.planners.learner import (
     validate,
 )
 from remdm.planners.window import return_weights, window_places, window_returns, window_validity
+from remdm.play.policy import Policy
+from remdm.play.rollout import PlayState, Transition, episode_metrics, rollout, start
 from remdm.training.algorithm import Algorithm, Metrics
 
 
@@ -35,8 +35,8 @@ class OfflineState:
 
     key: jax.Array
     learner: Learner
-    expert: Policy
-    play: PlayState
+    expert: Annotated[Policy, Role.GIVEN]
+    play: Annotated[PlayState, Role.SPLIT]
 
 
 class ExpertWindows(NamedTuple):
@@ -89,8 +89,14 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
     @jax.jit
     def update(state: OfflineState) -> tuple[OfflineState, Metrics]:
         key, rollout_key, shuffle_key, train_key = jax.random.split(state.key, 4)
-        keep = partial(packed, game=env.game)
-        play, data = rollout(rollout_key, env, state.expert, state.play, config.num_steps, keep)
+        play, data = rollout(
+            rollout_key,
+            env,
+            state.expert,
+            state.play,
+            config.num_steps,
+            keep=lambda played: played.packed(env.game),
+        )
 
         windows = ExpertWindows.of(data, env.game, horizon, config.return_weight_cap)
         shuffled = jax.vmap(lambda k: jax.random.permutation(k, config.windows_per_update))(
@@ -122,7 +128,4 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
         frames_per_update=config.frames_per_update,
         validate=lambda key, params: validate(key, val_env, denoiser, params, config),
         val_every=config.val_every,
-        given=("expert",),
-        split=("play",),
-        per_device=PER_DEVICE,
     )

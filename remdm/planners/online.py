@@ -1,19 +1,18 @@
 """Online DAgger: a planner learns what the expert would do in the states that both of them visit."""
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from remdm.base.fields import Role
 from remdm.config.online import DaggerConfig
 from remdm.envs.batch import BatchEnv
-from remdm.envs.buffer import CircularBuffer, draw_places, empty, insert
 from remdm.envs.devices import num_shards, split
 from remdm.envs.packing import Packed, pack, unpack
-from remdm.envs.policy import Policy
-from remdm.envs.rollout import PER_DEVICE, PlayState, Transition, advance, episode_metrics, start
+from remdm.planners.control import fresh_plans
 from remdm.planners.denoising import init_params, make_denoiser, make_sampler
 from remdm.planners.learner import (
     Learner,
@@ -24,8 +23,10 @@ from remdm.planners.learner import (
     train_on,
     validate,
 )
-from remdm.planners.policy import plan_actions
 from remdm.planners.window import window_places, window_validity
+from remdm.play.buffer import CircularBuffer, draw_places, empty, insert
+from remdm.play.policy import Policy
+from remdm.play.rollout import PlayState, Transition, advance, episode_metrics, play_plans, start
 from remdm.training.algorithm import Algorithm, Metrics
 
 
@@ -43,9 +44,9 @@ class OnlineState:
 
     key: jax.Array
     learner: Learner
-    expert: Policy
-    play: PlayState  # its memory is the expert's
-    buffer: CircularBuffer  # of LabelledWindows
+    expert: Annotated[Policy, Role.GIVEN]
+    play: Annotated[PlayState, Role.SPLIT]  # its memory is the expert's
+    buffer: Annotated[CircularBuffer, Role.REFILLABLE, Role.SPLIT]  # of LabelledWindows
     update: jax.Array  # [], updates made
 
 
@@ -84,39 +85,29 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         """Probability of executing the expert's action."""
         return config.dagger_beta_init * config.beta_decay**state.update
 
-    def play_mixture(
-        key: jax.Array, state: OnlineState
-    ) -> tuple[PlayState, tuple[Transition, jax.Array, jax.Array]]:
-        """Play a rollout; returns transitions, the expert's actions and who acted, [T, E, ...]."""
+    def play_mixture(key: jax.Array, state: OnlineState) -> tuple[PlayState, Transition]:
+        """Play a rollout; the extras are the expert's actions and whether it acted, [T, E]."""
         beta = beta_of(state)
 
-        def follow_plan(play: PlayState, inputs: tuple[jax.Array, jax.Array]) -> tuple[PlayState, Any]:
-            key, planned = inputs
+        def plan(key: jax.Array, obs: jax.Array) -> jax.Array:
+            return fresh_plans(key, denoiser, state.learner.params, sampler, obs)
+
+        def follow(key: jax.Array, play: PlayState, planned: jax.Array) -> tuple[PlayState, Any]:
             expert_key, mix_key, env_key = jax.random.split(key, 3)
-            label, memory = state.expert.act(expert_key, play.obs, play.prev_action, play.done, play.memory)
+            label, memory, _ = state.expert(expert_key, play)
             by_expert = jax.random.uniform(mix_key, (num_envs,)) < beta
             action = jnp.where(by_expert, label, planned)
             new_play, step = advance(env_key, env, play, action, memory)
-            return new_play, (Transition(pack(play.obs, env.game), action, step), label, by_expert)
+            obs = pack(play.obs, env.game)
+            return new_play, Transition(obs, action, step, (label, by_expert))
 
-        def plan_and_follow(play: PlayState, key: jax.Array) -> tuple[PlayState, Any]:
-            plan_key, follow_key = jax.random.split(key)
-            nothing = jnp.zeros((num_envs, horizon), jnp.int32)
-            plan = plan_actions(
-                plan_key, denoiser, state.learner.params, sampler, play.obs, nothing, nothing[:, 0]
-            )
-            keys = jax.random.split(follow_key, config.replan_every)
-            return jax.lax.scan(follow_plan, play, (keys, plan[:, : config.replan_every].T))
-
-        plans = config.num_steps // config.replan_every
-        play, stacked = jax.lax.scan(plan_and_follow, state.play, jax.random.split(key, plans))
-        return play, jax.tree.map(lambda x: x.reshape(config.num_steps, *x.shape[2:]), stacked)
+        return play_plans(key, plan, follow, state.play, config.num_steps, config.replan_every)
 
     @jax.jit
     def update(state: OnlineState) -> tuple[OnlineState, Metrics]:
         key, rollout_key, draw_key, train_key = jax.random.split(state.key, 4)
-        play, (data, label, by_expert) = play_mixture(rollout_key, state)
-
+        play, data = play_mixture(rollout_key, state)
+        label, by_expert = data.extras
         valid = window_validity(data.step.done, horizon)
 
         def remember(buffer: CircularBuffer, numbers: jax.Array) -> tuple[CircularBuffer, None]:
@@ -162,8 +153,4 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         frames_per_update=config.frames_per_update,
         validate=lambda key, params: validate(key, val_env, denoiser, params, config),
         val_every=config.val_every,
-        given=("expert",),
-        refillable=("buffer",),
-        split=("play", "buffer"),
-        per_device=PER_DEVICE,
     )

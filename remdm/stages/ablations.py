@@ -9,10 +9,10 @@ import polars as pl
 from remdm.ablations.arm import load_arm
 from remdm.ablations.finetuning import make_finetuning
 from remdm.ablations.problem import make_problem
+from remdm.base.files import whole_file
 from remdm.config.ablations import AblationsConfig
-from remdm.config.files import whole_file
 from remdm.envs.batch import make_batch_env
-from remdm.stages.planner import load_denoiser
+from remdm.loading.planner import load_denoiser
 from remdm.stages.training import run_training
 from remdm.training.algorithm import Metrics
 from remdm.training.loop import Trained

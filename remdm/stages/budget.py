@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
+from remdm.base.fields import Role, fields_with
 from remdm.config.online import DaggerConfig
 from remdm.config.planner import PlannerTrainingConfig
 from remdm.config.ppo import PPOConfig
@@ -17,9 +18,9 @@ from remdm.config.runtime import RuntimeConfig
 from remdm.config.training import TrainingConfig
 from remdm.envs.craftax import Game
 from remdm.envs.packing import num_bytes, packed_size
-from remdm.planners.learner import microbatch_size
 from remdm.training.algorithm import Algorithm
 from remdm.training.devices import data_mesh, size
+from remdm.training.microbatch import microbatch_size
 
 logger = logging.getLogger("remdm")
 
@@ -44,7 +45,7 @@ def announce(config: TrainingConfig, algorithm: Algorithm, game: Game, runtime: 
             the message names the key, or the largest terms.
     """
     state = jax.eval_shape(algorithm.init, jax.random.PRNGKey(0))
-    terms = memory_terms(config, algorithm, state, game)
+    terms = memory_terms(config, state, game)
     if jax.default_backend() == "cpu" and getattr(runtime, "checkpoint_buffer", False):
         # Elsewhere the copy that a snapshot is written from is in the host's memory.
         buffers = [term for term in terms if term.name == BUFFER]
@@ -65,8 +66,8 @@ def resolved_plan(
 ) -> dict[str, str]:
     """What every budget, ratio and size comes to, given the shapes of the algorithm's state."""
     params = jax.eval_shape(algorithm.params, state)
-    buffer = sum(num_bytes(getattr(state, name)) for name in algorithm.refillable)
-    training = num_bytes(state) - sum(num_bytes(getattr(state, name)) for name in algorithm.given)
+    buffer = _bytes_with(state, Role.REFILLABLE)
+    training = num_bytes(state) - _bytes_with(state, Role.GIVEN)
     repeats = f", {config.num_repeats} times" if config.num_repeats > 1 else ""
     plan = {
         "updates": f"{config.num_updates:,} of {config.frames_per_update:,} frames: "
@@ -96,13 +97,13 @@ def _planner_lines(config: TrainingConfig, buffer: int) -> Iterator[tuple[str, s
         yield "buffer", f"{config.buffer_size:,} windows, {_bytes(buffer)}"
 
 
-def memory_terms(config: TrainingConfig, algorithm: Algorithm, state: Any, game: Game) -> list[Term]:
+def memory_terms(config: TrainingConfig, state: Any, game: Game) -> list[Term]:
     """The largest parts of a run's peak memory, estimated from its configuration.
 
     The state's sizes are exact; of the rest, what scales with a key is counted.
     """
     envs = "ppo_num_envs" if isinstance(config, PPOConfig) else "num_envs"
-    buffer = sum(num_bytes(getattr(state, name)) for name in algorithm.refillable)
+    buffer = _bytes_with(state, Role.REFILLABLE)
     games = num_bytes(state.play)
     frame = FLOAT * game.obs_dim
     if isinstance(config, PlannerTrainingConfig):
@@ -115,7 +116,7 @@ def memory_terms(config: TrainingConfig, algorithm: Algorithm, state: Any, game:
         Term("observations of a rollout", config.frames_per_update * frame, envs),
     ]
     if isinstance(config, PlannerTrainingConfig):
-        windows = microbatch_size(config, config.minibatch_size)
+        windows = microbatch_size(config.microbatch_size, config.minibatch_size, config.plan_horizon)
         window = _bytes_per_window(config, FLOAT * game.obs_dim)
         terms.append(Term("a microbatch", windows * window, "microbatch_size"))
     if isinstance(config, DaggerConfig):
@@ -127,6 +128,10 @@ def memory_terms(config: TrainingConfig, algorithm: Algorithm, state: Any, game:
         activations = 3 * 12 * FLOAT * config.layer_size  # forward and backward through a dozen layers
         terms.append(Term("a minibatch", frames * (frame + activations), envs))
     return [term._replace(size=term.size * config.num_repeats) for term in terms if term.size]
+
+
+def _bytes_with(state: Any, role: Role) -> int:
+    return sum(num_bytes(getattr(state, name)) for name in fields_with(state, role))
 
 
 def _bytes_per_window(config: PlannerTrainingConfig, frame: int) -> int:

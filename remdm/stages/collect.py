@@ -7,14 +7,13 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.config.collect import CollectConfig
 from remdm.envs.batch import BatchEnv, make_batch_env
-from remdm.envs.packing import packed
-from remdm.envs.player import CHUNK_STEPS, compile_player
-from remdm.envs.policy import Policy
-from remdm.envs.rollout import Transition, episode_metrics
-from remdm.stages.expert import load_expert
+from remdm.loading.expert import load_expert
+from remdm.play.player import CHUNK_STEPS, compile_player
+from remdm.play.policy import Policy
+from remdm.play.rollout import Transition, episode_metrics
 from remdm.stages.trajectories import Trajectories
 from remdm.training.metrics import MetricsTable, to_rows
 from remdm.training.progress import ProgressReport
@@ -72,7 +71,7 @@ def _play_into(
 ) -> dict[str, float]:
     """Play all steps, each chunk to its place; returns what it took."""
     compiling = time.perf_counter()
-    player = compile_player(run.key(config.seed), env, expert, lambda played: packed(played, env.game))
+    player = compile_player(run.key(config.seed), env, expert, lambda played: played.packed(env.game))
     compile_seconds = time.perf_counter() - compiling
     measure = jax.jit(lambda step: episode_metrics(step, env.game.achievements))
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from remdm.config.base import UserError
-from remdm.config.machine import visible_gpus
+from remdm.base.errors import UserError
+from remdm.base.machine import visible_gpus
 from remdm.training.lock import locked
 
 

@@ -5,13 +5,13 @@ import time
 
 import numpy as np
 
-from remdm.config.files import whole_file
+from remdm.base.files import whole_file
 from remdm.config.film import FilmConfig
 from remdm.envs.camera import load_camera
 from remdm.envs.craftax import load_game
 from remdm.evaluation.film import compile_film, names, stage_env
-from remdm.planners.policy import Planner
-from remdm.stages.policy import load_policy
+from remdm.loading.policy import load_policy
+from remdm.planners.control import Planner
 from remdm.training.progress import ProgressReport
 from remdm.training.run import Run
 

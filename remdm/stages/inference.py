@@ -5,15 +5,15 @@ import time
 
 import numpy as np
 
-from remdm.config.base import UserError
-from remdm.config.files import write_json
+from remdm.base.errors import UserError
+from remdm.base.files import write_json
 from remdm.config.inference import InferenceConfig
 from remdm.envs.batch import make_paired_env
 from remdm.envs.craftax import Game
-from remdm.envs.player import compile_player
 from remdm.evaluation.episodes import Episodes, play_episodes
 from remdm.evaluation.statistics import summarise
-from remdm.stages.policy import load_policy
+from remdm.loading.policy import load_policy
+from remdm.play.player import compile_player
 from remdm.training.metrics import Row, write_parquet
 from remdm.training.progress import ProgressReport
 from remdm.training.run import Run

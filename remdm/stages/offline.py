@@ -3,9 +3,9 @@
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.offline import OfflineConfig
 from remdm.envs.batch import make_batch_env
+from remdm.loading.checkpoint import section
+from remdm.loading.expert import load_expert
 from remdm.planners.offline import make_offline
-from remdm.stages.checkpoint import section
-from remdm.stages.expert import load_expert
 from remdm.stages.training import resumed, run_training
 from remdm.training.run import Run
 

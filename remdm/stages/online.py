@@ -3,9 +3,9 @@
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.online import OnlineConfig
 from remdm.envs.batch import make_batch_env
+from remdm.loading.checkpoint import open_checkpoint, section
+from remdm.loading.expert import load_expert
 from remdm.planners.online import make_online
-from remdm.stages.checkpoint import open_checkpoint, section
-from remdm.stages.expert import load_expert
 from remdm.stages.training import resumed, run_training
 from remdm.training.run import Run
 from remdm.training.state import Start

@@ -3,7 +3,7 @@
 from remdm.config.ppo import ExpertConfig, PPOConfig
 from remdm.envs.batch import make_batch_env
 from remdm.experts.ppo import make_ppo
-from remdm.stages.checkpoint import section
+from remdm.loading.checkpoint import section
 from remdm.stages.training import resumed, run_training
 from remdm.training.run import Run
 

@@ -1,25 +1,27 @@
 """A process that runs one stage: its log, its caches, its errors."""
 
+import importlib
 import importlib.util
 import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from remdm.config import failure
-from remdm.config.base import StageConfig, UserError, num_processes
-from remdm.config.layers import Layer, base_layers, build, runtime_model
+from remdm.base import errors
+from remdm.base.errors import UserError
+from remdm.base.machine import num_processes
+from remdm.config.base import StageConfig
+from remdm.config.layers import STAGES, Layer, base_layers, build, runtime_model
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.stages.device import claimed
 from remdm.training.interruption import Interrupted
 from remdm.training.run import Run
 
-C = TypeVar("C", bound=StageConfig)
 logger = logging.getLogger("remdm")
 
 
@@ -80,21 +82,28 @@ def prepare_jax(runtime: RuntimeConfig) -> RuntimeConfig:
 @contextmanager
 def reported(job: str) -> Iterator[None]:
     """End the process where the block fails; an interrupted training has an exit status of its own."""
-    with failure.reported(job):
+    with errors.reported(job):
         try:
             yield
         except Interrupted as interrupted:
             sys.exit(interrupted.status)
 
 
-def run_script(snakemake: Any, stage: str, model: type[C], run_stage: Callable[[C, Run], None]) -> None:
-    """Run a stage as a Snakemake job: its parameters and inputs in, its outputs in their folder.
+def run_mode(mode: str, config: StageConfig, run: Run) -> None:
+    """What a mode does: `run_<mode>` of the module that is called like it."""
+    getattr(importlib.import_module(f"remdm.stages.{mode}"), f"run_{mode}")(config, run)
+
+
+def run_script(snakemake: Any) -> None:
+    """Run a stage as the Snakemake job of its rule: parameters and inputs in, outputs in their folder.
 
     Inputs whose name is a key of the stage become that key.
     """
     started = time.perf_counter()
     configure_logging(Path(snakemake.log[0]))
+    stage = snakemake.rule
     with reported(stage), claimed(snakemake.resources.get("gpu", 0)):
+        model = STAGES[stage]
         digest = snakemake.params.digest
         origin = json.loads(snakemake.config["origins"][digest])
         keys = origin["config"] | {key: _path(snakemake.input.get(key)) for key in model.path_keys()}
@@ -105,7 +114,7 @@ def run_script(snakemake: Any, stage: str, model: type[C], run_stage: Callable[[
         runtime = prepare_jax(runtime)
         folder = Path(snakemake.output.run).parent
         with Run(stage, folder, Path("state") / digest, digest, runtime, origin, started) as run:
-            run_stage(config, run)
+            run_mode(stage, config, run)
 
 
 def _path(named_input: Any) -> str | None:

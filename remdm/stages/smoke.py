@@ -4,13 +4,13 @@ import logging
 
 import polars as pl
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.online import SmokeConfig
 from remdm.envs.batch import make_batch_env
-from remdm.envs.policy import random_policy
+from remdm.loading.checkpoint import section
 from remdm.planners.online import make_online
-from remdm.stages.checkpoint import section
+from remdm.play.policy import random_policy
 from remdm.stages.training import run_training
 from remdm.training.run import Run
 

@@ -10,20 +10,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.config.sweep import Setting, SweepConfig
 from remdm.diffusion.sampling import Sampler
 from remdm.diffusion.schedule import SCHEDULES
 from remdm.envs.batch import BatchEnv, Step, make_paired_env
-from remdm.envs.player import CHUNK_STEPS, compile_player
-from remdm.envs.policy import Policy
+from remdm.loading.expert import load_expert
+from remdm.loading.policy import read_planner
 from remdm.models.denoiser import Denoiser
+from remdm.planners.control import planner_policy
 from remdm.planners.denoising import make_sampler
-from remdm.planners.policy import planner_policy
 from remdm.planners.quality import nelbo, plan_quality
 from remdm.planners.window import window_places, window_validity
-from remdm.stages.expert import load_expert
-from remdm.stages.policy import read_planner
+from remdm.play.player import CHUNK_STEPS, compile_player
+from remdm.play.policy import Policy
 from remdm.training.metrics import write_parquet
 from remdm.training.run import Run
 

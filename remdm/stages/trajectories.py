@@ -10,11 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from remdm.config.base import UserError
-from remdm.config.files import whole_file
+from remdm.base.errors import UserError
+from remdm.base.files import whole_file
 from remdm.envs.craftax import Game
 from remdm.envs.packing import Packed, num_bytes, pack, unpack
-from remdm.envs.rollout import Transition
+from remdm.play.rollout import Transition
 
 logger = logging.getLogger("remdm")
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 
+from remdm.base.fields import Role, fields_with
+
 Metrics = dict[str, jax.Array]
 
 
@@ -24,16 +26,8 @@ class Algorithm:
         validate: (key, what `params` gives) -> metrics, every `val_every` updates; `val/score` chooses the
             best parameters. What has axes stays out of the table of metrics.
         val_every: updates between validations.
-        given: fields of the state that `init` is given and updates leave alone; never saved.
-        refillable: fields of the state that fill themselves again, such as a replay buffer.
-        split: parts of the state, as `play` or `exploration/inverse_covariance`, whose arrays have the
-            environments (or what comes of them) in front: on several devices, each holds its share of
-            them and a copy of all else. Without any, there is one device.
-        per_device: parts of those that differ in shape with the number of devices, and fill themselves again.
-        shared: fields of the state that all repetitions have in common, such as a count of updates: what
-            is done at some updates alone would otherwise be done, and thrown away, at all of them.
-        repeats: independent repetitions; with more than one, arrays of the state but those of `given` and
-            `shared`, metrics and parameters have a leading axis [R].
+        repeats: independent repetitions; with more than one, arrays of the state but those that are given or
+            shared (`remdm.base.fields`), metrics and parameters have a leading axis [R].
     """
 
     init: Callable[[jax.Array], Any]
@@ -44,21 +38,15 @@ class Algorithm:
     frames_per_update: int
     validate: Callable[[jax.Array, Any], Metrics] | None = None
     val_every: int = 1
-    given: tuple[str, ...] = ()
-    refillable: tuple[str, ...] = ()
-    split: tuple[str, ...] = ()
-    per_device: tuple[str, ...] = ()
-    shared: tuple[str, ...] = ()
     repeats: int = 1
 
     def one(self, state: Any, repeat: int | jax.Array) -> Any:
         """The state of one repetition."""
         if self.repeats == 1:
             return state
-        shared = {name: getattr(state, name) for name in self.given + self.shared}
-        own = state.replace(**dict.fromkeys(shared)) if shared else state
-        own = jax.tree.map(lambda x: x[repeat], own)
-        return own.replace(**shared) if shared else own
+        common = {name: getattr(state, name) for name in fields_with(state, Role.GIVEN, Role.SHARED)}
+        own = jax.tree.map(lambda x: x[repeat], replace(state, **dict.fromkeys(common)))
+        return replace(own, **common)
 
 
 def repeated(algorithm: Algorithm, repeats: int) -> Algorithm:
@@ -66,10 +54,8 @@ def repeated(algorithm: Algorithm, repeats: int) -> Algorithm:
     if repeats == 1:
         return algorithm
     shapes = jax.eval_shape(algorithm.init, jax.random.PRNGKey(0))
-    axes: Any = 0
-    common = algorithm.given + algorithm.shared
-    if common:
-        axes = shapes.replace(**{name: None if name in common else 0 for name in vars(shapes)})
+    common = fields_with(shapes, Role.GIVEN, Role.SHARED)
+    axes = replace(shapes, **{name: None if name in common else 0 for name in vars(shapes)})
 
     adopt = algorithm.adopt
     return replace(

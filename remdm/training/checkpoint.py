@@ -19,8 +19,8 @@ import orbax.checkpoint as ocp
 import tensorstore as ts
 from flax.serialization import msgpack_restore
 
-from remdm.config.base import UserError
-from remdm.config.files import to_disk
+from remdm.base.errors import UserError
+from remdm.base.files import to_disk
 
 METADATA = "metadata.json"
 CHECKSUMS = "checksums.json"

@@ -15,6 +15,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 from orbax.checkpoint.multihost import get_barrier_sync_fn
 
+from remdm.base.fields import Role, roles_of
 from remdm.training.algorithm import Algorithm
 
 AXIS = "data"
@@ -27,7 +28,10 @@ _meetings = itertools.count()
 def data_mesh(algorithm: Algorithm) -> Mesh | None:
     """All devices in a row; None where there is one, or nothing to split."""
     interpreted = jax.config.jax_disable_jit  # type: ignore[attr-defined]
-    if jax.device_count() == 1 or not algorithm.split or interpreted:
+    if jax.device_count() == 1 or interpreted:
+        return None
+    roles = roles_of(jax.eval_shape(algorithm.init, jax.random.PRNGKey(0)))
+    if not any(Role.SPLIT in each for each in jax.tree.leaves(roles)):
         return None
     return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
 
@@ -53,27 +57,21 @@ def traced_on(mesh: Mesh | AbstractMesh | None) -> Iterator[None]:
 
 
 def layout(mesh: Mesh | None, algorithm: Algorithm, shapes: Any) -> Any:
-    """Where each array of a `TrainState` lies, by `algorithm.split`; None on one device."""
+    """Where each array of a `TrainState` lies; None on one device."""
     if mesh is None:
         return None
     repeats = [None] * (algorithm.repeats > 1)
 
-    def sharding(path: tuple, x: jax.ShapeDtypeStruct) -> NamedSharding:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        is_split = is_part(name, algorithm.split) and x.ndim > len(repeats)
+    def sharding(x: jax.ShapeDtypeStruct, roles: frozenset[Role]) -> NamedSharding:
+        is_split = Role.SPLIT in roles and x.ndim > len(repeats)
         return NamedSharding(mesh, PartitionSpec(*repeats, AXIS) if is_split else PartitionSpec())
 
-    return jax.tree_util.tree_map_with_path(sharding, shapes)
+    return jax.tree.map(sharding, shapes, roles_of(shapes))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
     """A copy on each device."""
     return NamedSharding(mesh, PartitionSpec())
-
-
-def is_part(name: str, parts: tuple[str, ...]) -> bool:
-    """Whether the leaf of a `TrainState` with this name is in one of some parts of the algorithm's state."""
-    return f"{name}/".startswith(tuple(f"algorithm/{part}/" for part in parts))
 
 
 def place(tree: Any, shardings: Any) -> Any:

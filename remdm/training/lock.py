@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 
 
 @contextmanager

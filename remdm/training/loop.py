@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.training.algorithm import Algorithm, Metrics, repeated
 from remdm.training.devices import (
@@ -184,7 +184,7 @@ class _Loop:
 
     def _items(self, repeat: int) -> dict[str, Any]:
         own = one(self.algorithm, self.state, repeat)
-        return to_host(to_items(self.algorithm, own, self.runtime.checkpoint_buffer))
+        return to_host(to_items(own, self.runtime.checkpoint_buffer))
 
     def _dispatch(self) -> Chunk:
         """Start the next updates on the device, and the validation that follows them."""
@@ -267,7 +267,7 @@ class _Loop:
     def _save(self) -> None:
         """Copy the state and let it be written."""
         began = time.perf_counter()
-        items = to_items(self.algorithm, self.state, self.runtime.checkpoint_buffer)
+        items = to_items(self.state, self.runtime.checkpoint_buffer)
         self.snapshots.save(self.done, items, {"update_step": self.done, "devices": size(self.mesh)})
         self.last_save = time.perf_counter()
         self.copy_seconds = self.last_save - began

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from remdm.config.files import whole_file
+from remdm.base.files import whole_file
 
 if TYPE_CHECKING:
     import polars as pl

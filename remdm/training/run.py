@@ -1,7 +1,6 @@
 """One job of one stage: where it writes, how it is watched, and the record it leaves."""
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -16,8 +15,10 @@ from typing import Any
 
 import jax
 
-from remdm.config.base import StageConfig, UserError
-from remdm.config.files import whole_file, write_json
+from remdm.base.errors import UserError
+from remdm.base.files import whole_file, write_json
+from remdm.base.machine import process_peak_memory
+from remdm.config.base import StageConfig
 from remdm.config.runtime import RuntimeConfig
 from remdm.training.lock import locked
 from remdm.training.tracking import NoTracker, Tracker, new_run_id
@@ -112,7 +113,7 @@ class Run:
             "device": {"kind": device.device_kind, "platform": device.platform, "count": jax.device_count()},
             "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "wall_seconds": round(time.perf_counter() - self.started, 2),
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "peak_memory_mb": process_peak_memory() // 2**20,
             **measured,
         }
         write_json(self.folder / "run.json", record)

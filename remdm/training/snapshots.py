@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.training import checkpoint
 from remdm.training.devices import agreed, to_host
 

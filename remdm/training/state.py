@@ -11,9 +11,10 @@ import numpy as np
 from flax import struct
 from jax.sharding import AbstractMesh, Mesh
 
+from remdm.base.fields import Role, fields_with, roles_of
 from remdm.training import checkpoint
 from remdm.training.algorithm import Algorithm
-from remdm.training.devices import is_part, known_to_all, layout, mesh_of, place, size, traced_on
+from remdm.training.devices import known_to_all, layout, mesh_of, place, size, traced_on
 
 logger = logging.getLogger("remdm")
 
@@ -65,11 +66,11 @@ def fresh_state(algorithm: Algorithm, key: jax.Array, mesh: Mesh | AbstractMesh 
     )
 
 
-def to_items(algorithm: Algorithm, state: TrainState, with_buffer: bool) -> dict[str, Any]:
+def to_items(state: TrainState, with_buffer: bool) -> dict[str, Any]:
     """What a checkpoint keeps of a state, by item; what the run is given is left out."""
-    items: dict[str, Any] = {"training": _without(state, algorithm.given + algorithm.refillable)}
-    if with_buffer and algorithm.refillable:
-        items["buffer"] = {name: getattr(state.algorithm, name) for name in algorithm.refillable}
+    items: dict[str, Any] = {"training": _without(state, Role.GIVEN, Role.REFILLABLE)}
+    if with_buffer and (buffer := _refillable(state)):
+        items["buffer"] = buffer
     return items
 
 
@@ -92,21 +93,21 @@ def from_items(
     shardings = layout(mesh, algorithm, shapes)
     saved_on = checkpoint.read_metadata(folder).get("devices", 1)  # one, where it was not recorded yet
     saved_shapes = state_shapes(algorithm, mesh_of(saved_on))
-    afresh = algorithm.given if saved_on == size(mesh) else algorithm.given + algorithm.per_device
+    afresh = {Role.GIVEN} if saved_on == size(mesh) else {Role.GIVEN, Role.PER_DEVICE}
 
-    training = _without(saved_shapes, algorithm.given + algorithm.refillable)
+    training = _without(saved_shapes, Role.GIVEN, Role.REFILLABLE)
     kept = checkpoint.named(checkpoint.restore(folder, "training", training))
     if checkpoint.has(folder, "buffer"):
-        like = {name: getattr(saved_shapes.algorithm, name) for name in algorithm.refillable}
-        buffer = checkpoint.named(checkpoint.restore(folder, "buffer", like))
+        buffer = checkpoint.named(checkpoint.restore(folder, "buffer", _refillable(saved_shapes)))
         kept |= {f"algorithm/{name}": x for name, x in buffer.items()}
     else:
-        afresh += algorithm.refillable
-        for name in algorithm.refillable:
+        afresh.add(Role.REFILLABLE)
+        for name in _refillable(shapes):
             logger.warning("checkpoint %s: holds no %s, which starts empty and refills", folder, name)
+    roles = checkpoint.named(roles_of(shapes))
 
     def fresh_part(tree: TrainState) -> dict[str, Any]:
-        return {name: x for name, x in checkpoint.named(tree).items() if is_part(name, afresh)}
+        return {name: x for name, x in checkpoint.named(tree).items() if roles[name] & afresh}
 
     # XLA drops the rest of the fresh state.
     make_fresh = jax.jit(
@@ -177,7 +178,10 @@ def one(algorithm: Algorithm, state: TrainState, repeat: int) -> TrainState:
     )
 
 
-def _without(state: TrainState, fields: tuple[str, ...]) -> TrainState:
-    if not fields:
-        return state
-    return replace(state, algorithm=state.algorithm.replace(**dict.fromkeys(fields)))
+def _without(state: TrainState, *roles: Role) -> TrainState:
+    own = state.algorithm
+    return replace(state, algorithm=replace(own, **dict.fromkeys(fields_with(own, *roles))))
+
+
+def _refillable(state: TrainState) -> dict[str, Any]:
+    return {name: getattr(state.algorithm, name) for name in fields_with(state.algorithm, Role.REFILLABLE)}

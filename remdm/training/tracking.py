@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.config.runtime import RuntimeConfig
 from remdm.config.workflow import WANDB, WANDB_FORM, is_well_formed
 from remdm.training.metrics import Row

@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from remdm.config.base import StageConfig, UserError
+from remdm.base.errors import UserError
+from remdm.config.base import StageConfig
 from remdm.workflow.source import ROOT, source_digests
 
 

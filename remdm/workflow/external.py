@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from remdm.config.base import ConfigError
+from remdm.base.errors import ConfigError
 from remdm.config.workflow import WANDB, WANDB_FORM, is_well_formed
 from remdm.workflow.digest import content_digest
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from remdm.config.base import ConfigError, near
+from remdm.base.errors import ConfigError, near
 from remdm.config.workflow import ExpertEntry, PlannerEntry, Scale
 
 RANDOM = "random"

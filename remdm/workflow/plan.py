@@ -7,8 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from remdm.base.errors import ConfigError, near
 from remdm.config.ablations import AblationsConfig
-from remdm.config.base import ConfigError, StageConfig, near
+from remdm.config.base import StageConfig
 from remdm.config.inference import InferenceConfig
 from remdm.config.layers import STAGES, Layer, base_layers, build, overridden
 from remdm.config.planner import PlannerTrainingConfig
@@ -25,7 +26,7 @@ PAPER = f"{RESULTS}/paper"
 PLAYING = ("inference", "film", "sweep")
 # What is drawn of a film; only planners denoise.
 PICTURES = {"episode": ".gif", "path": ".png", "unlocks": ".png", "denoising": ".png"}
-METADATA = Path(".snakemake/metadata")  # Snakemake's own, by the names of outputs in base64
+SNAKEMAKE_METADATA = Path(".snakemake/metadata")  # Snakemake's own, by the names of outputs in base64
 # What the pipeline itself decides of how runs are saved and tracked.
 WATCHING = frozenset(TrainingRuntimeConfig.model_fields) - {"save_policy", "resume_wandb_run_id", "jit"}
 # What the jobs themselves fix: their place in the matrix, and the paths of their inputs.
@@ -458,5 +459,5 @@ class Plan:
             product.record
             for product in products
             if recorded_digest(Path(product.record)) not in (None, self.origin_of(product).digest)
-            and not (METADATA / urlsafe_b64encode(product.record.encode()).decode()).exists()
+            and not (SNAKEMAKE_METADATA / urlsafe_b64encode(product.record.encode()).decode()).exists()
         ]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.workflow.record import read_record
 
 INDENT = "  "

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.workflow.digest import Origin
 
 

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from remdm.config.base import UserError
-from remdm.config.layers import near
+from remdm.base.errors import UserError, near
 from remdm.workflow.digest import Origin
 from remdm.workflow.plan import Figure, Job, Plan
 from remdm.workflow.record import read_record, recorded_origin

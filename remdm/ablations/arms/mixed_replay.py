@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from remdm.ablations.arm import Arm
 from remdm.ablations.problem import Batch, Problem
-from remdm.envs.buffer import CircularBuffer, draw_places, empty, insert
+from remdm.play.buffer import CircularBuffer, draw_places, empty, insert
 from remdm.training.algorithm import Metrics
 
 FRACTION = 0.25

@@ -14,8 +14,8 @@ from matplotlib.patches import Rectangle
 from remdm.analysis.ablations.runs import ArmRun, Suite
 from remdm.analysis.results import smooth
 from remdm.analysis.style import new_figure
+from remdm.base.files import whole_file
 from remdm.config.arms import ARMS, BASELINE, GROUPS
-from remdm.config.files import whole_file
 
 # Okabe and Ito's colours without yellow; line and marker tell arms apart in grey.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f4f9b")

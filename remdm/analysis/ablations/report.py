@@ -14,7 +14,7 @@ from remdm.analysis.ablations.runs import Suite, read_suite
 from remdm.analysis.ablations.standing import Standings, stand
 from remdm.analysis.ablations.tables import write_tables
 from remdm.analysis.ablations.tree import draw_tree
-from remdm.config.files import whole_file
+from remdm.base.files import whole_file
 
 Draw = Callable[[Suite, Standings], Figure]
 

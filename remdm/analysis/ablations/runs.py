@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from remdm.base.errors import ConfigError, UserError
 from remdm.config.arms import ARMS, BASELINE
-from remdm.config.base import ConfigError, UserError
 
 SCORE = "val/episode_return"
 EVALUATED = "val/score"  # always there when there was an evaluation, even if no episode ended in it

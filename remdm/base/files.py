@@ -1,4 +1,4 @@
-"""Files that are whole or absent. It lives here because every room may import `config`."""
+"""Files that are whole or absent."""
 
 import errno
 import json

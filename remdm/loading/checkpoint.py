@@ -9,7 +9,8 @@ import jax
 import numpy as np
 from pydantic import ValidationError
 
-from remdm.config.base import Section, UserError
+from remdm.base.errors import UserError
+from remdm.config.base import Section
 from remdm.experts.baselines import Baseline, as_ours, find_arrays, recognise, step_of
 from remdm.training import checkpoint
 

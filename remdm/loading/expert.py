@@ -5,14 +5,14 @@ from pathlib import Path
 
 import jax
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.config.ppo import ExpertConfig
 from remdm.envs.craftax import Game
-from remdm.envs.policy import Policy
+from remdm.experts.acting import expert_policy
 from remdm.experts.baselines import told_game
 from remdm.experts.network import init_params, make_network
-from remdm.experts.policy import expert_policy
-from remdm.stages.checkpoint import is_public, open_checkpoint, read_public, rebuild
+from remdm.loading.checkpoint import is_public, open_checkpoint, read_public, rebuild
+from remdm.play.policy import Policy
 from remdm.training import checkpoint
 
 logger = logging.getLogger("remdm")

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import jax
 
 from remdm.envs.batch import BatchEnv
-from remdm.envs.policy import Policy
-from remdm.envs.rollout import PlayState, Transition, rollout, start
+from remdm.play.policy import Policy
+from remdm.play.rollout import PlayState, Transition, rollout, start
 
 CHUNK_STEPS = 64
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from remdm.config.base import ConfigError
+from remdm.base.errors import ConfigError
 
 
 class _Loader(yaml.SafeLoader):

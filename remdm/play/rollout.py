@@ -1,6 +1,7 @@
-"""Let a policy play: the one loop behind collecting, validating, evaluating and offline training."""
+"""Let a policy play: all that trains, collects, validates, evaluates or films plays here."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -8,7 +9,9 @@ import jax.numpy as jnp
 from flax import struct
 
 from remdm.envs.batch import BatchEnv, Step
-from remdm.envs.policy import Policy
+from remdm.envs.craftax import Game
+from remdm.envs.packing import pack
+from remdm.play.policy import Memory
 
 
 @struct.dataclass
@@ -22,10 +25,6 @@ class PlayState:
     memory: Any
 
 
-# What of it differs with the number of devices, as part `play` of an algorithm's state: `PooledState`.
-PER_DEVICE = ("play/env/pool", "play/env/left")
-
-
 @struct.dataclass
 class Transition:
     """One step of E environments; stacked over time, arrays are [T, E, ...].
@@ -36,6 +35,14 @@ class Transition:
     obs: Any  # [E, D], or what is kept of it
     action: jax.Array  # [E]
     step: Step
+    extras: Any = ()  # what else the policy told of its decision
+
+    def packed(self, game: Game) -> "Transition":
+        """The same, of observations as bits."""
+        return replace(self, obs=pack(self.obs, game))
+
+
+Act = Callable[[jax.Array, PlayState], tuple[jax.Array, Memory, Any]]
 
 
 def start(key: jax.Array, env: BatchEnv, memory: Any) -> PlayState:
@@ -61,7 +68,7 @@ def advance(
 def rollout(
     key: jax.Array,
     env: BatchEnv,
-    policy: Policy,
+    act: Act,
     state: PlayState,
     num_steps: int,
     keep: Callable[[Transition], Any] = lambda played: played,
@@ -69,6 +76,8 @@ def rollout(
     """Play `num_steps` steps.
 
     Args:
+        act: (key, state) -> actions [E], the new memory, and extras, such as log-probabilities. A `Policy`
+            is one.
         keep: what is wanted of a step's transition, arrays [E, ...].
 
     Returns:
@@ -78,11 +87,39 @@ def rollout(
 
     def play(state: PlayState, key: jax.Array) -> tuple[PlayState, Any]:
         act_key, env_key = jax.random.split(key)
-        action, memory = policy.act(act_key, state.obs, state.prev_action, state.done, state.memory)
+        action, memory, extras = act(act_key, state)
         new_state, step = advance(env_key, env, state, action, memory)
-        return new_state, keep(Transition(state.obs, action, step))
+        return new_state, keep(Transition(state.obs, action, step, extras))
 
     return jax.lax.scan(play, state, jax.random.split(key, num_steps))
+
+
+def play_plans(
+    key: jax.Array,
+    plan: Callable[[jax.Array, jax.Array], jax.Array],
+    follow: Callable[[jax.Array, PlayState, jax.Array], tuple[PlayState, Any]],
+    state: PlayState,
+    num_steps: int,
+    replan_every: int,
+) -> tuple[PlayState, Any]:
+    """Play `num_steps` steps: plan for all environments at once, follow the plans, plan again.
+
+    Args:
+        plan: (key, obs) -> plans [E, H].
+        follow: (key, state, planned actions [E]) -> the state after one step, and what is kept of it.
+
+    Returns:
+        The state to go on from, and what is kept, arrays [T, E, ...].
+    """
+
+    def plan_and_follow(state: PlayState, key: jax.Array) -> tuple[PlayState, Any]:
+        plan_key, follow_key = jax.random.split(key)
+        actions = plan(plan_key, state.obs)[:, :replan_every].T
+        keys = jax.random.split(follow_key, replan_every)
+        return jax.lax.scan(lambda state, step: follow(step[0], state, step[1]), state, (keys, actions))
+
+    state, kept = jax.lax.scan(plan_and_follow, state, jax.random.split(key, num_steps // replan_every))
+    return state, jax.tree.map(lambda x: x.reshape(num_steps, *x.shape[2:]), kept)
 
 
 def episode_metrics(step: Step, achievements: tuple[str, ...]) -> dict[str, jax.Array]:

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from remdm.envs.buffer import CircularBuffer, empty, insert
-from remdm.envs.cycle import PlanCycle, idle_cycle
 from remdm.envs.wrappers import BatchEnvWrapper, Env, Outcome, Worlds, Wrapper
+from remdm.play.buffer import CircularBuffer, empty, insert
+from remdm.play.cycle import PlanCycle, idle_cycle
 
 
 @struct.dataclass

@@ -1,14 +1,28 @@
-"""How a process ends where its work fails. It lives here because every room may import `config`."""
+"""What can go wrong, and how a process then ends."""
 
+import difflib
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from remdm.config.base import UserError
-from remdm.config.files import disk_problem
+from remdm.base.files import disk_problem
 
 logger = logging.getLogger("remdm")
+
+
+class UserError(Exception):
+    """Something the user can put right; the message is one line and the exit status is 2."""
+
+
+class ConfigError(UserError):
+    """A configuration that cannot be run: names the key, its value, its origin and what is right."""
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """` (did you mean ...?)` with the known names close to `name`, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 @contextmanager

@@ -37,6 +37,10 @@ class Policy:
         """
         return self.act_fn(self.params, key, obs, prev_action, done, memory)
 
+    def __call__(self, key: jax.Array, state: Any) -> tuple[jax.Array, Memory, tuple[()]]:
+        """Act on games in progress, a `PlayState`; it has no extras for `rollout` to keep."""
+        return *self.act(key, state.obs, state.prev_action, state.done, state.memory), ()
+
 
 def random_policy(num_actions: int) -> Policy:
     """Uniformly random actions."""

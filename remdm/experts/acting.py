@@ -4,8 +4,8 @@ from typing import Any
 
 import jax
 
-from remdm.envs.policy import Memory, Policy
 from remdm.experts.network import Network
+from remdm.play.policy import Memory, Policy
 
 
 def expert_policy(network: Network, params: Any, temperature: float) -> Policy:

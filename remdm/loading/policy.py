@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from remdm.config.base import UserError
+from remdm.base.errors import UserError
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.policy import PlayingConfig, PolicyConfig
 from remdm.envs.craftax import Game
-from remdm.envs.policy import Policy, random_policy
+from remdm.loading.expert import load_expert
+from remdm.loading.planner import load_denoiser
 from remdm.models.denoiser import Denoiser
+from remdm.planners.control import Planner, planner_policy
 from remdm.planners.denoising import make_sampler
-from remdm.planners.policy import Planner, planner_policy
-from remdm.stages.expert import load_expert
-from remdm.stages.planner import load_denoiser
+from remdm.play.policy import Policy, random_policy
 
 
 def load_policy(config: PolicyConfig, game: Game, whole_plans: bool = True) -> Policy:

@@ -8,9 +8,9 @@ from flax import struct
 
 from remdm.diffusion.lookahead import can_look_ahead, sample_wanted
 from remdm.diffusion.sampling import Sampler, sample
-from remdm.envs.cycle import PlanCycle, idle_cycle
-from remdm.envs.policy import Policy
 from remdm.models.denoiser import Denoiser
+from remdm.play.cycle import PlanCycle, idle_cycle
+from remdm.play.policy import Policy
 
 
 @jax.named_scope("planning")
@@ -55,6 +55,14 @@ def plan_actions(
 ) -> jax.Array:
     """The plans [E, H] of `trace_plans` alone."""
     return trace_plans(key, denoiser, params, sampler, obs, history, hist_len)[0]
+
+
+def fresh_plans(
+    key: jax.Array, denoiser: Denoiser, params: Any, sampler: Sampler, obs: jax.Array
+) -> jax.Array:
+    """Plans [E, H] of which nothing was executed yet."""
+    nothing = jnp.zeros((len(obs), denoiser.plan_horizon), jnp.int32)
+    return plan_actions(key, denoiser, params, sampler, obs, nothing, nothing[:, 0])
 
 
 @struct.dataclass

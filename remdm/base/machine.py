@@ -1,8 +1,10 @@
-"""What this machine has for jobs to share, found without JAX."""
+"""What this machine has, and what of it a job may use; found without JAX."""
 
 import os
+import resource
 import shutil
 import subprocess
+import sys
 
 
 def visible_gpus() -> list[str]:
@@ -30,3 +32,14 @@ def stage_threads(cores: int, gpus: int) -> int:
     run side by side: one alone leaves much of a core idle, in compiling most of all.
     """
     return max(1, (cores - 1) // gpus if gpus else cores // 2)
+
+
+def num_processes() -> int:
+    """Processes that Slurm started for the same run."""
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+
+
+def process_peak_memory() -> int:
+    """Bytes that this process has held at most."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most  # only macOS counts bytes

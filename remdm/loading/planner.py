@@ -6,9 +6,9 @@ import jax
 
 from remdm.config.denoiser import DenoiserConfig
 from remdm.envs.craftax import Game
+from remdm.loading.checkpoint import open_checkpoint, rebuild
 from remdm.models.denoiser import Denoiser
 from remdm.planners.denoising import init_params, make_denoiser
-from remdm.stages.checkpoint import open_checkpoint, rebuild
 from remdm.training import checkpoint
 
 

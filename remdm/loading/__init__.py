@@ -1,0 +1,1 @@
+"""From checkpoints to policies: ours, public ones, experts and planners."""

@@ -1,0 +1,1 @@
+"""Policies, and the loop in which they play."""

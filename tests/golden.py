@@ -1,0 +1,128 @@
+"""What every algorithm computes, written down: a change of code that is to keep results keeps these.
+
+    uv run python -m tests.golden [--write]
+
+Without the flag it compares, as tests/test_golden.py does in the second tier.
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+GOLDEN = Path(__file__).with_name("golden.json")
+UPDATES = 3
+# The recurrent expert's exploration is an addition to the plain one's.
+REAL = ("ppo", "ppo_rnn+e3b", "ppo_rnd", "offline", "online", "ablations")
+TOY = ("ppo", "offline", "online", "ablations")
+STRATEGIES = ("rescale", "cap", "conf")
+RELATIVE, ABSOLUTE = 1e-3, 1e-5  # other processors round otherwise
+
+
+def trained(algorithm) -> dict[str, float]:
+    """Metrics of the last of some updates, of a validation after it, and the size of what was learnt."""
+    state = algorithm.init(jax.random.PRNGKey(0))
+    for _ in range(UPDATES):
+        state, metrics = algorithm.update(state)
+    params = algorithm.params(state)
+    if algorithm.validate is not None:
+        metrics |= jax.jit(algorithm.validate)(jax.random.PRNGKey(1), params)
+    values = {name: float(x) for name, x in metrics.items() if jnp.ndim(x) == 0}
+    values["norm"] = math.sqrt(
+        sum(float(jnp.sum(x.astype(jnp.float32) ** 2)) for x in jax.tree.leaves(params))
+    )
+    return {name: value for name, value in values.items() if not math.isnan(value)}
+
+
+def of_real_game(name: str) -> dict[str, float]:
+    """Of an algorithm on Craftax, at its smallest."""
+    from remdm.planners.online import make_online
+    from remdm.play.policy import random_policy
+    from tests import test_real_game as real
+
+    if name != "online":
+        return trained(real.algorithm_of(name))
+    config = real.config_of("online", online_total_timesteps=1000)
+    env = real.make_batch_env(config, real.ENVS)
+    return trained(make_online(config, env, env, random_policy(env.game.num_actions)))
+
+
+def of_toy(name: str) -> dict[str, float]:
+    """Of an algorithm on the toy game."""
+    from remdm.ablations.arm import load_arm
+    from tests import test_keys as keys
+    from tests.toy import toy_env, toy_expert
+
+    config = keys.config_of(name, **({"arm": "kl_penalty"} if name == "ablations" else {}))
+    if name == "ppo":
+        return trained(keys.make_ppo(config, toy_env(config.ppo_num_envs)))
+    env = toy_env(config.num_envs)
+    if name != "ablations":
+        return trained(keys.TRAINING[name](config, env, toy_env(config.val_num_envs), toy_expert()))
+    network = keys.section(keys.config_of("offline"), keys.DenoiserConfig)
+    params = keys.init_params(
+        keys.make_denoiser(network, env.game.num_actions), jax.random.PRNGKey(7), env.game.obs_dim
+    )
+    problem = keys.make_problem(config, network, env)
+    return trained(keys.make_finetuning(problem, toy_env(config.eval_num_envs), load_arm(config.arm), params))
+
+
+def of_sampler(strategy: str) -> dict[str, float]:
+    """Of plans drawn with a remasking strategy: how often each action stands at each place."""
+    from remdm.planners.control import planner_policy
+    from remdm.planners.denoising import make_sampler
+    from remdm.play.rollout import rollout, start
+    from tests import test_keys as keys
+    from tests.toy import paired_env
+
+    network = keys.section(keys.config_of("offline"), keys.DenoiserConfig)
+    config = keys.config_of("inference", remask_strategy=strategy, eta=0.5)
+    env = paired_env(16)
+    denoiser = keys.make_denoiser(network, env.game.num_actions)
+    params = keys.init_params(denoiser, jax.random.PRNGKey(3), env.game.obs_dim)
+    sampler = make_sampler(config, network.diffusion_schedule, 8)
+    policy = planner_policy(denoiser, params, sampler, replan_every=2, inpaint_history=True)
+    state = start(jax.random.PRNGKey(4), env, policy.init(16))
+    play = jax.jit(lambda key, state: rollout(key, env, policy, state, 32)[1])
+    data = jax.device_get(play(jax.random.PRNGKey(5), state))
+    places = np.arange(1, data.action.size + 1)
+    return {"actions": float(np.sum(data.action.ravel() * places)), "reward": float(data.step.reward.sum())}
+
+
+def computed() -> dict[str, dict[str, float]]:
+    """All golden values, by what they are of."""
+    values = {f"toy {name}": of_toy(name) for name in TOY}
+    values |= {f"sampler {name}": of_sampler(name) for name in STRATEGIES}
+    return values | {f"Craftax {name}": of_real_game(name) for name in REAL}
+
+
+def differences(values: dict[str, dict[str, float]]) -> list[str]:
+    """Where values are not those written down, in words."""
+    golden = json.loads(GOLDEN.read_text())
+    lines = []
+    for name, before in golden.items():
+        now = values[name]
+        lines += [f"{name}: {metric} is gone, or new" for metric in sorted(before.keys() ^ now.keys())]
+        for metric in sorted(before.keys() & now.keys()):
+            if not math.isclose(now[metric], before[metric], rel_tol=RELATIVE, abs_tol=ABSOLUTE):
+                lines.append(f"{name}: {metric} = {now[metric]}, which was {before[metric]}")
+    return lines
+
+
+def main() -> int:
+    """Compare, or write; returns 1 if something differs."""
+    values = computed()
+    if "--write" in sys.argv:
+        GOLDEN.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
+        return 0
+    found = differences(values)
+    print("\n".join(found) or "all as before")
+    return min(1, len(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
