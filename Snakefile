@@ -6,7 +6,8 @@ from pathlib import Path
 from remdm.base.errors import UserError
 from remdm.base.machine import shared_resources, stage_threads
 from remdm.workflow.cluster import remedies
-from remdm.workflow.plan import PICTURES, Plan
+from remdm.workflow.catalogue import PICTURES
+from remdm.workflow.plan import Plan
 from remdm.workflow.status import Status
 
 try:

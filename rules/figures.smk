@@ -64,7 +64,7 @@ rule figure:
     log:
         "logs/paper/{figure}.log",
     wildcard_constraints:
-        figure="|".join(figure.name for figure in plan.paper_figures),
+        figure="|".join(figure.name for figure in plan.catalogue.paper_figures),
     params:
         digest=lambda wildcards: plan.figure_digest(f"results/paper/figures/{wildcards.figure}"),
     script:
@@ -88,7 +88,7 @@ rule table:
     log:
         "logs/paper/tables/{table}.log",
     wildcard_constraints:
-        table="|".join(figure.name for figure in plan.paper_tables),
+        table="|".join(figure.name for figure in plan.catalogue.paper_tables),
     params:
         digest=lambda wildcards: plan.figure_digest(f"results/paper/tables/{wildcards.table}"),
     script:
@@ -99,7 +99,7 @@ rule table:
 rule report:
     input:
         records=shown_in("results/paper/report"),
-        captions=[ancient(f"{figure.path}.txt") for figure in plan.paper_figures],
+        captions=[ancient(f"{figure.path}.txt") for figure in plan.catalogue.paper_figures],
     output:
         html="results/paper/report.html",
         run="results/paper/report.run.json",

@@ -64,7 +64,7 @@ rule picture:
 # The page links the pictures, so one that is redrawn does not make it stale.
 rule gallery:
     input:
-        pictures=[ancient(output) for picture in plan.pictures for output in picture.outputs],
+        pictures=[ancient(output) for picture in plan.catalogue.pictures for output in picture.outputs],
         films=shown_in("results/paper/gallery"),
     output:
         html="results/paper/gallery.html",

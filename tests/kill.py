@@ -22,6 +22,7 @@ import numpy as np
 import polars as pl
 
 from remdm import cli
+from remdm.config.layers import STAGES, runtime_model
 
 REPOSITORY = Path(__file__).parents[1]
 UPDATES = {"toy": 400, "craftax": 300}
@@ -50,10 +51,11 @@ def command(
         # A toy has its expert in the code; still the path must exist, and nobody may write there.
         keys["ppo_checkpoint_path"] = expert if expert is not None else folder / "expert"
         keys["ppo_checkpoint_path"].mkdir(parents=True, exist_ok=True)
+    model = STAGES[stage]
     flags = [
         text
         for key, value in keys.items()
-        if key in cli.STAGES[stage].model_fields or key in cli.runtime_model(cli.STAGES[stage]).model_fields
+        if key in model.model_fields or key in runtime_model(model).model_fields
         for text in (f"--{key}", str(value).lower() if isinstance(value, bool) else str(value))
     ]
     driver = [sys.executable, "-m", "tests.kill"] if game == "toy" else [sys.executable, "-m", "remdm.cli"]

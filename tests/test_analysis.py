@@ -288,7 +288,7 @@ def test_numbers_keep_three_digits():
 # --- figures ---
 
 PLAN = Plan.load(REPOSITORY / "workflow_config.yaml", {})
-FIGURES = [figure.name for figure in PLAN.paper_figures]
+FIGURES = [figure.name for figure in PLAN.catalogue.paper_figures]
 
 
 def job(log):
@@ -490,7 +490,7 @@ def test_a_record_of_another_version_is_named(results, tmp_path):
 
 
 def test_the_plan_names_every_table():
-    assert {figure.name for figure in PLAN.paper_tables} == set(TABLES)
+    assert {figure.name for figure in PLAN.catalogue.paper_tables} == set(TABLES)
 
 
 # --- what the inference stage states ---

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from remdm import cli
+from remdm.base.errors import ConfigError
 from remdm.base.reader import read_mapping
-from remdm.config.layers import ALL_KEYS, STAGES, base_layers, configs_folder
+from remdm.config.layers import ALL_KEYS, STAGES, base_layers, build, configs_folder, runtime_model
 from remdm.config.reference import all_keys
 from tests.conftest import REPOSITORY
 
@@ -147,10 +148,10 @@ def test_a_dropped_default(key, tmp_path, capsys, monkeypatch):
     """Every default is needed somewhere, and its absence is named."""
     (tmp_path / "defaults.yaml").write_text(yaml.safe_dump({k: v for k, v in DEFAULTS.items() if k != key}))
     monkeypatch.setattr("remdm.config.layers.configs_folder", lambda: tmp_path)
-    models = [*STAGES.values(), *map(cli.runtime_model, STAGES.values())]
+    models = [*STAGES.values(), *map(runtime_model, STAGES.values())]
     model = next(model for model in models if key in model.model_fields)
-    with pytest.raises(cli.ConfigError, match=f"{key}: has no value; it belongs in configs/defaults.yaml"):
-        cli.build(model, base_layers(None))
+    with pytest.raises(ConfigError, match=f"{key}: has no value; it belongs in configs/defaults.yaml"):
+        build(model, base_layers(None))
 
 
 REAL = [

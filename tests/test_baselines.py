@@ -23,6 +23,7 @@ from flax.training.train_state import TrainState
 
 from remdm import cli
 from remdm.base.errors import UserError
+from remdm.commands.configuration import configured
 from remdm.config.layers import base_layers, build
 from remdm.config.offline import OfflineConfig
 from remdm.config.ppo import ExpertConfig, PPOConfig
@@ -488,13 +489,13 @@ def test_the_command_takes_game_and_policy_from_the_arrays(tmp_path):
         "game": FULL, "trained": "1000 frames", "ppo_model_type": "ppo", "layer_size": "8", "actions": "43",
     }  # fmt: skip
 
-    def configured(*arguments):
+    def built(*arguments):
         parsed = cli._parser().parse_args(["inference", "--checkpoint_path", str(policies), *arguments])
-        return cli._configured(parsed)[0]
+        return configured(parsed)[0]
 
-    config = configured()
+    config = built()
     assert (config.env_name, config.policy) == (FULL, "expert")
-    config = configured("--env_name", CLASSIC, "--policy", "planner")
+    config = built("--env_name", CLASSIC, "--policy", "planner")
     assert (config.env_name, config.policy) == (CLASSIC, "planner")
 
 

@@ -6,6 +6,8 @@ import sys
 import pytest
 
 from remdm import cli
+from remdm.commands.configuration import configured
+from remdm.commands.stage import refuse_another_run
 from remdm.config.layers import STAGES
 from tests.conftest import REPOSITORY
 
@@ -53,7 +55,7 @@ def test_the_installed_command_refuses_without_starting_jax(tmp_path):
 
 
 def notes(*arguments):
-    return cli._configured(cli._parser().parse_args(arguments))[2]
+    return configured(cli._parser().parse_args(arguments))[2]
 
 
 def test_flags_of_no_account_are_pointed_out():
@@ -91,8 +93,8 @@ def test_hyphens_and_underscores_are_the_same_in_flags_alone():
 
 
 def test_the_results_of_another_run_are_not_overwritten(tmp_path):
-    cli._refuse_another_run(tmp_path, "mine")  # nothing is there yet
+    refuse_another_run(tmp_path, "mine")  # nothing is there yet
     (tmp_path / "run.json").write_text('{"digest": "mine"}')
-    cli._refuse_another_run(tmp_path, "mine")
+    refuse_another_run(tmp_path, "mine")
     with pytest.raises(cli.UserError, match="holds the results of another run; name another folder"):
-        cli._refuse_another_run(tmp_path, "another")
+        refuse_another_run(tmp_path, "another")

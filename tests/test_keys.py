@@ -515,7 +515,7 @@ def test_references_are_fetched_to_the_download_folder(monkeypatch, tmp_path, ca
         asked.append((reference, folder))
         return tmp_path / "x"
 
-    monkeypatch.setattr(cli, "fetch", fetch)
+    monkeypatch.setattr("remdm.commands.configuration.fetch", fetch)
     reference = "wandb:a/b/c:v1"
     for extra in ([], ["--wandb_download_dir", "here"]):
         assert cli.main(["offline", "--ppo_checkpoint_path", reference, *extra]) == 2

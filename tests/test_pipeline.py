@@ -38,7 +38,7 @@ def test_snakemake_makes_a_report_from_nothing(tmp_path):
         record = json.loads((tmp_path / job.record).read_text())
         assert record["digest"] == plan.digest(job)
         assert record["config"]["seed"] == 0
-    for figure in plan.paper_figures:
+    for figure in plan.catalogue.paper_figures:
         caption = (tmp_path / f"{figure.path}.txt").read_text()
         assert f"{figure.name}.png" in report
         assert caption.strip()
@@ -47,7 +47,7 @@ def test_snakemake_makes_a_report_from_nothing(tmp_path):
     assert metrics["diffusion/loss"].is_finite().all()
     # What is done and left is told after every job, and once a minute.
     told = re.findall(r"^status: (\d+) of (\d+) jobs done in [\d.]+ min; .* left", done.stderr, re.M)
-    jobs = len(plan.jobs_of("ppo", "collect", "online", "inference")) + len(plan.paper_figures) + 1
+    jobs = len(plan.jobs_of("ppo", "collect", "online", "inference")) + len(plan.catalogue.paper_figures) + 1
     assert sorted({int(number) for number, _ in told} - {0}) == list(range(1, jobs))
     assert {int(total) for _, total in told} == {jobs}
     again = snakemake(tmp_path, *arguments)
@@ -62,7 +62,9 @@ def test_report_and_results_are_where_the_layout_says(pipeline):
     plan = Plan.load(pipeline / "smallest.yaml", {})
     assert all((pipeline / target).exists() for target in plan.targets)
     # Each is drawn by its own module.
-    figures = [(pipeline / figure.path).with_suffix(".png").read_bytes() for figure in plan.paper_figures]
+    figures = [
+        (pipeline / figure.path).with_suffix(".png").read_bytes() for figure in plan.catalogue.paper_figures
+    ]
     assert len(set(figures)) == len(figures)
     for place, names in {
         "ppo/ppo_rnn": training,

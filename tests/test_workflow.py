@@ -151,7 +151,7 @@ def test_every_film_has_its_pictures():
     """And planners, who denoise, one more; each is made by a rule of its name."""
     plan = Plan.load(WORKFLOW, {})
     drawn = {}
-    for picture in plan.pictures:
+    for picture in plan.catalogue.pictures:
         drawn.setdefault(Path(picture.path).parts[-3], []).extend(Path(x).name for x in picture.outputs)
     pictures = ["episode.gif", "path.png", "unlocks.png"]
     assert drawn == {
@@ -161,7 +161,8 @@ def test_every_film_has_its_pictures():
         "online-demo": [*pictures, "denoising.png"],
     }
     assert all(
-        (REPOSITORY / "scripts" / f"{Path(picture.path).name}.py").is_file() for picture in plan.pictures
+        (REPOSITORY / "scripts" / f"{Path(picture.path).name}.py").is_file()
+        for picture in plan.catalogue.pictures
     )
 
 
@@ -546,12 +547,12 @@ def test_every_policy_is_filmed_once_and_drawn_beside_the_expert():
     plan = with_seeds(5, 6)
     assert [(job.name, job.seed) for job in plan.jobs_of("film")] == [(name, 5) for name in POLICIES]
     names = {name: [] for name in POLICIES}
-    for picture in plan.pictures:
+    for picture in plan.catalogue.pictures:
         names[Path(picture.path).parents[1].name].append(Path(*picture.outputs).name)
     drawn = ["episode.gif", "path.png", "unlocks.png"]
     assert names["random"] == names["ppo_rnn"] == drawn
     assert names["offline-demo"] == names["online-demo"] == [*drawn, "denoising.png"]
-    assert {output for picture in plan.pictures for output in picture.outputs} < set(plan.targets)
+    assert {output for picture in plan.catalogue.pictures for output in picture.outputs} < set(plan.targets)
     expert, planner = Job(GAME, "film", "ppo_rnn", 5), Job(GAME, "film", "offline-demo", 5)
     assert plan.figure(f"{planner.folder}/unlocks").jobs == (expert, planner)
     assert plan.figure(f"{expert.folder}/unlocks").jobs == (expert,)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 from remdm.base.errors import UserError
 from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.training.algorithm import Algorithm, Metrics, repeated
+from remdm.training.chunk import Chunk, averaged, not_finite, note_of, rows_of
 from remdm.training.devices import (
     agreed,
     data_mesh,
@@ -28,7 +29,7 @@ from remdm.training.devices import (
     traced_on,
 )
 from remdm.training.interruption import Interrupted, Interruption, deadline
-from remdm.training.metrics import MetricsTable, Row, to_rows
+from remdm.training.metrics import MetricsTable
 from remdm.training.progress import ProgressReport
 from remdm.training.run import Run
 from remdm.training.snapshots import Snapshots
@@ -36,20 +37,8 @@ from remdm.training.state import Start, TrainState, first_state, from_items, one
 
 logger = logging.getLogger("remdm")
 
-# Checked for NaN and infinity. Means over episodes are NaN if none ended, diagnostics between measurements.
-FINITE = ("loss", "grad_norm", "env/reward")
-AT_TIMES = "diag/"
 # A signal waits for the chunk that runs, so chunks are kept this short (seconds) if one update is.
 CHUNK_SECONDS = 5.0
-
-
-class Chunk(NamedTuple):
-    """What the device measures in one call: metrics [limit] of which `length` count, and a validation's."""
-
-    first: int  # updates done before it
-    length: int
-    metrics: Metrics
-    val_metrics: Metrics
 
 
 @dataclass(frozen=True)
@@ -242,20 +231,20 @@ class _Loop:
         Raises:
             UserError: a loss, a gradient or a reward is not finite; what was saved before stays.
         """
-        if problem := _not_finite(chunk):
+        if problem := not_finite(chunk):
             raise UserError(f"{problem}: training has diverged; {self._last_good()}")
         now = time.perf_counter()
         seconds, self.last_write = now - self.last_write, now
         ran = self.seconds + seconds * np.arange(1, chunk.length + 1) / chunk.length
         self.seconds = float(ran[-1])
-        rows = _rows(chunk, self.algorithm)
+        rows = rows_of(chunk, self.algorithm)
         for table, own in zip(self.tables, rows, strict=False):  # none but in the first process
             table.write([row | {"seconds": float(at)} for row, at in zip(own, ran, strict=True)])
         self.updates_in_time = max(1, int(CHUNK_SECONDS * chunk.length / seconds))
         self.longest_chunk = max(self.longest_chunk, seconds)
         per_update = self.algorithm.frames_per_update * self.algorithm.repeats
-        self.run.tracker.log(_averaged(rows, {"train/sps": per_update * chunk.length / seconds}))
-        self.progress.update((chunk.first + chunk.length) * per_update, _note(rows[0]))
+        self.run.tracker.log(averaged(rows, {"train/sps": per_update * chunk.length / seconds}))
+        self.progress.update((chunk.first + chunk.length) * per_update, note_of(rows[0]))
 
     def _last_good(self) -> str:
         self.snapshots.wait()
@@ -379,45 +368,3 @@ def _keep_best(best: tuple[Any, Any, Any], new: tuple[Any, Any, Any]) -> tuple[A
 def _of(algorithm: Algorithm, tree: Any, repeat: int) -> Any:
     """One repetition's part of arrays that each have."""
     return tree if algorithm.repeats == 1 else jax.tree.map(lambda x: x[repeat], tree)
-
-
-def _not_finite(chunk: Chunk) -> str:
-    """The first metric that should be finite and is not, in words, or nothing. Waits for the device."""
-    for update in range(chunk.length):
-        needed = (n for n in chunk.metrics if n.endswith(FINITE) and not n.startswith(AT_TIMES))
-        for name in sorted(needed):
-            values = np.ravel(np.asarray(chunk.metrics[name])[update])
-            if not np.isfinite(values).all():
-                return f"update {chunk.first + update + 1}: {name} = {values[~np.isfinite(values)][0]}"
-    return ""
-
-
-def _rows(chunk: Chunk, algorithm: Algorithm) -> list[list[Row]]:
-    """Rows of one chunk, by repetition; a validation belongs to its last update."""
-    each = (chunk.length, algorithm.repeats)
-    metrics = {name: np.asarray(x)[: chunk.length].reshape(each) for name, x in chunk.metrics.items()}
-    validated = {name: x for name, x in chunk.val_metrics.items() if x.ndim == (algorithm.repeats > 1)}
-    rows = []
-    for repeat in range(algorithm.repeats):
-        own = {name: values[:, repeat] for name, values in metrics.items()}
-        rows.append(to_rows(own, chunk.first, algorithm.frames_per_update))
-        validation = {name: float(np.ravel(x)[repeat]) for name, x in validated.items()}
-        rows[-1][-1] |= {name: value for name, value in validation.items() if not np.isnan(value)}
-    return rows
-
-
-def _averaged(rows: list[list[Row]], extra: Row) -> list[Row]:
-    """The repetitions' rows as one run's, update by update."""
-    averaged = []
-    for same in zip(*rows, strict=True):
-        names = dict.fromkeys(name for row in same for name in row)
-        means = {name: float(np.mean([row[name] for row in same if name in row])) for name in names}
-        averaged.append(means | extra)
-    return averaged
-
-
-def _note(rows: list[Row]) -> str:
-    """What a person wants to see beside the bar."""
-    shown = {"env/episode_return": "return", "val/score": "validation", "diffusion/accuracy": "accuracy"}
-    latest = {name: row[key] for row in rows for key, name in shown.items() if key in row}
-    return "  ".join(f"{name} {value:.2f}" for name, value in latest.items())

@@ -2,7 +2,6 @@
 
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,15 @@ from remdm.config.layers import STAGES, Layer, base_layers, build, overridden
 from remdm.config.planner import PlannerTrainingConfig
 from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.config.workflow import ExpertEntry, WorkflowConfig, load_workflow_config
+from remdm.workflow.catalogue import Catalogue, Figure
 from remdm.workflow.digest import Origin, figure_origin, stage_origin
 from remdm.workflow.external import External, find_external
+from remdm.workflow.job import RESULTS, Job
 from remdm.workflow.matrix import Cell, cells
 from remdm.workflow.record import recorded_digest
 
-RESULTS = "results"
-PAPER = f"{RESULTS}/paper"
 # The stages in which a policy plays.
 PLAYING = ("inference", "film", "sweep")
-# What is drawn of a film; only planners denoise.
-PICTURES = {"episode": ".gif", "path": ".png", "unlocks": ".png", "denoising": ".png"}
 SNAKEMAKE_METADATA = Path(".snakemake/metadata")  # Snakemake's own, by the names of outputs in base64
 # What the pipeline itself decides of how runs are saved and tracked.
 WATCHING = frozenset(TrainingRuntimeConfig.model_fields) - {"save_policy", "resume_wandb_run_id", "jit"}
@@ -34,83 +31,6 @@ FIXED = {"env_name", "seed", "policy", "arm", "num_repeats", "resume_step", "ppo
     *(model.path_keys() for model in STAGES.values())
 )
 OVERRIDABLE = frozenset(key for model in STAGES.values() for key in model.model_fields) - FIXED
-
-
-@dataclass(frozen=True)
-class Job:
-    """One stage of one experiment; `name` is the model, the preset or the policy."""
-
-    env: str
-    stage: str
-    name: str
-    seed: int
-
-    @property
-    def folder(self) -> str:
-        """Where its results lie."""
-        return f"{RESULTS}/{self.env}/{self.stage}/{self.name}/s{self.seed}"
-
-    @property
-    def checkpoint(self) -> str:
-        """Where it leaves its checkpoint, if it trains."""
-        return f"{self.folder}/checkpoint"
-
-    @property
-    def record(self) -> str:
-        """What it says of itself."""
-        return f"{self.folder}/run.json"
-
-    @property
-    def results(self) -> list[str]:
-        """The files that figures and tables are made of."""
-        special = {
-            "inference": ("summary.json", "episodes.parquet"),
-            "film": ("film.npz",),
-            "sweep": ("sweep.parquet",),
-        }
-        files = special.get(self.stage, ("metrics.parquet",))
-        return [self.record, *(f"{self.folder}/{file}" for file in files)]
-
-    @property
-    def figure(self) -> str:
-        """The path of its own figure, without suffix."""
-        names = {"inference": "achievements", "sweep": "sweep"}
-        return f"{self.folder}/{names.get(self.stage, 'curves')}"
-
-    def __str__(self) -> str:
-        return self.folder
-
-
-@dataclass(frozen=True)
-class Figure:
-    """Figures or tables that a module of `analysis/` makes of some jobs' results.
-
-    Attributes:
-        path: of the outputs, without their suffixes.
-    """
-
-    path: str
-    suffixes: tuple[str, ...]
-    module: str
-    jobs: tuple[Job, ...]
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return Path(self.path).name
-
-    @property
-    def outputs(self) -> list[str]:
-        """Its files."""
-        return [f"{self.path}{suffix}" for suffix in self.suffixes]
-
-    @property
-    def record(self) -> str:
-        """What it says of itself."""
-        return f"{self.path}.run.json"
-
-    def __str__(self) -> str:
-        return self.outputs[0]
 
 
 class Plan:
@@ -242,76 +162,14 @@ class Plan:
         return {found.slug: found for found in self.externals.values() if found.reference is not None}
 
     @cached_property
-    def figures(self) -> list[Figure]:
-        """All figures and tables: each run's own, then those of the paper."""
-        own = [
-            Figure(job.figure, (".png",), Path(job.figure).name, (job,))
-            for job in self.jobs
-            if job.stage != "film"
-        ]
-        gallery = Figure(f"{PAPER}/gallery", (".html",), "gallery", tuple(self.jobs_of("film")))
-        suites = [
-            Figure(f"{RESULTS}/{env}/ablations/report", (".md",), "ablations/report", tuple(jobs))
-            for env in dict.fromkeys(self.scale.envs)
-            if (jobs := [job for job in self.jobs_of("ablations") if job.env == env])
-        ]
-        report = Figure(f"{PAPER}/report", (".html",), "report", self._compared)
-        return [
-            *own, *suites, *self.pictures, *self.paper_figures, *self.paper_tables, gallery, report,
-        ]  # fmt: skip
-
-    @cached_property
-    def pictures(self) -> list[Figure]:
-        """What is drawn of every film; what it unlocks, beside the expert's in the same worlds."""
-        experts = {
-            job.env: job for job in reversed(self.jobs_of("film")) if self.cell(job).policy == "expert"
-        }
-        return [
-            Figure(f"{film.folder}/{name}", (suffix,), name, tuple(dict.fromkeys(jobs)))
-            for film in self.jobs_of("film")
-            for name, suffix in PICTURES.items()
-            if name != "denoising" or self.cell(film).policy == "planner"
-            for jobs in [(experts[film.env], film) if name == "unlocks" else (film,)]
-        ]
-
-    @property
-    def _compared(self) -> tuple[Job, ...]:
-        """The jobs that the paper compares; ablations, films and sweeps are shown apart."""
-        return tuple(job for job in self.jobs if job.stage not in ("ablations", "film", "sweep"))
-
-    @cached_property
-    def paper_figures(self) -> list[Figure]:
-        """Figures of the paper."""
-        trained, evaluated = self.jobs_of("ppo", "offline", "online"), self.jobs_of("inference")
-        shown = {
-            "returns": evaluated,
-            "profiles": evaluated,
-            "achievements": evaluated,
-            "learning": trained,
-            "dagger": self.jobs_of("online"),
-            "scaling": [*self.jobs_of("offline", "online"), *evaluated],
-            "costs": self._compared,
-        }
-        suffixes = (".png", ".pdf", ".txt")
-        return [
-            Figure(f"{PAPER}/figures/{name}", suffixes, name, tuple(jobs)) for name, jobs in shown.items()
-        ]
-
-    @cached_property
-    def paper_tables(self) -> list[Figure]:
-        """Tables of the paper."""
-        evaluated = self.jobs_of("inference")
-        shown = dict.fromkeys(("policies", "published", "improvement", "achievements"), evaluated)
-        shown["costs"] = self.jobs
-        suffixes = (".csv", ".tex", ".md")
-        return [
-            Figure(f"{PAPER}/tables/{name}", suffixes, "tables", tuple(jobs)) for name, jobs in shown.items()
-        ]
+    def catalogue(self) -> Catalogue:
+        """What is drawn of the jobs."""
+        return Catalogue({job: self.cell(job) for job in self.jobs})
 
     @property
     def targets(self) -> list[str]:
         """What a bare `snakemake` makes: everything."""
-        return [output for figure in self.figures for output in figure.outputs]
+        return [output for figure in self.catalogue.figures for output in figure.outputs]
 
     @property
     def wildcards(self) -> dict[str, str]:
@@ -407,7 +265,7 @@ class Plan:
     def _figure_origins(self) -> dict[Figure, Origin]:
         return {
             figure: figure_origin(figure.module, {job.folder: self.digest(job) for job in figure.jobs})
-            for figure in self.figures
+            for figure in self.catalogue.figures
         }
 
     def inputs_of(self, product: Job | Figure) -> Mapping[str, Job | External]:
@@ -426,7 +284,7 @@ class Plan:
 
     @cached_property
     def _figures(self) -> dict[str, Figure]:
-        return {figure.path: figure for figure in self.figures}
+        return {figure.path: figure for figure in self.catalogue.figures}
 
     def figure_digest(self, path: str) -> str:
         """The digest of a figure's origin."""
@@ -454,7 +312,7 @@ class Plan:
         It compares parameters with those it has written into its own folder, and knows nothing of results
         that were moved here without that folder.
         """
-        products: list[Job | Figure] = [*self.jobs, *self.figures]
+        products: list[Job | Figure] = [*self.jobs, *self.catalogue.figures]
         return [
             product.record
             for product in products

@@ -38,14 +38,14 @@ def find_product(plan: Plan, target: str) -> Job | Figure:
     path = Path(target)
     if path.is_absolute() and path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())
-    for figure in plan.figures:
+    for figure in plan.catalogue.figures:
         if path in map(Path, figure.outputs):
             return figure
     for job in plan.jobs:
         if path.is_relative_to(job.folder):
             return job
     known = [
-        *(output for figure in plan.figures for output in figure.outputs),
+        *(output for figure in plan.catalogue.figures for output in figure.outputs),
         *(j.folder for j in plan.jobs),
     ]
     raise UserError(f"{target}: is made by no job of scale {plan.config.scale}{near(str(path), known)}")

@@ -1,0 +1,1 @@
+"""What the modes of the command do before and after their stage."""

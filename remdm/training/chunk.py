@@ -1,0 +1,63 @@
+"""What the device measures in one call of the loop, and what the host makes of it."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from remdm.training.algorithm import Algorithm, Metrics
+from remdm.training.metrics import Row, to_rows
+
+# Checked for NaN and infinity. Means over episodes are NaN if none ended, diagnostics between measurements.
+FINITE = ("loss", "grad_norm", "env/reward")
+AT_TIMES = "diag/"
+
+
+class Chunk(NamedTuple):
+    """What the device measures in one call: metrics [limit] of which `length` count, and a validation's."""
+
+    first: int  # updates done before it
+    length: int
+    metrics: Metrics
+    val_metrics: Metrics
+
+
+def not_finite(chunk: Chunk) -> str:
+    """The first metric that should be finite and is not, in words, or nothing. Waits for the device."""
+    for update in range(chunk.length):
+        needed = (n for n in chunk.metrics if n.endswith(FINITE) and not n.startswith(AT_TIMES))
+        for name in sorted(needed):
+            values = np.ravel(np.asarray(chunk.metrics[name])[update])
+            if not np.isfinite(values).all():
+                return f"update {chunk.first + update + 1}: {name} = {values[~np.isfinite(values)][0]}"
+    return ""
+
+
+def rows_of(chunk: Chunk, algorithm: Algorithm) -> list[list[Row]]:
+    """Rows of one chunk, by repetition; a validation belongs to its last update."""
+    each = (chunk.length, algorithm.repeats)
+    metrics = {name: np.asarray(x)[: chunk.length].reshape(each) for name, x in chunk.metrics.items()}
+    validated = {name: x for name, x in chunk.val_metrics.items() if x.ndim == (algorithm.repeats > 1)}
+    rows = []
+    for repeat in range(algorithm.repeats):
+        own = {name: values[:, repeat] for name, values in metrics.items()}
+        rows.append(to_rows(own, chunk.first, algorithm.frames_per_update))
+        validation = {name: float(np.ravel(x)[repeat]) for name, x in validated.items()}
+        rows[-1][-1] |= {name: value for name, value in validation.items() if not np.isnan(value)}
+    return rows
+
+
+def averaged(rows: list[list[Row]], extra: Row) -> list[Row]:
+    """The repetitions' rows as one run's, update by update."""
+    means_of_rows = []
+    for same in zip(*rows, strict=True):
+        names = dict.fromkeys(name for row in same for name in row)
+        means = {name: float(np.mean([row[name] for row in same if name in row])) for name in names}
+        means_of_rows.append(means | extra)
+    return means_of_rows
+
+
+def note_of(rows: list[Row]) -> str:
+    """What a person wants to see beside the bar."""
+    shown = {"env/episode_return": "return", "val/score": "validation", "diffusion/accuracy": "accuracy"}
+    latest = {name: row[key] for row in rows for key, name in shown.items() if key in row}
+    return "  ".join(f"{name} {value:.2f}" for name, value in latest.items())
