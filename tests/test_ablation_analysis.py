@@ -27,7 +27,6 @@ from remdm.analysis.ablations.runs import SCORE, read_suite
 from remdm.analysis.ablations.significance import (
     ENUMERATED,
     attainable_floor,
-    bootstrap_interval,
     count_labellings,
     p_values,
     verdict,
@@ -209,16 +208,6 @@ def test_the_test_rejects_no_oftener_than_it_says(seeds, arms, monkeypatch):
         assert (smallest <= level + 1e-9).mean() <= level + 3 * np.sqrt(level * (1 - level) / 400), level
     if arms == 1:  # and it is not merely timid: one arm's test is exact
         assert (smallest <= 0.1 + 1e-9).mean() >= 0.1 - 3 * np.sqrt(0.09 / 400)
-
-
-def test_bootstrap_interval():
-    assert bootstrap_interval(np.array([1.0])) is None
-    assert bootstrap_interval(np.array([1.0, 2.0]), np.array([1.0])) is None
-    assert bootstrap_interval(np.full(3, 2.0), np.full(3, 0.5)) == (1.5, 1.5)
-    # Of {0, 1}, resampled means are 0, 1/2, 1 with probability 1/4, 1/2, 1/4.
-    assert bootstrap_interval(np.array([0.0, 1.0])) == (0.0, 1.0)
-    low, high = bootstrap_interval(np.array([4.0, 5.0, 6.0]), np.array([1.0, 2.0, 3.0]))
-    assert low < 3 < high
 
 
 # --- actions ----------------------------------------------------------------------------------------------

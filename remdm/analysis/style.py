@@ -141,11 +141,16 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(partial, format=form, dpi=RESOLUTION, metadata=metadata)
 
 
-def publish(figure: Figure, stem: Path, caption: str) -> None:
-    """Write a figure of the paper: PDF, PNG, and its caption beside them."""
+def save_both(figure: Figure, stem: Path) -> None:
+    """Write a picture as PDF and as PNG."""
     for suffix in (".pdf", ".png"):
         save(figure, stem.with_name(stem.name + suffix))
         figure.set_layout_engine("none")  # once laid out, it need not be again
+
+
+def publish(figure: Figure, stem: Path, caption: str) -> None:
+    """Write a figure of the paper: PDF, PNG, and its caption beside them."""
+    save_both(figure, stem)
     with whole_file(stem.with_name(f"{stem.name}.txt")) as partial:
         partial.write_text(caption + "\n", encoding="utf-8")
 

@@ -183,7 +183,7 @@ def _seeds(suite: Suite, standings: Standings) -> str:
         f"them; the others step down from it. It is never reported below the floor 2 / C(n_a + n_b, n_b), "
         f"the least that the arm's and the baseline's own seeds can show."
     )
-    spread = "Intervals are percentile bootstraps over seeds, which with few seeds cover less than 95 %."
+    spread = "Intervals are Welch's, of the difference between two means over seeds."
     return "\n".join([reach, found, how, spread])
 
 

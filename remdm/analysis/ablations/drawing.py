@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -14,7 +13,6 @@ from matplotlib.patches import Rectangle
 from remdm.analysis.ablations.runs import ArmRun, Suite
 from remdm.analysis.results import smooth
 from remdm.analysis.style import new_figure
-from remdm.base.files import whole_file
 from remdm.config.arms import ARMS, BASELINE, GROUPS
 
 # Okabe and Ito's colours without yellow; line and marker tell arms apart in grey.
@@ -166,14 +164,3 @@ def map_figure(rows: int, columns: int, panels: int = 1) -> tuple[Figure, Sequen
     """A figure for heat maps of so many cells, side by side."""
     width = panels * (2.2 + 0.42 * max(columns, 4))
     return new_figure(width, 1.6 + 0.24 * max(rows, 4), 1, panels)
-
-
-def save_both(figure: Figure, stem: Path) -> None:
-    """Write `stem.png` and `stem.pdf`, each whole or not at all."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # what is arranged once stays so
-    for suffix in ("png", "pdf"):
-        with whole_file(stem.with_name(f"{stem.name}.{suffix}")) as partial:
-            # Without the time of day, the same figure is the same file.
-            metadata = {"CreationDate": None} if suffix == "pdf" else None
-            figure.savefig(partial, format=suffix, dpi=150, metadata=metadata)

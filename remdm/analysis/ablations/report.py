@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 from remdm.analysis.ablations import curves, maps, play, scores
 from remdm.analysis.ablations.conclusions import conclude
 from remdm.analysis.ablations.decision import decide
-from remdm.analysis.ablations.drawing import save_both
 from remdm.analysis.ablations.hypotheses import judge
 from remdm.analysis.ablations.runs import Suite, read_suite
 from remdm.analysis.ablations.standing import Standings, stand
 from remdm.analysis.ablations.tables import write_tables
 from remdm.analysis.ablations.tree import draw_tree
+from remdm.analysis.style import save_both
 from remdm.base.files import whole_file
 
 Draw = Callable[[Suite, Standings], Figure]
@@ -29,7 +29,7 @@ FIGURES: dict[str, tuple[Draw, str]] = {
     "scores": (scores.draw_scores, "Episode return at the last evaluation; dots are seeds."),
     "differences": (
         scores.draw_differences,
-        "Difference to baseline_rl, 95 % bootstrap intervals over seeds.",
+        "Difference to baseline_rl, with 95 % intervals over seeds (Welch).",
     ),
     "groups": (scores.draw_group_scores, "Groups of arms; dots are arms."),
     "decision_tree": (lambda s, st: draw_tree(decide(s, st)), "The way from the scores to what is next."),

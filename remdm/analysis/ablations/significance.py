@@ -9,7 +9,6 @@ import numpy as np
 IMPROVEMENT, NEUTRAL, COLLAPSE = "IMPROVEMENT", "NEUTRAL", "COLLAPSE"
 BETTER, WORSE = 0.05, 0.10  # shares of the scale beyond which a difference counts
 ENUMERATED = 20_000  # relabellings; beyond, as many are drawn
-RESAMPLES = 10_000
 
 
 def scale_of(baseline: float | None, pretrained: float | None) -> float:
@@ -73,23 +72,6 @@ def _p_of_largest(groups: Sequence[np.ndarray], seed: int) -> float:
 def count_labellings(sizes: Sequence[int]) -> int:
     """In how many ways scores can be dealt out to groups of these sizes."""
     return math.factorial(sum(sizes)) // math.prod(math.factorial(size) for size in sizes)
-
-
-def bootstrap_interval(
-    a: np.ndarray, b: np.ndarray | None = None, seed: int = 0
-) -> tuple[float, float] | None:
-    """95 % percentile bootstrap interval, over seeds, of the mean of `a`, less that of `b` if given.
-
-    With three seeds it covers less than it says; a single seed has none.
-    """
-    if min(len(a), len(a) if b is None else len(b)) < 2:
-        return None
-    rng = np.random.default_rng(seed)
-    means = a[rng.integers(len(a), size=(RESAMPLES, len(a)))].mean(axis=1)
-    if b is not None:
-        means = means - b[rng.integers(len(b), size=(RESAMPLES, len(b)))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def _differences(scores: np.ndarray, sizes: Sequence[int]) -> np.ndarray:

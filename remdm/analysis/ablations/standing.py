@@ -7,11 +7,11 @@ import numpy as np
 from remdm.analysis.ablations.runs import Suite
 from remdm.analysis.ablations.significance import (
     attainable_floor,
-    bootstrap_interval,
     p_values,
     scale_of,
     verdict,
 )
+from remdm.analysis.statistics import difference_interval
 from remdm.config.arms import ARMS, BASELINE, ArmEntry
 
 MISSING, NOT_RUN, REFERENCE, UNKNOWN = "missing", "not run", "reference", "no baseline"
@@ -23,7 +23,7 @@ class Standing:
 
     Attributes:
         scores: of its seeds [N].
-        low, high: 95 % bootstrap interval of the difference to the baseline.
+        low, high: 95 % interval of the difference to the baseline, over seeds.
         verdict: IMPROVEMENT, NEUTRAL or COLLAPSE against the baseline, or why there is none.
         p: for the arm that one may pick from all; `floor` is the smallest that its seeds can reach.
     """
@@ -92,7 +92,7 @@ def stand(suite: Suite) -> Standings:
         own = scores[entry.name]
         score = mean(own)
         to_baseline = difference(score, baseline) if entry.name != BASELINE else None
-        interval = bootstrap_interval(own, scores[BASELINE]) if to_baseline is not None else None
+        interval = difference_interval(own, scores[BASELINE]) if to_baseline is not None else None
         low, high = interval or (None, None)
         if score is None:
             found = MISSING if entry.name in suite.arms else NOT_RUN
