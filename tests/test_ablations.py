@@ -139,6 +139,7 @@ def test_repetitions_pay_for_diagnostics_only_when_due():
     assert jax.tree.leaves(state.pretrained)[0].shape == jax.tree.leaves(PRETRAINED)[0].shape
 
 
+@pytest.mark.slow
 def test_the_batch_is_described():
     _, _, [metrics] = run(algorithm_of("baseline_rl"), 1)
     assert metrics["diffusion/loss"] > 0

@@ -246,9 +246,8 @@ def test_an_arm_is_not_the_baseline(name, baseline):
     assert changed(baseline[1].trained, ours) != set()
 
 
-@pytest.mark.parametrize(
-    "name", slow_except(["llrd", "low_t", "t_curriculum", "bc_wins", "head_only"], ["head_only"])
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["llrd", "low_t", "t_curriculum", "bc_wins", "head_only"])
 def test_arms_that_differ_in_data_alone_are_one_program(name):
     """So they compile once: from a cache that outlives the process, or side by side."""
     assert _program(name) == _program("baseline_rl")
@@ -295,7 +294,8 @@ def test_the_distance_is_weighted_by_importance():
     assert jax.grad(weighted_distance)(params, anchor, importance)["a"].tolist() == [8.0, -2.0]
 
 
-@pytest.mark.parametrize("name", slow_except(["kl_penalty", "ewc", "trust_region_kl"], ["kl_penalty"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["kl_penalty", "ewc", "trust_region_kl"])
 def test_a_distance_from_the_pretrained_policy_begins_at_zero(name):
     """Dropout, or another draw of noise for one of the two policies, would make it positive."""
     _, state, metrics = ran(name)
@@ -317,6 +317,7 @@ def test_the_wall_is_met_beyond_its_limit(monkeypatch):
     assert metrics[1]["diffusion/penalty"] > 0.0
 
 
+@pytest.mark.slow
 def test_a_penalty_is_taken_at_the_bounds_own_draw():
     def penalty(sample):
         return jnp.mean(sample.noised.t) + jnp.mean(sample.noised.tokens == NUM_ACTIONS)
@@ -327,6 +328,7 @@ def test_a_penalty_is_taken_at_the_bounds_own_draw():
     )
 
 
+@pytest.mark.slow
 def test_the_bonus_is_the_entropy_of_masked_positions():
     """A uniform network's is log V, whatever is masked: the penalty is -0.01 log 4."""
     arm = load_arm("entropy_bonus")
@@ -505,9 +507,8 @@ def test_the_loss_is_a_mean_over_what_is_kept():
     assert targets_of(batch, jnp.ones(4), jnp.zeros(4, bool)).weights.tolist() == [0.0] * 4
 
 
-@pytest.mark.parametrize(
-    "name", slow_except(["bc_wins", "reward_filtering", "action_diversity"], ["bc_wins"])
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bc_wins", "reward_filtering", "action_diversity"])
 def test_an_empty_batch_is_counted_and_never_nan(name):
     """No window is won, none is better than the others, or all plans are one action."""
     keys = {"ablation_win_threshold": 1e6}
