@@ -16,12 +16,13 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import polars as pl
 import pytest
 from flax import struct
 
 from remdm.base.errors import UserError
-from remdm.base.fields import Role
+from remdm.base.fields import Role, fields_with, roles_of
 from remdm.planners.online import make_online
 from remdm.training import checkpoint
 from remdm.training.algorithm import Algorithm, repeated
@@ -31,7 +32,7 @@ from remdm.training.loop import _compile_validate, train
 from remdm.training.metrics import MetricsTable
 from remdm.training.optimizer import adamw, cosine_schedule
 from remdm.training.snapshots import Snapshots
-from remdm.training.state import Start, first_state
+from remdm.training.state import Start, TrainState, first_state
 from tests.kill import read_metrics
 from tests.test_planners import OnlineConfig, config_of
 from tests.toy import toy_env, toy_expert
@@ -600,3 +601,17 @@ def test_adamw_clips_and_without_decay_is_adam():
     assert np.asarray(updates["w"]) == pytest.approx(-0.1 * 0.5 / (0.5 + 1e-5), rel=1e-5)
     decayed, _ = adamw(0.1, 1.0, weight_decay=0.5).update(grads, state, params)
     assert np.asarray(decayed["w"] - updates["w"]) == pytest.approx(-0.1 * 0.5, rel=1e-4)
+
+
+def test_a_leaf_has_the_roles_of_all_that_it_is_within():
+    state = TrainState(
+        algorithm=Count(jnp.zeros(()), jnp.zeros(()), (optax.EmptyState(), None, {"x": jnp.zeros(2)}), 0.0),
+        update=0, val_key=0, best_score=0, best_update=0, best_params=0,
+    )  # fmt: skip
+    roles = roles_of(state)
+    # Of the same structure, nodes without children included: the two are mapped side by side.
+    assert jax.tree.structure(roles) == jax.tree.structure(state)
+    assert roles.algorithm.shift[2]["x"] == {Role.GIVEN}
+    assert roles.algorithm.held == {Role.REFILLABLE}
+    assert roles.algorithm.draw == roles.update == frozenset()
+    assert fields_with(state.algorithm, Role.GIVEN, Role.REFILLABLE) == ("held", "shift")
