@@ -20,11 +20,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from remdm.base.program import compiled
 from remdm.config.collect import CollectConfig
 from remdm.config.layers import Layer, base_layers, build
 from remdm.envs.batch import make_batch_env
 from remdm.loading.expert import load_expert
-from remdm.play.player import compiled
 from remdm.play.rollout import rollout, start
 
 NUM_ENVS = 64

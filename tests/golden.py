@@ -54,22 +54,14 @@ def of_real_game(name: str) -> dict[str, float]:
 
 def of_toy(name: str) -> dict[str, float]:
     """Of an algorithm on the toy game."""
-    from remdm.ablations.arm import load_arm
     from tests import test_keys as keys
-    from tests.toy import toy_env, toy_expert
+    from tests.toy import toy_env
 
     config = keys.config_of(name, **({"arm": "kl_penalty"} if name == "ablations" else {}))
     if name == "ppo":
-        return trained(keys.make_ppo(config, toy_env(config.ppo_num_envs)))
-    env = toy_env(config.num_envs)
-    if name != "ablations":
-        return trained(keys.TRAINING[name](config, env, toy_env(config.val_num_envs), toy_expert()))
-    network = keys.section(keys.config_of("offline"), keys.DenoiserConfig)
-    params = keys.init_params(
-        keys.make_denoiser(network, env.game.num_actions), jax.random.PRNGKey(7), env.game.obs_dim
-    )
-    problem = keys.make_problem(config, network, env)
-    return trained(keys.make_finetuning(problem, toy_env(config.eval_num_envs), load_arm(config.arm), params))
+        return trained(keys.algorithm_of(name, config, toy_env(config.ppo_num_envs)))
+    validated = config.eval_num_envs if name == "ablations" else config.val_num_envs
+    return trained(keys.algorithm_of(name, config, toy_env(config.num_envs), toy_env(validated)))
 
 
 def of_sampler(strategy: str) -> dict[str, float]:

@@ -150,23 +150,26 @@ def config_of(stage, **keys):
     return build(STAGES[stage], [*base_layers(None), Layer("test", {**KEYS, **keys})])
 
 
+def algorithm_of(stage, config, *envs):
+    """The algorithm of a stage, in these games: those that it trains in and, if it has any, validates in."""
+    if stage == "ppo":
+        return make_ppo(config, *envs)
+    if stage != "ablations":
+        return TRAINING[stage](config, *envs, toy_expert())
+    network, game = section(config_of("offline"), DenoiserConfig), envs[0].game
+    denoiser = make_denoiser(network, game.num_actions)
+    params = init_params(denoiser, jax.random.PRNGKey(7), game.obs_dim)
+    return make_finetuning(make_problem(config, network, envs[0]), envs[1], load_arm(config.arm), params)
+
+
 @cache
 def observed(stage, keys):
     """What can be seen of a training, the cheap first: budgets, its start, its programs."""
     config = config_of(stage, **dict(keys))
-    if stage == "ppo":
-        env = make_batch_env(config, config.ppo_num_envs)
-        algorithm = make_ppo(config, env)
-    elif stage == "ablations":
-        env, val_env = make_batch_env(config, config.num_envs), make_batch_env(config, config.eval_num_envs)
-        network = section(config_of("offline"), DenoiserConfig)
-        denoiser = make_denoiser(network, env.game.num_actions)
-        params = init_params(denoiser, jax.random.PRNGKey(7), env.game.obs_dim)
-        problem = make_problem(config, network, env)
-        algorithm = make_finetuning(problem, val_env, load_arm(config.arm), params)
-    else:
-        env, val_env = make_batch_env(config, config.num_envs), make_batch_env(config, config.val_num_envs)
-        algorithm = TRAINING[stage](config, env, val_env, toy_expert())
+    names = {"ppo": ["ppo_num_envs"], "ablations": ["num_envs", "eval_num_envs"]}
+    numbers = [getattr(config, name) for name in names.get(stage, ["num_envs", "val_num_envs"])]
+    envs = [make_batch_env(config, number) for number in numbers]
+    env, algorithm = envs[0], algorithm_of(stage, config, *envs)
     algorithm = repeated(algorithm, config.num_repeats)
     state = jax.eval_shape(algorithm.init, jax.random.PRNGKey(0))
     params = jax.eval_shape(algorithm.params, state)

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from remdm.base.program import compiled
 from remdm.envs.batch import BatchEnv
 from remdm.envs.camera import Camera, Shot
 from remdm.envs.craftax import Game
 from remdm.envs.wrappers import BatchEnvWrapper, LogWrapper
 from remdm.play.cycle import PlanCycle
-from remdm.play.player import CHUNK_STEPS, compiled
+from remdm.play.player import CHUNK_STEPS
 from remdm.play.policy import Policy
 from remdm.play.rollout import PlayState, Transition, rollout, start
 

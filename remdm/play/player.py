@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from remdm.base.program import compiled
 from remdm.envs.batch import BatchEnv
 from remdm.play.policy import Policy
 from remdm.play.rollout import PlayState, Transition, rollout, start
@@ -29,13 +30,6 @@ class Player(NamedTuple):
         """Play the next chunk to its end; what is kept of it is on the host."""
         player, kept = self.start(first)
         return player, jax.device_get(kept)
-
-
-def compiled(function: Callable, *arguments: Any) -> Callable:
-    """A function, compiled for these arguments; under `--no-jit` it compiles nothing."""
-    jitted = jax.jit(function)
-    interpreted = jax.config.jax_disable_jit  # type: ignore[attr-defined]
-    return jitted if interpreted else jitted.lower(*arguments).compile()
 
 
 def compile_player(

@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from remdm.base.errors import UserError
+from remdm.base.program import compiled
 from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.training.algorithm import Algorithm, Metrics, repeated
 from remdm.training.chunk import Chunk, averaged, not_finite, note_of, rows_of
@@ -301,19 +302,17 @@ class _Later:
         return program(*arguments)
 
 
-def _compiled(
-    function: Callable[..., Any], mesh: Mesh | None, *arguments: Any, **options: Any
+def _compiled_on(
+    mesh: Mesh | None, function: Callable[..., Any], *arguments: Any, **options: Any
 ) -> Callable[..., Any]:
-    """A function as a program for these devices, with `options` of `jax.jit`; under `--no-jit` as it is."""
+    """`compiled`, for these devices."""
 
     @wraps(function)
     def traced(*arguments: Any) -> Any:
         with traced_on(mesh):
             return function(*arguments)
 
-    jitted = jax.jit(traced, **options)
-    interpreted = jax.config.jax_disable_jit  # type: ignore[attr-defined]
-    return jitted if interpreted else jitted.lower(*arguments).compile()
+    return compiled(traced, *arguments, **options)
 
 
 def _compile_chunk(
@@ -339,8 +338,8 @@ def _compile_chunk(
 
     shardings = None if mesh is None else (layout(mesh, algorithm, state), replicated(mesh))
     length = np.zeros((), np.int32)
-    compiled = _compiled(chunk, mesh, state, length, donate_argnums=0, out_shardings=shardings)
-    return lambda state, length: compiled(state, np.asarray(length, np.int32))
+    program = _compiled_on(mesh, chunk, state, length, donate_argnums=0, out_shardings=shardings)
+    return lambda state, length: program(state, np.asarray(length, np.int32))
 
 
 def _compile_validate(
@@ -352,7 +351,8 @@ def _compile_validate(
         assert algorithm.validate is not None
         return algorithm.validate(key, params)
 
-    return _compiled(validate, mesh, key, params, out_shardings=None if mesh is None else replicated(mesh))
+    shardings = None if mesh is None else replicated(mesh)
+    return _compiled_on(mesh, validate, key, params, out_shardings=shardings)
 
 
 def _keep_best(best: tuple[Any, Any, Any], new: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:

@@ -298,7 +298,7 @@ class Plan:
 
     def jobs_of(self, *stages: str) -> list[Job]:
         """All jobs of some stages."""
-        return [job for job in self.jobs if job.stage in stages]
+        return self.catalogue.of(*stages)
 
     def is_settled(self, maker: Job | External) -> bool:
         """Whether a result is there as it would be made now, by its own record."""
