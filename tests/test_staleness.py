@@ -194,8 +194,9 @@ def test_another_expert_from_elsewhere(clone):
     path = clone / "workflow_config.yaml"
     config = yaml.safe_load(path.read_text())
     keys = config["scales"]["demo"]["overrides"]
-    for key in [key for key in keys if key == "layer_size" or key.startswith("ppo_")]:
-        del keys[key]  # of training an expert
+    of_an_expert = ("layer_size", "ppo_", "icm_", "e3b_")
+    for key in [key for key in keys if key.startswith(of_an_expert)]:
+        del keys[key]
     path.write_text(yaml.safe_dump(config))
     target = f"results/{GAME}/offline/demo/s0/run.json"
     done = run(clone, "snakemake", target, "--cores", "2")
