@@ -5,8 +5,8 @@ from pathlib import Path
 
 from remdm.base.errors import UserError
 from remdm.base.machine import shared_resources, stage_threads
+from remdm.config.stages import STAGES
 from remdm.workflow.cluster import remedies
-from remdm.workflow.catalogue import PICTURES
 from remdm.workflow.plan import Plan
 from remdm.workflow.status import Status
 
@@ -73,14 +73,8 @@ rule all:
 
 
 include: "rules/common.smk"
-include: "rules/ppo.smk"
-include: "rules/collect.smk"
-include: "rules/planners.smk"
-include: "rules/ablations.smk"
-include: "rules/inference.smk"
+include: "rules/stages.smk"
 include: "rules/figures.smk"
-include: "rules/film.smk"
-include: "rules/sweep.smk"
 
 
 # Only where there is something to fetch: Snakemake removes what a rule makes before it runs.

@@ -10,16 +10,15 @@ from typing import Any
 
 from remdm.base.errors import ConfigError, UserError, near
 from remdm.base.files import disk_problem
+from remdm.commands.accept import run_accept
 from remdm.commands.bench import add_bench, run_bench
 from remdm.commands.configuration import fetched_artifact
 from remdm.commands.flags import add_flags
 from remdm.commands.stage import run_stage
 from remdm.commands.suite import run_ablations
-from remdm.config.layers import (
-    ALL_KEYS,
-    STAGES,
-)
+from remdm.config.layers import ALL_KEYS
 from remdm.config.reference import all_keys, json_schema, reference_page
+from remdm.config.stages import STAGES
 from remdm.training.interruption import Interrupted
 from remdm.training.tracking import is_reference
 from remdm.workflow.plan import Plan
@@ -27,18 +26,6 @@ from remdm.workflow.provenance import chain
 from remdm.workflow.why import explain
 
 logger = logging.getLogger("remdm")
-
-SUMMARIES = {
-    "ppo": "train the expert",
-    "collect": "save expert trajectories to disk",
-    "offline": "train a planner by behaviour cloning of an expert",
-    "online": "train a planner by DAgger with an expert",
-    "inference": "evaluate a planner, an expert or random play",
-    "sweep": "compare sampler settings of a planner, on what its expert does",
-    "film": "film an episode of a planner, an expert or random play",
-    "ablations": "study why fine-tuning a planner by reward collapses: one arm, a group, or all",
-    "smoke": "run all of DAgger at its smallest, with an expert that plays at random",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,8 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     keys = all_keys().values()
-    for mode in STAGES:
-        sub = add(mode, SUMMARIES[mode], run_ablations if mode == "ablations" else run_stage)
+    for mode, stage in STAGES.items():
+        sub = add(mode, stage.summary, run_ablations if mode == "ablations" else run_stage)
         sub.usage = f"remdm {mode} [--config PRESET] [--output DIR] [--KEY VALUE ...]"
         if mode == "ablations":
             sub.usage = "remdm ablations [--arm NAME | --group LETTER] [--fast] [--KEY VALUE ...]"
@@ -109,7 +96,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     why = add("why", "say why the pipeline would make a result again", _why)
     why.add_argument("target", metavar="TARGET", help="a file or folder under results/")
-    why.add_argument("--scale", metavar="NAME", help="a scale of workflow_config.yaml, by default its own")
+    accepting = add("accept", "let results that are stale by their code alone count as current", run_accept)
+    accepting.add_argument(
+        "targets", metavar="TARGET", nargs="*", help="files or folders under results/; none means all"
+    )
+    accepting.add_argument("--yes", action="store_true", help="record it; without, only say what would be")
+    for sub in (why, accepting):
+        sub.add_argument(
+            "--scale", metavar="NAME", help="a scale of workflow_config.yaml, by default its own"
+        )
     provenance = add("provenance", "say what a figure, a table or a run was made from", _provenance)
     provenance.add_argument("target", metavar="FIGURE", help="a file of results, moved or not")
     reference = add("keys", "print the reference of all keys, in Markdown", _keys)

@@ -19,31 +19,45 @@ def checkpoint_of(stage, key):
     return find
 
 
+def digest_of(stage):
+    """The function of the digest of a stage's jobs."""
+    return lambda wildcards: plan.digest(plan.find(stage, wildcards))
+
+
+def files(paths):
+    """Outputs of a rule; a path without suffix is a folder."""
+    return {name: path if Path(path).suffix else directory(path) for name, path in paths.items()}
+
+
 def shown_in(path):
     """What the jobs that a figure shows have left for it."""
     return [file for job in plan.figure(path).jobs for file in settled(job, *job.results)]
 
 
-def of_run(figure):
-    """The input function and the digest of a figure of one run."""
+def pictures():
+    """What is drawn of single runs, and of which stages."""
+    found = {}
+    for name, stage in STAGES.items():
+        for picture in stage.pictures if stage.in_pipeline else ():
+            found.setdefault(picture, []).append(name)
+    return found
 
-    def path(wildcards):
-        job = plan.find(getattr(wildcards, "stage", "inference"), wildcards)
-        return f"{job.folder}/{figure}"
 
-    return lambda wildcards: shown_in(path(wildcards)), lambda wildcards: plan.figure_digest(path(wildcards))
+def picture_of(wildcards, name):
+    """The path of what is drawn of a run, without suffix."""
+    return f"{plan.find(wildcards.stage, wildcards).folder}/{name}"
+
+
+def shown_of_run(name):
+    """The input function of what is drawn of a run."""
+    return lambda wildcards: shown_in(picture_of(wildcards, name))
+
+
+def digest_of_picture(name):
+    """The function of the digest of what is drawn of a run."""
+    return lambda wildcards: plan.figure_digest(picture_of(wildcards, name))
 
 
 def suite(wildcards):
     """The report of a game's ablation suite."""
     return plan.figure(f"results/{wildcards.env}/ablations/report")
-
-
-def picture_of(wildcards, name):
-    """The path of what is drawn of a film, without suffix."""
-    return f"{plan.find('film', wildcards).folder}/{name}"
-
-
-def heat(wildcards):
-    """The heat map of a sweep."""
-    return plan.find("sweep", wildcards).figure

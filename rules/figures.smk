@@ -1,50 +1,33 @@
-# Figures and tables read result files alone. Their digest covers their own code, so a colour redraws one figure
-# (those that all figures share, of analysis/style.py, redraw all). Captions say how many seeds and episodes are
-# behind a figure, so they are written with it.
-
-SHOWN_IN_CURVES, DIGEST_OF_CURVES = of_run("curves")
-SHOWN_UNLOCKED, DIGEST_OF_UNLOCKED = of_run("achievements")
+# Figures, tables and pages read result files alone. Their digest covers their own code, so a colour redraws one
+# figure (those that all figures share, of analysis/style.py, redraw all). Captions say how many seeds and
+# episodes are behind a figure, so they are written with it.
 
 
-rule curves:
-    input:
-        SHOWN_IN_CURVES,
-    output:
-        png=report(
-            "results/{env}/{stage}/{name}/s{seed}/curves.png",
-            caption="../report/curves.rst",
-            category="Training",
-            labels={"stage": "{stage}", "name": "{name}", "seed": "{seed}"},
-        ),
-        run="results/{env}/{stage}/{name}/s{seed}/curves.run.json",
-    log:
-        "logs/{env}/{stage}/{name}/s{seed}.curves.log",
-    wildcard_constraints:
-        stage="ppo|collect|offline|online|ablations",
-    priority: 2  # the first thing to look at
-    params:
-        digest=DIGEST_OF_CURVES,
-    script:
-        "../scripts/curves.py"
+# What is drawn of every run of some stages.
+for picture, stages in pictures().items():
 
-
-rule unlocked:
-    input:
-        SHOWN_UNLOCKED,
-    output:
-        png=report(
-            "results/{env}/inference/{name}/s{seed}/achievements.png",
-            caption="../report/unlocked.rst",
-            category="Evaluation",
-            labels={"policy": "{name}", "seed": "{seed}"},
-        ),
-        run="results/{env}/inference/{name}/s{seed}/achievements.run.json",
-    log:
-        "logs/{env}/inference/{name}/s{seed}.achievements.log",
-    params:
-        digest=DIGEST_OF_UNLOCKED,
-    script:
-        "../scripts/unlocked.py"
+    rule:
+        name:
+            picture.name
+        input:
+            shown_of_run(picture.name),
+        output:
+            picture=report(
+                f"results/{{env}}/{{stage}}/{{name}}/s{{seed}}/{picture.name}{picture.suffix}",
+                caption=f"../report/{picture.name}.rst",
+                category=picture.category,
+                labels={"shows": picture.name, "stage": "{stage}", "name": "{name}", "seed": "{seed}"},
+            ),
+            run=f"results/{{env}}/{{stage}}/{{name}}/s{{seed}}/{picture.name}.run.json",
+        log:
+            f"logs/{{env}}/{{stage}}/{{name}}/s{{seed}}.{picture.name}.log",
+        wildcard_constraints:
+            stage="|".join(stages),
+        priority: 2  # the first things to look at
+        params:
+            digest=digest_of_picture(picture.name),
+        script:
+            "../scripts/figure.py"
 
 
 rule figure:
@@ -71,7 +54,7 @@ rule figure:
         "../scripts/figure.py"
 
 
-rule table:
+use rule figure as table with:
     input:
         lambda wildcards: shown_in(f"results/paper/tables/{wildcards.table}"),
     output:
@@ -91,12 +74,47 @@ rule table:
         table="|".join(figure.name for figure in plan.catalogue.paper_tables),
     params:
         digest=lambda wildcards: plan.figure_digest(f"results/paper/tables/{wildcards.table}"),
-    script:
-        "../scripts/table.py"
 
 
-# The page shows the pictures that lie beside it, so one that is redrawn or missing does not make it stale.
-rule report:
+# The suite as a whole. The rule waits for a run that failed; `remdm ablations` would show it as missing.
+use rule figure as ablation_report with:
+    input:
+        lambda wildcards: shown_in(f"results/{wildcards.env}/ablations/report"),
+    output:
+        report="results/{env}/ablations/report.md",
+        tables=directory("results/{env}/ablations/tables"),
+        figures=report(
+            directory("results/{env}/ablations/figures"),
+            patterns=["{figure}.png"],
+            caption="../report/ablations.rst",
+            category="Ablations",
+            labels={"game": "{env}", "figure": "{figure}"},
+        ),
+        run="results/{env}/ablations/report.run.json",
+    log:
+        "logs/{env}/ablations/report.log",
+    priority: 2  # a long job with nothing after it
+    params:
+        seeds=lambda wildcards: len({job.seed for job in suite(wildcards).jobs}),
+        arms=lambda wildcards: len({job.name for job in suite(wildcards).jobs}),
+        digest=lambda wildcards: plan.figure_digest(suite(wildcards).path),
+
+
+# Both pages show the pictures that lie beside them, so one that is redrawn does not make them stale.
+use rule figure as gallery with:
+    input:
+        pictures=[ancient(output) for figure in plan.catalogue.of_films for output in figure.outputs],
+        films=shown_in("results/paper/gallery"),
+    output:
+        html="results/paper/gallery.html",
+        run="results/paper/gallery.run.json",
+    log:
+        "logs/paper/gallery.log",
+    params:
+        digest=plan.figure_digest("results/paper/gallery"),
+
+
+use rule figure as report with:
     input:
         records=shown_in("results/paper/report"),
         captions=[ancient(f"{figure.path}.txt") for figure in plan.catalogue.paper_figures],
@@ -107,5 +125,3 @@ rule report:
         "logs/paper/report.log",
     params:
         digest=plan.figure_digest("results/paper/report"),
-    script:
-        "../scripts/report.py"

@@ -22,7 +22,8 @@ import numpy as np
 import polars as pl
 
 from remdm import cli
-from remdm.config.layers import STAGES, runtime_model
+from remdm.config.layers import runtime_model
+from remdm.config.stages import STAGES
 
 REPOSITORY = Path(__file__).parents[1]
 UPDATES = {"toy": 400, "craftax": 300}
@@ -51,7 +52,7 @@ def command(
         # A toy has its expert in the code; still the path must exist, and nobody may write there.
         keys["ppo_checkpoint_path"] = expert if expert is not None else folder / "expert"
         keys["ppo_checkpoint_path"].mkdir(parents=True, exist_ok=True)
-    model = STAGES[stage]
+    model = STAGES[stage].model
     flags = [
         text
         for key, value in keys.items()

@@ -1,5 +1,6 @@
 """Tables, figures and the report, from files written here."""
 
+import importlib
 import json
 import re
 from types import SimpleNamespace
@@ -9,32 +10,36 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from remdm.analysis import style
-from remdm.analysis.achievements import draw_achievements, draw_unlocked
-from remdm.analysis.costs import draw_costs
-from remdm.analysis.curves import draw_curves
-from remdm.analysis.dagger import draw_dagger
+from remdm.analysis import (
+    achievements,
+    costs,
+    curves,
+    dagger,
+    learning,
+    profiles,
+    returns,
+    scaling,
+    style,
+    tables,
+    unlocked,
+)
 from remdm.analysis.formats import as_html, as_latex, as_markdown, number, shown, write_table
 from remdm.analysis.jobs import cost_table
-from remdm.analysis.learning import draw_learning
 from remdm.analysis.policies import differences, read_policies
-from remdm.analysis.profiles import draw_profiles
 from remdm.analysis.report import write_report
 from remdm.analysis.results import Result, read_json, read_parquet, read_results, smooth
-from remdm.analysis.returns import draw_returns
-from remdm.analysis.scaling import draw_scaling
 from remdm.analysis.seeds import mean_curve
-from remdm.analysis.session import drawing
+from remdm.analysis.session import run_script
 from remdm.analysis.style import colour, label, looks
 from remdm.analysis.tables import (
     TABLES,
     achievement_table,
     improvement_table,
-    make_table,
     policy_table,
     published_table,
 )
 from remdm.base.errors import UserError
+from remdm.config.stages import STAGES
 from remdm.evaluation.episodes import Episodes
 from remdm.evaluation.statistics import mean_interval, summarise
 from remdm.workflow.plan import Plan
@@ -127,9 +132,9 @@ def results(tmp_path):
 
 
 def test_main_table_by_hand(results):
-    for seed, returns in ((0, [2, 4, 4, 4, 10, 12]), (1, [1, 3, 3, 3, 6, 8])):
-        results.evaluate(GAME, "ppo_rnn", seed, 2 * np.array(returns))
-        results.evaluate(GAME, "offline-demo", seed, returns)
+    for seed, values in ((0, [2, 4, 4, 4, 10, 12]), (1, [1, 3, 3, 3, 6, 8])):
+        results.evaluate(GAME, "ppo_rnn", seed, 2 * np.array(values))
+        results.evaluate(GAME, "offline-demo", seed, values)
     table = policy_table(results.evaluations)
     assert table["policy"].to_list() == ["Expert (ppo_rnn)", "Offline BC (demo)"]
     row = table.row(1, named=True)
@@ -224,7 +229,7 @@ def test_tables_are_written_in_three_formats(results, tmp_path):
     results.run_all(envs=(GAME, FULL), seeds=(0, 1, 2))
     for name in TABLES:
         jobs = [*results.trainings, *results.evaluations] if name == "costs" else results.evaluations
-        make_table(name, jobs, tmp_path / "tables" / name)
+        tables.draw(jobs, tmp_path / "tables" / name)
         frame = TABLES[name].frame(jobs)
         assert pl.read_csv(tmp_path / "tables" / f"{name}.csv").shape == frame.shape
         assert_latex((tmp_path / "tables" / f"{name}.tex").read_text(), rows=frame.height)
@@ -291,21 +296,27 @@ PLAN = Plan.load(REPOSITORY / "workflow_config.yaml", {})
 FIGURES = [figure.name for figure in PLAN.catalogue.paper_figures]
 
 
-def job(log):
-    """What Snakemake hands to a script that fails."""
-    return SimpleNamespace(log=[str(log)])
+def job(module, results, path):
+    """What Snakemake hands to the script of a figure."""
+    return SimpleNamespace(
+        log=[f"{path}.log"],
+        input=results,
+        output=SimpleNamespace(run=f"{path}.run.json"),
+        params=SimpleNamespace(digest="d1"),
+        config={"origins": {"d1": json.dumps({"stage": module})}},
+    )
 
 
 def draw_all(results, folder):
     trained = results.of("ppo", "offline", "online")
     planners = results.of("offline", "online")
-    draw_returns(results.evaluations, folder / "returns")
-    draw_profiles(results.evaluations, folder / "profiles")
-    draw_achievements(results.evaluations, folder / "achievements")
-    draw_learning(trained, folder / "learning")
-    draw_dagger(results.of("online"), folder / "dagger")
-    draw_scaling([*planners, *results.evaluations], folder / "scaling")
-    draw_costs([*results.trainings, *results.evaluations], folder / "costs")
+    returns.draw(results.evaluations, folder / "returns")
+    profiles.draw(results.evaluations, folder / "profiles")
+    achievements.draw(results.evaluations, folder / "achievements")
+    learning.draw(trained, folder / "learning")
+    dagger.draw(results.of("online"), folder / "dagger")
+    scaling.draw([*planners, *results.evaluations], folder / "scaling")
+    costs.draw([*results.trainings, *results.evaluations], folder / "costs")
     return {name: (folder / f"{name}.txt").read_text() for name in FIGURES}
 
 
@@ -345,21 +356,21 @@ def test_figures_and_report_are_made_of_files_alone(results, tmp_path, envs, see
 
 def test_a_scale_without_dagger_says_so(results, tmp_path):
     results.run_all(planners=("offline-demo",))
-    draw_dagger(results.of("online"), tmp_path / "dagger")
+    dagger.draw(results.of("online"), tmp_path / "dagger")
     assert "No planner" in (tmp_path / "dagger.txt").read_text()
 
 
 def test_figures_of_one_run(results, tmp_path):
-    draw_unlocked([results.run_all().evaluations[0]], tmp_path / "achievements.png")
-    draw_curves(results.root / GAME / "offline" / "demo" / "s0", tmp_path / "curves.png")
-    for name in ("achievements", "curves"):
+    unlocked.draw([results.run_all().evaluations[0]], tmp_path / "unlocked")
+    curves.draw([str(results.root / GAME / "offline" / "demo" / "s0" / "run.json")], tmp_path / "curves")
+    for name in ("unlocked", "curves"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_same_results_give_the_same_figure(results, tmp_path):
     results.run_all()
     for name in ("one", "two"):
-        draw_returns(results.evaluations, tmp_path / name)
+        returns.draw(results.evaluations, tmp_path / name)
     assert (tmp_path / "one.pdf").read_bytes() == (tmp_path / "two.pdf").read_bytes()
 
 
@@ -458,23 +469,30 @@ def test_a_table_that_is_not_whole_is_named_in_one_line(tmp_path):
 def test_a_figure_of_an_unfinished_run_ends_with_status_2_and_one_line(results, tmp_path, capsys):
     results.run_all()
     (results.root / GAME / "offline" / "demo" / "s0" / "run.json").unlink()
-    log = tmp_path / "figure.log"
-    with pytest.raises(SystemExit) as raised, drawing(job(log)):
-        draw_learning(results.trainings, tmp_path / "learning")
+    with pytest.raises(SystemExit) as raised:
+        run_script(job("learning", results.trainings, tmp_path / "learning"))
     assert raised.value.code == 2
-    [line] = log.read_text().splitlines()
+    [line] = (tmp_path / "learning.log").read_text().splitlines()
     assert line.startswith("error: ")
     assert "offline/demo/s0/run.json: is missing, so its run has not finished" in line
     assert line in capsys.readouterr().err
     assert not (tmp_path / "learning.png").exists()
+    assert not (tmp_path / "learning.run.json").exists()
 
 
 def test_a_fault_of_ours_leaves_its_traceback(tmp_path):
-    log = tmp_path / "figure.log"
-    with pytest.raises(SystemExit) as raised, drawing(job(log)):
-        raise ZeroDivisionError
+    with pytest.raises(SystemExit) as raised:
+        run_script(job("no_such_module", [], tmp_path / "figure"))
     assert raised.value.code == 1
-    assert "Traceback" in log.read_text()
+    assert "Traceback" in (tmp_path / "figure.log").read_text()
+
+
+def test_a_figure_leaves_its_record_beside_it(results, tmp_path):
+    run_script(job("unlocked", [results.run_all().evaluations[0]], tmp_path / "unlocked"))
+    assert json.loads((tmp_path / "unlocked.run.json").read_text()) == {
+        "digest": "d1",
+        "origin": {"stage": "unlocked"},
+    }
 
 
 def test_a_record_of_another_version_is_named(results, tmp_path):
@@ -483,7 +501,7 @@ def test_a_record_of_another_version_is_named(results, tmp_path):
     del record["parameters"]
     (folder / "run.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match=r"run\.json: has no parameters; delete it"):
-        draw_scaling([str(folder)], tmp_path / "scaling")
+        scaling.draw([str(folder)], tmp_path / "scaling")
 
 
 # --- the workflow asks for what is made here ---
@@ -491,6 +509,15 @@ def test_a_record_of_another_version_is_named(results, tmp_path):
 
 def test_the_plan_names_every_table():
     assert {figure.name for figure in PLAN.catalogue.paper_tables} == set(TABLES)
+
+
+def test_every_figure_is_drawn_by_the_module_that_its_origin_names():
+    modules = {figure.module for figure in PLAN.catalogue.figures}
+    modules |= {picture.name for stage in STAGES.values() for picture in stage.pictures}
+    assert len(modules) > 15
+    for name in modules:
+        module = importlib.import_module(f"remdm.analysis.{name.replace('/', '.')}")
+        assert callable(module.draw), name
 
 
 # --- what the inference stage states ---

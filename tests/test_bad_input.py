@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from remdm import cli
 from remdm.base.errors import ConfigError
 from remdm.base.reader import read_mapping
-from remdm.config.layers import ALL_KEYS, STAGES, base_layers, build, configs_folder, runtime_model
+from remdm.config.layers import ALL_KEYS, base_layers, build, configs_folder, runtime_model
 from remdm.config.reference import all_keys
+from remdm.config.stages import STAGES
 from tests.conftest import REPOSITORY
 
 DEFAULTS = read_mapping(configs_folder() / "defaults.yaml")
@@ -111,7 +112,7 @@ def test_a_misspelt_key(case, mode, tmp_path, capsys):
 
 def modes_with(key):
     modes = [*TRAINING, "collect", "inference", "film", "sweep", "ablations"]
-    return [mode for mode in modes if key in STAGES[mode].model_fields]
+    return [mode for mode in modes if key in STAGES[mode].model.model_fields]
 
 
 @many
@@ -148,7 +149,8 @@ def test_a_dropped_default(key, tmp_path, capsys, monkeypatch):
     """Every default is needed somewhere, and its absence is named."""
     (tmp_path / "defaults.yaml").write_text(yaml.safe_dump({k: v for k, v in DEFAULTS.items() if k != key}))
     monkeypatch.setattr("remdm.config.layers.configs_folder", lambda: tmp_path)
-    models = [*STAGES.values(), *map(runtime_model, STAGES.values())]
+    stages = [stage.model for stage in STAGES.values()]
+    models = [*stages, *map(runtime_model, stages)]
     model = next(model for model in models if key in model.model_fields)
     with pytest.raises(ConfigError, match=f"{key}: has no value; it belongs in configs/defaults.yaml"):
         build(model, base_layers(None))

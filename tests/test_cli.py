@@ -8,7 +8,7 @@ import pytest
 from remdm import cli
 from remdm.commands.configuration import configured
 from remdm.commands.stage import refuse_another_run
-from remdm.config.layers import STAGES
+from remdm.config.stages import STAGES
 from tests.conftest import REPOSITORY
 
 BAD = [
@@ -81,7 +81,7 @@ def test_help_names_every_key_within_80_columns(mode, capsys, monkeypatch):
         cli.main([mode, "--help"])
     assert stopped.value.code == 0
     text = capsys.readouterr().out
-    assert all(f"--{key} " in text for key in STAGES[mode].model_fields)
+    assert all(f"--{key} " in text for key in STAGES[mode].model.model_fields)
     assert max(map(len, text.splitlines())) <= 80
 
 

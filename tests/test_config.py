@@ -8,7 +8,6 @@ from remdm.base.errors import ConfigError
 from remdm.base.reader import parse_value, read_mapping
 from remdm.config.layers import (
     ALL_KEYS,
-    STAGES,
     Layer,
     base_layers,
     build,
@@ -20,6 +19,7 @@ from remdm.config.offline import OfflineConfig
 from remdm.config.online import OnlineConfig
 from remdm.config.ppo import PPOConfig
 from remdm.config.scaling import resolve_scaled_hyperparams
+from remdm.config.stages import STAGES
 from remdm.config.workflow import load_workflow_config
 
 PRESETS = sorted(path.stem for path in configs_folder().glob("*.yaml") if path.stem != "defaults")
@@ -35,7 +35,7 @@ def online(**keys):
 
 def test_every_default_stands_once_and_every_key_has_one():
     assert set(read_mapping(configs_folder() / "defaults.yaml")) == ALL_KEYS
-    for model in STAGES.values():
+    for model in [stage.model for stage in STAGES.values()]:
         assert all(field.is_required() for field in model.model_fields.values())
         assert all(field.description for field in model.model_fields.values())
 
@@ -43,7 +43,7 @@ def test_every_default_stands_once_and_every_key_has_one():
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_preset_builds_every_stage(preset, stage):
-    build(STAGES[stage], base_layers(preset))
+    build(STAGES[stage].model, base_layers(preset))
 
 
 @pytest.mark.parametrize("preset", PRESETS)

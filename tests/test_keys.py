@@ -18,10 +18,11 @@ from remdm.ablations.finetuning import make_finetuning
 from remdm.ablations.problem import make_problem
 from remdm.base.errors import UserError
 from remdm.config.denoiser import DenoiserConfig
-from remdm.config.layers import ALL_KEYS, STAGES, Layer, base_layers, build, configs_folder, runtime_model
+from remdm.config.layers import ALL_KEYS, Layer, base_layers, build, configs_folder, runtime_model
 from remdm.config.ppo import ExpertConfig
 from remdm.config.reference import all_keys, json_schema, reference_page
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
+from remdm.config.stages import STAGES
 from remdm.envs.batch import make_batch_env, make_paired_env
 from remdm.evaluation.film import stage_env
 from remdm.experts.network import ActorCriticRNN
@@ -115,7 +116,7 @@ GIVEN = {
     **{key: {"ppo_exploration": "icm"} for key in OTHER if key.startswith("icm_")},
     **{key: {"ppo_exploration": "e3b"} for key in OTHER if key.startswith("e3b_")},
 }
-PATHS = {key for model in STAGES.values() for key in model.path_keys()}
+PATHS = {key for stage in STAGES.values() for key in stage.model.path_keys()}
 # Keys with tests of their own below.
 OF_THE_EXPERT = {"collect_temperature"}  # of offline BC's; collecting has it too
 STARTS = {"resume_step", "dagger_expert_deterministic"}
@@ -147,7 +148,7 @@ def _wider(game):
 
 
 def config_of(stage, **keys):
-    return build(STAGES[stage], [*base_layers(None), Layer("test", {**KEYS, **keys})])
+    return build(STAGES[stage].model, [*base_layers(None), Layer("test", {**KEYS, **keys})])
 
 
 def algorithm_of(stage, config, *envs):
@@ -202,9 +203,9 @@ def test_every_key_is_in_one_of_these_tests():
 
 
 FIRST_STAGE = {
-    key: next(stage for stage in TRAINING if key in STAGES[stage].model_fields)
+    key: next(stage for stage in TRAINING if key in STAGES[stage].model.model_fields)
     for key in set(OTHER) - OF_THE_EXPERT
-    if any(key in STAGES[stage].model_fields for stage in TRAINING)
+    if any(key in STAGES[stage].model.model_fields for stage in TRAINING)
 }
 
 
@@ -232,7 +233,8 @@ def test_keys_of_other_explorations_are_of_no_account(given):
     others = {key: OTHER[key] for key in unused}
     assert not differ("ppo", tuple(given.items()), (*given.items(), *others.items()))
     assert config_of("ppo", **given, **others).recorded() == config_of("ppo", **given).recorded()
-    used = {key for key in STAGES["ppo"].model_fields if key.startswith(("rnd_", "icm_", "e3b_"))} - unused
+    keys = STAGES["ppo"].model.model_fields
+    used = {key for key in keys if key.startswith(("rnd_", "icm_", "e3b_"))} - unused
     assert bool(used) == bool(given)
 
 
@@ -289,7 +291,7 @@ def playing(make_run, checkpoints, stage, **keys):
     [
         (stage, key)
         for stage in ("inference", "film", "collect")
-        for key in sorted(set(OTHER) & set(STAGES[stage].model_fields))
+        for key in sorted(set(OTHER) & set(STAGES[stage].model.model_fields))
     ],
 )
 def test_a_playing_key_changes_what_is_played(stage, key, make_run, checkpoints):
@@ -552,4 +554,4 @@ def test_numbers_have_units_and_ranges_in_the_reference():
     assert keys["top_p"].kind == "number > 0 and <= 1"
     assert keys["val_interval"].unit == "updates"
     assert keys["save_policy"].modes == ("ppo", "offline", "online", "smoke", "ablations")
-    assert runtime_model(STAGES["inference"]) is RuntimeConfig
+    assert runtime_model(STAGES["inference"].model) is RuntimeConfig

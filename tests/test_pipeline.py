@@ -85,8 +85,8 @@ def test_report_and_results_are_where_the_layout_says(pipeline):
             f"inference/{name}": {
                 "episodes.parquet",
                 "summary.json",
-                "achievements.png",
-                "achievements.run.json",
+                "unlocked.png",
+                "unlocked.run.json",
                 "run.json",
             }
             for name in ("ppo_rnn", "offline-demo", "online-demo", "random")
@@ -167,7 +167,7 @@ def test_the_command_evaluates_a_checkpoint_of_the_pipeline(pipeline, tmp_path):
     assert done.returncode == 0, done.stderr
     mine = pl.read_parquet(tmp_path / "out" / "episodes.parquet")
     assert mine.equals(pl.read_parquet(results / "inference/offline-demo/s0/episodes.parquet"))
-    assert (tmp_path / "out" / "achievements.png").exists()
+    assert (tmp_path / "out" / "unlocked.png").exists()
 
 
 @pytest.mark.slow

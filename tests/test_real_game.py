@@ -12,7 +12,8 @@ from remdm.ablations.arm import load_arm
 from remdm.ablations.finetuning import make_finetuning
 from remdm.ablations.problem import make_problem
 from remdm.config.denoiser import DenoiserConfig
-from remdm.config.layers import STAGES, Layer, base_layers, build
+from remdm.config.layers import Layer, base_layers, build
+from remdm.config.stages import STAGES
 from remdm.envs.batch import make_batch_env
 from remdm.experts.ppo import make_ppo
 from remdm.loading.checkpoint import section
@@ -33,7 +34,7 @@ KEYS = {
 
 
 def config_of(stage, **keys):
-    return build(STAGES[stage], [*base_layers(None), Layer("test", {**KEYS, **keys})])
+    return build(STAGES[stage].model, [*base_layers(None), Layer("test", {**KEYS, **keys})])
 
 
 def algorithm_of(name):

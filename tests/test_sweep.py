@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from remdm.analysis.sweep import draw_sweep
+from remdm.analysis import heatmap
 from remdm.base.errors import ConfigError, UserError
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.layers import Layer, base_layers, build
@@ -177,8 +177,8 @@ def test_a_sweep_measures_every_setting_and_plays_some(planner, make_run, tmp_pa
     assert cold < table.filter(pl.col("temperature") == 0.5)["diversity"].mean()
     assert json.loads((run.folder / "run.json").read_text())["nelbo"] > 0
 
-    draw_sweep(run.folder, tmp_path / "sweep.png")
-    assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    heatmap.draw([str(run.folder / "sweep.parquet")], tmp_path / "heatmap")
+    assert (tmp_path / "heatmap.png").read_bytes().startswith(b"\x89PNG")
 
 
 # --- in the pipeline ---
@@ -196,6 +196,6 @@ def test_a_scale_asks_for_sweeps():
         "checkpoint_path": Job(CLASSIC, "online", "demo", 0),
         "ppo_checkpoint_path": Job(CLASSIC, "ppo", "ppo_rnn", 0),
     }
-    assert f"{job.folder}/sweep.png" in plan.targets
+    assert f"{job.folder}/heatmap.png" in plan.targets
     scales["demo"]["sweep"] = False
     assert not Plan.load(WORKFLOW, {"scales": scales}).jobs_of("sweep")

@@ -148,10 +148,10 @@ def test_a_module_that_only_a_function_imports_is_reached(package):
 
 
 def test_every_film_has_its_pictures():
-    """And planners, who denoise, one more; each is made by a rule of its name."""
+    """And planners, who denoise, one more; each is drawn by a module of its name."""
     plan = Plan.load(WORKFLOW, {})
     drawn = {}
-    for picture in plan.catalogue.pictures:
+    for picture in plan.catalogue.of_films:
         drawn.setdefault(Path(picture.path).parts[-3], []).extend(Path(x).name for x in picture.outputs)
     pictures = ["episode.gif", "path.png", "unlocks.png"]
     assert drawn == {
@@ -161,7 +161,7 @@ def test_every_film_has_its_pictures():
         "online-demo": [*pictures, "denoising.png"],
     }
     assert all(
-        (REPOSITORY / "scripts" / f"{Path(picture.path).name}.py").is_file()
+        (REPOSITORY / "remdm" / "analysis" / f"{picture.module}.py").is_file()
         for picture in plan.catalogue.pictures
     )
 
@@ -547,7 +547,7 @@ def test_every_policy_is_filmed_once_and_drawn_beside_the_expert():
     plan = with_seeds(5, 6)
     assert [(job.name, job.seed) for job in plan.jobs_of("film")] == [(name, 5) for name in POLICIES]
     names = {name: [] for name in POLICIES}
-    for picture in plan.catalogue.pictures:
+    for picture in plan.catalogue.of_films:
         names[Path(picture.path).parents[1].name].append(Path(*picture.outputs).name)
     drawn = ["episode.gif", "path.png", "unlocks.png"]
     assert names["random"] == names["ppo_rnn"] == drawn

@@ -9,29 +9,20 @@ from matplotlib.figure import Figure
 
 from remdm.analysis.policies import Policy, behind, by_game, read_policies
 from remdm.analysis.statistics import Estimate
-from remdm.analysis.style import WIDTH, legend_below, looks, new_figure, publish, save
+from remdm.analysis.style import WIDTH, legend_below, looks, new_figure, publish
 
 
-def draw_unlocked(evaluations: list[str], output: Path) -> None:
-    """Share of episodes that unlock each achievement, of one policy in each game, as a PNG."""
-    policies = read_policies(evaluations)
-    titles = [
-        f"{policy.env} · seed {policy.results[0].seed} · {policy.episodes:,} episodes" for policy in policies
-    ]
-    save(_draw(policies, titles), output)
-
-
-def draw_achievements(evaluations: list[str], stem: Path) -> None:
-    """The same of all policies, as a figure of the paper."""
+def draw(evaluations: list[str], path: Path) -> None:
+    """Share of episodes that unlock each achievement, of all policies, as a figure of the paper."""
     policies = read_policies(evaluations)
     caption = (
         "Share of episodes that unlock each achievement. Achievements that nobody unlocks are named below "
         f"the axes. {behind(policies, 'rate')}"
     )
-    publish(_draw(policies, list(by_game(policies))), stem, caption)
+    publish(draw_rates(policies, list(by_game(policies))), path, caption)
 
 
-def _draw(policies: list[Policy], titles: list[str]) -> Figure:
+def draw_rates(policies: list[Policy], titles: list[str]) -> Figure:
     """A panel for each game, all its policies side by side."""
     games = by_game(policies)
     rates = {env: {policy.name: policy.rates() for policy in rivals} for env, rivals in games.items()}

@@ -13,7 +13,7 @@ STAGES = {"ppo": "Expert", "collect": "Collecting", "offline": LABELS["offline"]
 PARTS = {"running": ("#1d2f6f", ""), "compiling": ("#e0813c", "///"), "rest": ("#d5dbe3", "...")}
 
 
-def draw_costs(jobs: list[str], stem: Path) -> None:
+def draw(jobs: list[str], path: Path) -> None:
     """For each game and kind of job, time by its parts and peak memory, seeds averaged."""
     games = by_env(read_results(jobs))
     rows = {env: _averaged(results) for env, results in games.items()}
@@ -36,7 +36,7 @@ def draw_costs(jobs: list[str], stem: Path) -> None:
             ax.grid(axis="y", visible=False)
         time_ax.set_title(env, loc="left")
     legend_below(figure, axes)
-    publish(figure, stem, caption(jobs))
+    publish(figure, path, caption(jobs))
 
 
 def caption(jobs: list[str]) -> str:

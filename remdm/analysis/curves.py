@@ -34,9 +34,13 @@ PANELS = {
 }
 
 
-def draw_curves(folder: Path, output: Path) -> None:
-    """Draw every panel that a results folder has metrics for."""
-    result = Result(folder)
+def draw(results: list[str], path: Path) -> None:
+    """Draw every panel that a run has metrics for, as a PNG.
+
+    Args:
+        results: files of the run's folder.
+    """
+    result = Result(Path(results[0]).parent)
     panels = {
         title: found
         for title, names in PANELS.items()
@@ -56,4 +60,4 @@ def draw_curves(folder: Path, output: Path) -> None:
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
     figure.suptitle(f"{result.stage} · {result.env} · seed {result.seed}")
-    save(figure, output)
+    save(figure, path.with_suffix(".png"))

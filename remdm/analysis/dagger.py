@@ -14,12 +14,12 @@ PANELS = {
 }
 
 
-def draw_dagger(trainings: list[str], stem: Path) -> None:
+def draw(trainings: list[str], path: Path) -> None:
     """For each game beta, the buffer's fill and the agreement with the expert over frames.
 
     Args:
         trainings: files of trainings by DAgger; where there are none the figure says so.
-        stem: of the files to write.
+        path: of the files to write, without suffix.
     """
     results = read_results(trainings)
     games = by_env(results)
@@ -43,4 +43,4 @@ def draw_dagger(trainings: list[str], stem: Path) -> None:
         "DAgger in training: share of the expert's actions, share of the replay buffer that is filled, and "
         f"how often the planner's action is the expert's. {bands_of(results)}"
     )
-    publish(figure, stem, caption if games else NONE)
+    publish(figure, path, caption if games else NONE)

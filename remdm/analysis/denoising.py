@@ -6,12 +6,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
 
-from remdm.analysis.film import Film
+from remdm.analysis.film import Film, read_filmed
 from remdm.analysis.style import new_figure, save
 from remdm.analysis.tokens import MASK, token_colour, token_text
 
 MAX_PLANS = 2
 REMASKED = "#d4145a"
+
+
+def draw(results: list[str], path: Path) -> None:
+    """Draw the film among files of results."""
+    film, title = read_filmed(results)
+    draw_denoising(film, path.with_suffix(".png"), title)
 
 
 def draw_denoising(film: Film, output: Path, title: str) -> None:

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from remdm.analysis.film import Film
+from remdm.analysis.film import Film, read_filmed
 from remdm.analysis.tokens import token_colour, token_text
 from remdm.base.files import whole_file
 
@@ -23,6 +23,12 @@ SCALE = 2
 MARGIN, TITLE, CAPTION = 8, 24, 66
 CHIP_HEIGHT, CHIP_GAP = 16, 2
 BACKGROUND, INK, FAINT, MARK = "#16181d", "#f2f2f2", "#8b909a", "#ffd84d"
+
+
+def draw(results: list[str], path: Path) -> None:
+    """Draw the film among files of results."""
+    film, title = read_filmed(results)
+    draw_episode(film, path.with_suffix(".gif"), title)
 
 
 def draw_episode(film: Film, output: Path, title: str) -> int:

@@ -1,5 +1,6 @@
 """What a film holds."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,6 +70,12 @@ def read_film(path: Path) -> Film:
     """Read `film.npz`."""
     with np.load(path, allow_pickle=False) as arrays:
         return Film(**arrays)
+
+
+def read_filmed(results: Sequence[str]) -> tuple[Film, str]:
+    """The first film among files of results, and its title."""
+    path = next(Path(file) for file in results if Path(file).name == "film.npz")
+    return read_film(path), film_title(path.parent)
 
 
 def film_title(folder: Path) -> str:

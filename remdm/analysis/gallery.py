@@ -33,6 +33,12 @@ CAPTIONS = {
 }
 
 
+def draw(results: list[str], path: Path) -> None:
+    """Write the page of the pictures among files of results."""
+    pictures = [Path(file) for file in results if Path(file).suffix in (".gif", ".png")]
+    write_gallery(pictures, path.with_suffix(".html"))
+
+
 def write_gallery(pictures: Sequence[Path], output: Path) -> None:
     """Write the page; pictures of one folder stand together.
 

@@ -11,14 +11,14 @@ from remdm.analysis.seeds import bands_of, draw_curve
 from remdm.analysis.style import WIDTH, in_millions, label, legend_below, looks, new_figure, publish, say
 
 
-def draw_learning(trainings: list[str], stem: Path) -> None:
+def draw(trainings: list[str], path: Path) -> None:
     """For each game the expert's return in training, the planners' validation and their accuracy.
 
     Above against frames, below against the wall time they took.
 
     Args:
         trainings: files of trainings.
-        stem: of the files to write.
+        path: of the files to write, without suffix.
     """
     results = read_results(trainings)
     games = by_env(results)
@@ -30,7 +30,7 @@ def draw_learning(trainings: list[str], stem: Path) -> None:
         axes[6 * row + 1].set_title("planners:\nvalidation", loc="left")
         axes[6 * row + 2].set_title("planners:\nmasked actions", loc="left")
     legend_below(figure, axes)
-    publish(figure, stem, caption(results))
+    publish(figure, path, caption(results))
 
 
 def caption(results: list[Result]) -> str:

@@ -7,11 +7,17 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from remdm.analysis.film import Film
+from remdm.analysis.film import Film, read_filmed
 from remdm.analysis.style import new_figure, save
 from remdm.analysis.tokens import token_text
 
 OUTLINE = [withStroke(linewidth=2.5, foreground="black")]
+
+
+def draw(results: list[str], path: Path) -> None:
+    """Draw the film among files of results."""
+    film, title = read_filmed(results)
+    draw_path(film, path.with_suffix(".png"), title)
 
 
 def draw_path(film: Film, output: Path, title: str) -> None:

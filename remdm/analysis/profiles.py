@@ -11,12 +11,12 @@ from remdm.analysis.style import WIDTH, legend_below, looks, new_figure, publish
 POINTS = 150
 
 
-def draw_profiles(evaluations: list[str], stem: Path) -> None:
+def draw(evaluations: list[str], path: Path) -> None:
     """For each game, the share of episodes that return at least so much, with pointwise intervals.
 
     Args:
         evaluations: files of evaluations.
-        stem: of the files to write.
+        path: of the files to write, without suffix.
     """
     policies = read_policies(evaluations)
     games = by_game(policies)
@@ -45,6 +45,6 @@ def draw_profiles(evaluations: list[str], stem: Path) -> None:
     legend_below(figure, axes)
     publish(
         figure,
-        stem,
+        path,
         f"Performance profiles: share of episodes that return at least so much. {behind(policies, 'share')}",
     )

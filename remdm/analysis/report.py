@@ -57,6 +57,13 @@ $jobs
 """)
 
 
+def draw(results: list[str], path: Path) -> None:
+    """Write the report from files of results, and from the captions of the paper's figures."""
+    captions = [Path(file) for file in results if Path(file).suffix == ".txt"]
+    records = [file for file in results if Path(file).suffix != ".txt"]
+    write_report(records, [caption.with_suffix(".png") for caption in captions], path.with_suffix(".html"))
+
+
 def write_report(records: list[str], figures: list[Path], output: Path) -> None:
     """Write the report from the results of all jobs.
 
@@ -135,6 +142,7 @@ def _provenance(results: Iterable[Result]) -> str:
         {
             "job": f"{result.stage} {result.name} s{result.seed}",
             "commit": (result.run["git_commit"] or "no clone")[:10],
+            "accepted at": _accepted(result.run),
             "digest": result.run["digest"],
             "jax": result.run["packages"]["jax"],
             "craftax": result.run["packages"]["craftax"],
@@ -143,6 +151,11 @@ def _provenance(results: Iterable[Result]) -> str:
         for result in results
     ]
     return as_html(pl.DataFrame(rows))
+
+
+def _accepted(run: dict[str, Any]) -> str:
+    """The commits at which a user let the result count as current, though older code had made it."""
+    return ", ".join((trace["git_commit"] or "no clone")[:10] for trace in run.get("accepted", []))
 
 
 def _device(run: dict[str, Any]) -> str:

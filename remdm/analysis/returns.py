@@ -13,12 +13,12 @@ from remdm.analysis.statistics import Samples, estimate, iqm
 from remdm.analysis.style import WIDTH, looks, new_figure, publish
 
 
-def draw_returns(evaluations: list[str], stem: Path) -> None:
+def draw(evaluations: list[str], path: Path) -> None:
     """For each game, return and number of achievements of every policy: mean, interval, each seed's mean.
 
     Args:
         evaluations: files of evaluations; policies are drawn in the order they come.
-        stem: of the files to write.
+        path: of the files to write, without suffix.
     """
     policies = read_policies(evaluations)
     games = by_game(policies)
@@ -36,7 +36,7 @@ def draw_returns(evaluations: list[str], stem: Path) -> None:
         share = left.secondary_xaxis("top", (_scaled(100 / MAX_RETURN[env]), _scaled(MAX_RETURN[env] / 100)))
         share.set_xlabel(f"% of the maximum return, {MAX_RETURN[env]}", fontsize=7)
         share.tick_params(labelsize=7)
-    publish(figure, stem, caption(policies))
+    publish(figure, path, caption(policies))
 
 
 def caption(policies: list[Policy]) -> str:

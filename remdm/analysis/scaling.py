@@ -21,12 +21,12 @@ from remdm.analysis.style import (
 METHODS = ("offline", "online")
 
 
-def draw_scaling(jobs: list[str], stem: Path) -> None:
+def draw(jobs: list[str], path: Path) -> None:
     """For each game, return against the number of parameters, a line for each method.
 
     Args:
         jobs: files of the planners' trainings, which record their parameters, and of evaluations.
-        stem: of the files to write.
+        path: of the files to write, without suffix.
     """
     results = read_results(jobs)
     trained = [result for result in results if result.stage in METHODS]
@@ -42,7 +42,7 @@ def draw_scaling(jobs: list[str], stem: Path) -> None:
     legend_below(figure, axes)
     if not games:
         say(axes[0], "No planner of this scale was evaluated.")
-    publish(figure, stem, caption(policies, sizes))
+    publish(figure, path, caption(policies, sizes))
 
 
 def caption(policies: list[Policy], sizes: dict[tuple[str, str], int]) -> str:

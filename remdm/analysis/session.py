@@ -1,10 +1,10 @@
 """A process that draws one figure or table as a Snakemake job."""
 
+import importlib
 import json
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,25 @@ from remdm.base.files import write_json
 logger = logging.getLogger("remdm")
 
 
-@contextmanager
-def drawing(snakemake: Any) -> Iterator[None]:
-    """Leave the record of what is drawn beside it; of a failure, the reason in the job's log."""
+def draw_figure(module: str, results: Sequence[str], path: Path) -> None:
+    """Draw a figure, a table or a page: `draw` of a module of `analysis/`.
+
+    Args:
+        module: such as `returns`, as a figure's origin names it.
+        results: the files of results that are shown.
+        path: of the outputs, without suffix.
+    """
+    name = module.replace("/", ".")
+    importlib.import_module(f"remdm.analysis.{name}").draw(list(results), path)
+
+
+def run_script(snakemake: Any) -> None:
+    """Draw as the Snakemake job of a rule; leave the record of it, or in its log the reason of a failure."""
     for handler in (logging.StreamHandler(sys.stderr), logging.FileHandler(snakemake.log[0], mode="w")):
         logger.addHandler(handler)
-    with reported("drawing"):
-        yield
     digest = snakemake.params.digest
-    record = {"digest": digest, "origin": json.loads(snakemake.config["origins"][digest])}
-    write_json(Path(snakemake.output.run), record)
+    origin = json.loads(snakemake.config["origins"][digest])
+    record = str(snakemake.output.run)
+    with reported("drawing"):
+        draw_figure(origin["stage"], snakemake.input, Path(record.removesuffix(".run.json")))
+    write_json(Path(record), {"digest": digest, "origin": origin})

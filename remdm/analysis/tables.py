@@ -199,7 +199,7 @@ TABLES = {
 }  # fmt: skip
 
 
-def make_table(name: str, jobs: list[str], stem: Path) -> None:
-    """Write a table as CSV, LaTeX and Markdown."""
-    table = TABLES[name]
-    write_table(table.frame(jobs), stem, table.columns, table.note(jobs))
+def draw(jobs: list[str], path: Path) -> None:
+    """Write the table that a path without suffix names, as CSV, LaTeX and Markdown."""
+    table = TABLES[path.name]
+    write_table(table.frame(jobs), path, table.columns, table.note(jobs))

@@ -4,8 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
-from remdm.analysis.film import Film
+from remdm.analysis.film import Film, film_title, read_film
 from remdm.analysis.style import colour, label, new_figure, save
+
+
+def draw(results: list[str], path: Path) -> None:
+    """Draw the films among files of results, those of a policy and of its expert."""
+    films = [Path(file) for file in results if Path(file).name == "film.npz"]
+    title = film_title(path.parent)
+    draw_unlocks({film.parents[1].name: read_film(film) for film in films}, path.with_suffix(".png"), title)
 
 
 def draw_unlocks(films: dict[str, Film], output: Path, title: str) -> None:

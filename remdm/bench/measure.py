@@ -8,11 +8,11 @@ from typing import Any
 
 import jax
 
+from remdm.base.clone import git_commit
 from remdm.bench.cases import Case
 from remdm.bench.catalogue import CASES, Request
 from remdm.bench.device import copy_rate, machine_name, matmul_rate, peak_memory
 from remdm.bench.program import Program, products
-from remdm.training.run import git_commit
 
 Row = dict[str, Any]
 COST = (

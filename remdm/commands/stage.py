@@ -8,7 +8,7 @@ from pathlib import Path
 from remdm.base.errors import UserError
 from remdm.commands.configuration import configured, default_folder, origin_of
 from remdm.config.base import StageConfig
-from remdm.config.layers import STAGES
+from remdm.config.stages import STAGES
 from remdm.workflow.record import recorded_digest
 
 logger = logging.getLogger("remdm")
@@ -21,7 +21,7 @@ def run_stage(arguments: argparse.Namespace) -> None:
         UserError: such as a folder that holds the results of another run.
     """
     started = time.perf_counter()
-    mode, model = arguments.mode, STAGES[arguments.mode]
+    mode = arguments.mode
     config, runtime, notes = configured(arguments)
     origin = origin_of(mode, config)
     digest = origin.digest
@@ -43,7 +43,7 @@ def run_stage(arguments: argparse.Namespace) -> None:
         run_mode(mode, config, run)
     if jax.process_index() > 0:
         return  # the first of several processes has written the results
-    _draw(model, folder)
+    _draw(mode, config, folder)
     logger.info("results in %s", folder)
 
 
@@ -61,35 +61,13 @@ def refuse_another_run(folder: Path, digest: str) -> None:
         raise UserError(f"{folder}: holds the results of another run; name another folder with --output")
 
 
-def _draw(model: type[StageConfig], folder: Path) -> None:
-    """The figures that the pipeline's rules draw of a run."""
-    if model is STAGES["inference"]:
-        from remdm.analysis.achievements import draw_unlocked
+def _draw(mode: str, config: StageConfig, folder: Path) -> None:
+    """The pictures that the pipeline's rules draw of a run, and of each of its repetitions."""
+    from remdm.analysis.session import draw_figure
 
-        draw_unlocked([str(folder / "summary.json")], folder / "achievements.png")
-    elif model is STAGES["film"]:
-        _draw_film(folder)
-    elif model is STAGES["sweep"]:
-        from remdm.analysis.sweep import draw_sweep
-
-        draw_sweep(folder, folder / "sweep.png")
-    else:
-        from remdm.analysis.curves import draw_curves
-
-        for metrics in sorted(folder.rglob("metrics.parquet")):
-            draw_curves(metrics.parent, metrics.parent / "curves.png")
-
-
-def _draw_film(folder: Path) -> None:
-    from remdm.analysis.denoising import draw_denoising
-    from remdm.analysis.episode import draw_episode
-    from remdm.analysis.film import film_title, read_film
-    from remdm.analysis.path import draw_path
-    from remdm.analysis.unlocks import draw_unlocks
-
-    film, title = read_film(folder / "film.npz"), film_title(folder)
-    draw_episode(film, folder / "episode.gif", title)
-    draw_path(film, folder / "path.png", title)
-    draw_unlocks({folder.parent.name: film}, folder / "unlocks.png", title)
-    if len(film.traces):
-        draw_denoising(film, folder / "denoising.png", title)
+    stage = STAGES[mode]
+    denoises = getattr(config, "policy", "planner") == "planner"
+    for shown in sorted(folder.rglob(stage.shown[0])):
+        for picture in stage.pictures:
+            if denoises or not picture.of_planners:
+                draw_figure(picture.name, [str(shown)], shown.parent / picture.name)

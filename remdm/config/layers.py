@@ -10,32 +10,17 @@ from pydantic import ValidationError
 
 from remdm.base.errors import ConfigError, near
 from remdm.base.reader import read_mapping
-from remdm.config.ablations import AblationsConfig
 from remdm.config.base import Section, StageConfig
-from remdm.config.collect import CollectConfig
-from remdm.config.film import FilmConfig
-from remdm.config.inference import InferenceConfig
-from remdm.config.offline import OfflineConfig
-from remdm.config.online import OnlineConfig, SmokeConfig
 from remdm.config.planner import PlannerTrainingConfig
-from remdm.config.ppo import PPOConfig
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.config.scaling import SCALED, resolve_scaled_hyperparams
-from remdm.config.sweep import SweepConfig
+from remdm.config.stages import STAGES
 from remdm.config.training import TrainingConfig
 
-STAGES: dict[str, type[StageConfig]] = {
-    "ppo": PPOConfig,
-    "collect": CollectConfig,
-    "offline": OfflineConfig,
-    "online": OnlineConfig,
-    "inference": InferenceConfig,
-    "film": FilmConfig,
-    "sweep": SweepConfig,
-    "smoke": SmokeConfig,
-    "ablations": AblationsConfig,
-}
-MODELS: tuple[type[Section], ...] = (*STAGES.values(), TrainingRuntimeConfig)
+MODELS: tuple[type[Section], ...] = (
+    *(stage.model for stage in STAGES.values()),
+    TrainingRuntimeConfig,
+)
 ALL_KEYS = frozenset(key for model in MODELS for key in model.model_fields)
 
 M = TypeVar("M", bound=Section)

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple, get_args
 
 from remdm.base.reader import read_mapping
 from remdm.config.base import Section, Unit
-from remdm.config.layers import MODELS, STAGES, configs_folder, runtime_model
+from remdm.config.layers import MODELS, configs_folder, runtime_model
+from remdm.config.stages import STAGES
 
 
 class Key(NamedTuple):
@@ -33,7 +34,7 @@ def key_of(name: str, model: type[Section], defaults: dict[str, Any]) -> Key:
     modes = tuple(
         mode
         for mode, stage in STAGES.items()
-        if name in stage.model_fields or name in runtime_model(stage).model_fields
+        if name in {**stage.model.model_fields, **runtime_model(stage.model).model_fields}
     )
     kind = _kind(_properties(model)[name])
     unit = ", ".join(dict.fromkeys(unit.name for unit in _units([field.annotation, *field.metadata])))

@@ -16,8 +16,9 @@ from remdm.base import errors
 from remdm.base.errors import UserError
 from remdm.base.machine import num_processes
 from remdm.config.base import StageConfig
-from remdm.config.layers import STAGES, Layer, base_layers, build, runtime_model
+from remdm.config.layers import Layer, base_layers, build, runtime_model
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
+from remdm.config.stages import STAGES
 from remdm.stages.device import claimed
 from remdm.training.interruption import Interrupted
 from remdm.training.run import Run
@@ -103,7 +104,7 @@ def run_script(snakemake: Any) -> None:
     configure_logging(Path(snakemake.log[0]))
     stage = snakemake.rule
     with reported(stage), claimed(snakemake.resources.get("gpu", 0)):
-        model = STAGES[stage]
+        model = STAGES[stage].model
         digest = snakemake.params.digest
         origin = json.loads(snakemake.config["origins"][digest])
         keys = origin["config"] | {key: _path(snakemake.input.get(key)) for key in model.path_keys()}

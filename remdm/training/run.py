@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 import time
 import zlib
@@ -15,6 +14,7 @@ from typing import Any
 
 import jax
 
+from remdm.base.clone import git_commit
 from remdm.base.errors import UserError
 from remdm.base.files import whole_file, write_json
 from remdm.base.machine import process_peak_memory
@@ -129,18 +129,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
-
-
-def git_commit() -> str | None:
-    """The commit of the source, with `+` if files differ from it; None outside a clone."""
-    folder = Path(__file__).parent
-
-    def git(*args: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(folder), *args], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from remdm.config.stages import STAGES
 from remdm.workflow.job import RESULTS, Job
 from remdm.workflow.matrix import Cell
 
 PAPER = f"{RESULTS}/paper"
-# What is drawn of a film; only planners denoise.
-PICTURES = {"episode": ".gif", "path": ".png", "unlocks": ".png", "denoising": ".png"}
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,7 @@ class Catalogue:
 
     @cached_property
     def figures(self) -> list[Figure]:
-        """All figures and tables: each run's own, then those of the paper."""
-        own = [
-            Figure(job.figure, (".png",), Path(job.figure).name, (job,))
-            for job in self.cells
-            if job.stage != "film"
-        ]
+        """All figures and tables: each run's own, then those of the suites and of the paper."""
         gallery = Figure(f"{PAPER}/gallery", (".html",), "gallery", tuple(self.of("film")))
         suites = [
             Figure(f"{RESULTS}/{env}/ablations/report", (".md",), "ablations/report", tuple(jobs))
@@ -74,20 +68,29 @@ class Catalogue:
         ]
         report = Figure(f"{PAPER}/report", (".html",), "report", self._compared)
         return [
-            *own, *suites, *self.pictures, *self.paper_figures, *self.paper_tables, gallery, report,
+            *self.pictures, *suites, *self.paper_figures, *self.paper_tables, gallery, report,
         ]  # fmt: skip
 
     @cached_property
     def pictures(self) -> list[Figure]:
-        """What is drawn of every film; what it unlocks, beside the expert's in the same worlds."""
-        experts = {job.env: job for job in reversed(self.of("film")) if self.cells[job].policy == "expert"}
+        """What is drawn of every job; some beside the first expert in the same worlds."""
+        experts = {
+            (job.env, job.stage): job for job in reversed(self.cells) if self.cells[job].policy == "expert"
+        }
         return [
-            Figure(f"{film.folder}/{name}", (suffix,), name, tuple(dict.fromkeys(jobs)))
-            for film in self.of("film")
-            for name, suffix in PICTURES.items()
-            if name != "denoising" or self.cells[film].policy == "planner"
-            for jobs in [(experts[film.env], film) if name == "unlocks" else (film,)]
+            Figure(
+                f"{job.folder}/{picture.name}", (picture.suffix,), picture.name, tuple(dict.fromkeys(jobs))
+            )
+            for job, cell in self.cells.items()
+            for picture in STAGES[job.stage].pictures
+            if cell.policy == "planner" or not picture.of_planners
+            for jobs in [(experts[job.env, job.stage], job) if picture.beside_expert else (job,)]
         ]
+
+    @property
+    def of_films(self) -> list[Figure]:
+        """What is drawn of films, which the gallery shows."""
+        return [figure for figure in self.pictures if figure.jobs[0].stage == "film"]
 
     @property
     def _compared(self) -> tuple[Job, ...]:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from remdm.config.stages import STAGES
+
 RESULTS = "results"
 
 
@@ -32,19 +34,7 @@ class Job:
     @property
     def results(self) -> list[str]:
         """The files that figures and tables are made of."""
-        special = {
-            "inference": ("summary.json", "episodes.parquet"),
-            "film": ("film.npz",),
-            "sweep": ("sweep.parquet",),
-        }
-        files = special.get(self.stage, ("metrics.parquet",))
-        return [self.record, *(f"{self.folder}/{file}" for file in files)]
-
-    @property
-    def figure(self) -> str:
-        """The path of its own figure, without suffix."""
-        names = {"inference": "achievements", "sweep": "sweep"}
-        return f"{self.folder}/{names.get(self.stage, 'curves')}"
+        return [self.record, *(f"{self.folder}/{file}" for file in STAGES[self.stage].shown)]
 
     def __str__(self) -> str:
         return self.folder

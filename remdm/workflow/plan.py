@@ -10,9 +10,10 @@ from remdm.base.errors import ConfigError, near
 from remdm.config.ablations import AblationsConfig
 from remdm.config.base import StageConfig
 from remdm.config.inference import InferenceConfig
-from remdm.config.layers import STAGES, Layer, base_layers, build, overridden
+from remdm.config.layers import Layer, base_layers, build, overridden
 from remdm.config.planner import PlannerTrainingConfig
 from remdm.config.runtime import TrainingRuntimeConfig
+from remdm.config.stages import STAGES
 from remdm.config.workflow import ExpertEntry, WorkflowConfig, load_workflow_config
 from remdm.workflow.catalogue import Catalogue, Figure
 from remdm.workflow.digest import Origin, figure_origin, stage_origin
@@ -21,16 +22,14 @@ from remdm.workflow.job import RESULTS, Job
 from remdm.workflow.matrix import Cell, cells
 from remdm.workflow.record import recorded_digest
 
-# The stages in which a policy plays.
-PLAYING = ("inference", "film", "sweep")
 SNAKEMAKE_METADATA = Path(".snakemake/metadata")  # Snakemake's own, by the names of outputs in base64
 # What the pipeline itself decides of how runs are saved and tracked.
 WATCHING = frozenset(TrainingRuntimeConfig.model_fields) - {"save_policy", "resume_wandb_run_id", "jit"}
 # What the jobs themselves fix: their place in the matrix, and the paths of their inputs.
 FIXED = {"env_name", "seed", "policy", "arm", "num_repeats", "resume_step", "ppo_model_type"}.union(
-    *(model.path_keys() for model in STAGES.values())
+    *(stage.model.path_keys() for stage in STAGES.values())
 )
-OVERRIDABLE = frozenset(key for model in STAGES.values() for key in model.model_fields) - FIXED
+OVERRIDABLE = frozenset(key for stage in STAGES.values() for key in stage.model.model_fields) - FIXED
 
 
 class Plan:
@@ -194,7 +193,7 @@ class Plan:
         if cell.expert is None or job.stage == "ppo":
             return {}
         expert = self.externals.get(cell.expert) or Job(job.env, "ppo", cell.expert.name, job.seed)
-        if job.stage in (*PLAYING, "ablations"):
+        if STAGES[job.stage].plays or job.stage == "ablations":
             played = self._trained(job, cell) if cell.planner else expert
             compared = {"ppo_checkpoint_path": expert} if job.stage == "sweep" else {}
             return {"checkpoint_path": played, **compared}
@@ -220,10 +219,11 @@ class Plan:
         return self._configs[job]
 
     def _build_config(self, job: Job, cell: Cell) -> StageConfig:
+        model = STAGES[job.stage].model
         fixed: dict[str, Any] = {"env_name": job.env, "seed": job.seed, "num_repeats": 1}
         if job.stage == "ppo" and cell.expert is not None:
             fixed["ppo_model_type"] = cell.expert.model
-        if job.stage in PLAYING and job.stage != "sweep":
+        if "policy" in model.model_fields:
             fixed["policy"] = cell.policy
         if job.stage == "ablations":
             fixed["arm"] = cell.name
@@ -234,8 +234,8 @@ class Plan:
             own = Layer(origin, self.scale.evaluations[cell.evaluation])
             layers.append(own.checked(set(InferenceConfig.model_fields) - FIXED))
         layers.append(Layer(self.origin, fixed))
-        self.notes += [note for note in overridden(STAGES[job.stage], layers) if note not in self.notes]
-        return build(STAGES[job.stage], layers)
+        self.notes += [note for note in overridden(model, layers) if note not in self.notes]
+        return build(model, layers)
 
     def _presets(self, job: Job, cell: Cell) -> list[Layer]:
         """Defaults, the scale's preset, and for a planner and its evaluation the planner's own.
@@ -247,7 +247,7 @@ class Plan:
             layers = base_layers(cell.preset)
         elif cell.planner is None:
             layers = base_layers(self.scale.preset)
-        elif job.stage in PLAYING:
+        elif STAGES[job.stage].plays:
             layers = [*base_layers(self.scale.preset), base_layers(cell.planner.preset)[-1]]
         else:
             layers = base_layers(cell.planner.preset)

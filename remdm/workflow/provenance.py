@@ -47,9 +47,14 @@ def _run_lines(folder: Path, digest: str | None, depth: int) -> Iterator[str]:
     if record is None:
         yield f"{here}{folder}: its run.json is missing"
         return
-    rerun = "" if digest in (None, record["digest"]) else f"; made again since then, when it was {digest}"
     commit = (record["git_commit"] or "no clone")[:11]
-    yield f"{here}{folder}  seed {record['seed']}  commit {commit}  digest {record['digest']}{rerun}"
+    told = [f"seed {record['seed']}  commit {commit}  digest {record['digest']}"]
+    accepted = record.get("accepted", [])
+    if digest not in (None, record["digest"], *(trace["digest"] for trace in accepted)):
+        told.append(f"made again since then, when it was {digest}")
+    if accepted:
+        told.append(f"of older code, accepted as current on {accepted[-1]['at'][:10]}")
+    yield f"{here}{folder}  {'; '.join(told)}"
     for key, used in record["origin"]["inputs"].items():
         checkpoint = record["config"][key]
         yield f"{here}{INDENT}{key}: {checkpoint}"

@@ -78,12 +78,13 @@ def _differences(before: Origin, now: Origin) -> Iterator[str]:
     for key, (old, new) in changes(before.config, now.config).items():
         yield f"{key}: {old} -> {new}"
     for path, (old, new) in changes(before.sources, now.sources).items():
-        yield f"{path}: {_code(old, new)}"
+        yield f"{path}: {code_change(old, new)}"
     for key, (old, new) in changes(before.inputs, now.inputs).items():
         yield f"{key}: {old} -> {new}"
 
 
-def _code(old: Any, new: Any) -> str:
+def code_change(old: Any, new: Any) -> str:
+    """What happened to a module, given two digests of it."""
     if old is NOTHING:
         return "is new among the modules that this reaches"
     return "is no longer reached" if new is NOTHING else f"its code has changed ({old} -> {new})"

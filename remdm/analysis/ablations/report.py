@@ -52,6 +52,11 @@ FIGURES: dict[str, tuple[Draw, str]] = {
 }
 
 
+def draw(results: Sequence[str], path: Path) -> None:
+    """Write the suite's report beside its tables and figures, from files of its runs."""
+    write_ablations(list(dict.fromkeys(str(Path(file).parent) for file in results)), path.parent)
+
+
 def write_ablations(folders: Sequence[str], output: Path) -> None:
     """Write `tables/`, `figures/` and `report.md` of the suite.
 

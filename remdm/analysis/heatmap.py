@@ -18,13 +18,13 @@ MEASURES = {
 }
 
 
-def draw_sweep(folder: Path, output: Path) -> None:
-    """A heat map for each measure: strategies and numbers of steps by eta and temperature.
+def draw(results: list[str], path: Path) -> None:
+    """A heat map for each measure, as a PNG: strategies and numbers of steps by eta and temperature.
 
     Args:
-        folder: of a sweep's results, with `sweep.parquet`.
+        results: files of the folder of a sweep, with `sweep.parquet`.
     """
-    table = pl.read_parquet(folder / "sweep.parquet")
+    table = pl.read_parquet(Path(results[0]).parent / "sweep.parquet")
     measures = [name for name in MEASURES if name in table.columns and table[name].count()]
     rows = table.select("strategy", "steps").unique(maintain_order=True).rows()
     columns = table.select("eta", "temperature").unique(maintain_order=True).rows()
@@ -43,7 +43,7 @@ def draw_sweep(folder: Path, output: Path) -> None:
         ax.set_yticks(range(len(rows)), [f"{strategy}, {steps}" for strategy, steps in rows])
         ax.set_xticks(range(len(columns)), [f"{eta:g}\n{t:g}" for eta, t in columns])
         ax.set_xlabel("eta, below it the temperature")
-    save(figure, output)
+    save(figure, path.with_suffix(".png"))
 
 
 def _draw_map(ax: Axes, values: np.ndarray) -> None:

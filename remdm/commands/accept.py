@@ -1,0 +1,53 @@
+"""Let results of older code count as current."""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from remdm.base.errors import UserError
+from remdm.workflow.acceptance import Verdict, accept, acceptable, examine, lines_of
+from remdm.workflow.plan import Plan
+
+
+def run_accept(arguments: argparse.Namespace) -> None:
+    """Say what has changed since results were made; with --yes, record that they count as current.
+
+    Raises:
+        UserError: no such result, a named one that more than code makes stale, or a Snakemake that failed.
+    """
+    overrides = {} if arguments.scale is None else {"scale": arguments.scale}
+    plan = Plan.load(Path("workflow_config.yaml"), overrides)
+    verdicts = examine(plan, arguments.targets)
+    for line in lines_of(verdicts):
+        print(line)
+    chosen = acceptable(verdicts)
+    if not arguments.yes:
+        print(
+            f"{len(chosen)} results would count as current; `git diff` says how the code has changed, "
+            f"--yes records it"
+            if chosen
+            else "no result is stale by its code alone"
+        )
+        return
+    accept(verdicts)
+    _tell_snakemake(plan, [verdict for verdict in verdicts if verdict.is_current or not verdict.refusals])
+    print(f"{len(chosen)} results count as current")
+
+
+def _tell_snakemake(plan: Plan, verdicts: Sequence[Verdict]) -> None:
+    """Have Snakemake write down today's parameters of results, which it compares with those of the next call.
+
+    Raises:
+        UserError: it failed, such as beside another that runs.
+    """
+    if not verdicts:
+        return
+    records = [verdict.product.record for verdict in verdicts]
+    command = [sys.executable, "-m", "snakemake", *records, "--touch", "--cores", "1", "--quiet", "all"]
+    command += ["--config", f"scale={plan.config.scale}"]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise UserError(f"snakemake --touch: {reason}; the records are written, repeat the command to finish")

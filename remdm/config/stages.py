@@ -1,0 +1,132 @@
+"""The stages: a record each, from which the command, folders, rules and figures follow."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from remdm.config.ablations import AblationsConfig
+from remdm.config.base import StageConfig
+from remdm.config.collect import CollectConfig
+from remdm.config.film import FilmConfig
+from remdm.config.inference import InferenceConfig
+from remdm.config.offline import OfflineConfig
+from remdm.config.online import OnlineConfig, SmokeConfig
+from remdm.config.policy import PlayingConfig
+from remdm.config.ppo import PPOConfig
+from remdm.config.sweep import SweepConfig
+
+
+class Picture(NamedTuple):
+    """What is drawn of every run of a stage; the module of `analysis/` that draws it has its name.
+
+    Attributes:
+        of_planners: whether only planners have one.
+        beside_expert: whether it shows the expert's run too.
+    """
+
+    name: str
+    category: str
+    suffix: str = ".png"
+    of_planners: bool = False
+    beside_expert: bool = False
+
+
+CURVES = Picture("curves", "Training")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """All there is to know of a stage; `run_<name>` of `stages/<name>.py` runs it.
+
+    Attributes:
+        summary: what it does, for the command's help.
+        outputs: files and folders (those without suffix) that a run leaves beside its `run.json`.
+        shown: those of them that figures and tables are made of.
+        named_by: the key whose value names the folder of a call; null where the preset does.
+        mem_mb: memory of a job on one machine.
+        priority: of its jobs; those of higher priority start first.
+        in_pipeline: whether the pipeline has jobs of it.
+    """
+
+    model: type[StageConfig]
+    summary: str
+    outputs: tuple[str, ...]
+    shown: tuple[str, ...] = ("metrics.parquet",)
+    pictures: tuple[Picture, ...] = (CURVES,)
+    named_by: str | None = None
+    mem_mb: int = 3000
+    priority: int = 0
+    in_pipeline: bool = True
+
+    @property
+    def plays(self) -> bool:
+        """Whether a trained policy plays in it."""
+        return issubclass(self.model, PlayingConfig)
+
+    def paths(self, folder: str) -> dict[str, str]:
+        """All outputs in a folder, by the names that its rule has for them."""
+        found = {Path(name).stem: f"{folder}/{name}" for name in self.outputs}
+        return found | {"run": f"{folder}/run.json"}
+
+
+TRAINED = ("checkpoint", "checkpoint_best", "metrics.parquet")
+STAGES: Mapping[str, Stage] = {
+    "ppo": Stage(PPOConfig, "train the expert", ("checkpoint", "metrics.parquet"), named_by="ppo_model_type"),
+    "collect": Stage(
+        CollectConfig, "save expert trajectories to disk", ("trajectories.npz", "metrics.parquet")
+    ),
+    "offline": Stage(
+        OfflineConfig,
+        "train a planner by behaviour cloning of an expert",
+        TRAINED,
+        mem_mb=6000,
+        priority=1,  # the longest first
+    ),
+    "online": Stage(
+        OnlineConfig, "train a planner by DAgger with an expert", TRAINED, mem_mb=6000, priority=1
+    ),
+    "inference": Stage(
+        InferenceConfig,
+        "evaluate a planner, an expert or random play",
+        ("episodes.parquet", "summary.json"),
+        shown=("summary.json", "episodes.parquet"),
+        pictures=(Picture("unlocked", "Evaluation"),),
+        named_by="policy",
+    ),
+    "film": Stage(
+        FilmConfig,
+        "film an episode of a planner, an expert or random play",
+        ("film.npz",),
+        shown=("film.npz",),
+        pictures=(
+            Picture("episode", "Films", ".gif"),
+            Picture("path", "Films"),
+            Picture("unlocks", "Films", beside_expert=True),
+            Picture("denoising", "Films", of_planners=True),
+        ),
+        named_by="policy",
+    ),
+    "sweep": Stage(
+        SweepConfig,
+        "compare sampler settings of a planner, on what its expert does",
+        ("sweep.parquet",),
+        shown=("sweep.parquet",),
+        pictures=(Picture("heatmap", "Evaluation"),),
+        mem_mb=4000,
+    ),
+    "smoke": Stage(
+        SmokeConfig,
+        "run all of DAgger at its smallest, with an expert that plays at random",
+        TRAINED,
+        in_pipeline=False,
+    ),
+    "ablations": Stage(
+        AblationsConfig,
+        "study why fine-tuning a planner by reward collapses: one arm, a group, or all",
+        (*TRAINED, "pretrained.parquet", "actions.npz"),
+        named_by="arm",
+        mem_mb=4000,
+        priority=1,  # the suite's report waits for them all
+    ),
+}

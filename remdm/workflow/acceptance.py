@@ -1,0 +1,129 @@
+"""Results of older code that a user lets count as current, because the change of code changed no result."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from remdm.base.clone import git_commit
+from remdm.base.errors import UserError
+from remdm.base.files import write_json
+from remdm.workflow.catalogue import Figure
+from remdm.workflow.digest import Origin
+from remdm.workflow.job import Job
+from remdm.workflow.plan import Plan
+from remdm.workflow.record import read_record, recorded_origin
+from remdm.workflow.why import changes, code_change, find_product
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a result on the disk may count as current.
+
+    Attributes:
+        digests: those under which its user may have read it, the present one among them.
+        sources: changed modules, as lines.
+        refusals: why it is to be made again, as lines; none if it may count.
+    """
+
+    product: Job | Figure
+    record: dict[str, Any]
+    before: Origin
+    now: Origin
+    digests: frozenset[str]
+    sources: tuple[str, ...]
+    refusals: tuple[str, ...]
+
+    @property
+    def is_current(self) -> bool:
+        """Whether there is nothing to accept."""
+        return self.before.digest == self.now.digest
+
+
+def examine(plan: Plan, targets: Sequence[str]) -> list[Verdict]:
+    """Verdicts on what is there of some results and of all that they are made from, these first.
+
+    A result may count as current if nothing but code has changed since it was made, and what it was made
+    from is still there and may count too.
+
+    Args:
+        targets: files or folders of the results; none means all of the scale.
+
+    Raises:
+        UserError: no job makes a target, it is not made yet, or a record is damaged.
+    """
+    asked = [find_product(plan, target) for target in targets]
+    for target, product in zip(targets, asked, strict=True):
+        if not Path(product.record).exists():
+            raise UserError(f"{target}: is not made yet; `snakemake {product}` makes it")
+    every: list[Job | Figure] = [*plan.jobs, *plan.catalogue.figures]  # each after what it is made from
+    wanted: set[Job | Figure] = set()
+    waiting: list[Any] = asked or list(every)
+    while waiting:
+        product = waiting.pop()
+        if isinstance(product, Job | Figure) and product not in wanted:
+            wanted.add(product)
+            waiting.extend(plan.inputs_of(product).values())
+    found: dict[Job | Figure, Verdict] = {}
+    for product in every:
+        if product in wanted and (record := read_record(Path(product.record))) is not None:
+            found[product] = _verdict(plan, product, record, found)
+    return list(found.values())
+
+
+def _verdict(
+    plan: Plan, product: Job | Figure, record: dict[str, Any], found: dict[Job | Figure, Verdict]
+) -> Verdict:
+    before, now = recorded_origin(record), plan.origin_of(product)
+    refusals = [f"{key}: {old} -> {new}" for key, (old, new) in changes(before.config, now.config).items()]
+    made_from = plan.inputs_of(product)
+    for key, (old, new) in changes(before.inputs, now.inputs).items():
+        upstream = found.get(made_from.get(key))  # type: ignore[arg-type]
+        if upstream is None or upstream.refusals or old not in upstream.digests:
+            refusals.append(f"{key}: {old} -> {new}, which is no change of code alone")
+    changed = changes(before.sources, now.sources)
+    sources = [f"{path}: {code_change(old, new)}" for path, (old, new) in changed.items()]
+    if before.stage != now.stage:
+        sources.append(f"remdm/analysis/{now.stage}.py draws it, no longer {before.stage}.py")
+    digests = {before.digest, *(accepted["digest"] for accepted in record.get("accepted", []))}
+    return Verdict(product, record, before, now, frozenset(digests), tuple(sources), tuple(refusals))
+
+
+def accept(verdicts: Sequence[Verdict]) -> None:
+    """Write into the records of acceptable results that they count as current, and what had changed."""
+    at, commit = datetime.now(UTC).isoformat(timespec="seconds"), git_commit()
+    for verdict in acceptable(verdicts):
+        trace = {
+            "digest": verdict.before.digest,
+            "git_commit": commit,
+            "at": at,
+            "sources": list(verdict.sources),
+        }
+        record = verdict.record | {
+            "digest": verdict.now.digest,
+            "origin": verdict.now.record(),
+            "accepted": [*verdict.record.get("accepted", []), trace],
+        }
+        write_json(Path(verdict.product.record), record)
+
+
+def acceptable(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Those of results that are stale by their code alone."""
+    return [verdict for verdict in verdicts if not verdict.is_current and not verdict.refusals]
+
+
+def lines_of(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """What differs: the results that may count as current, the code that has changed, and what may not."""
+    chosen = acceptable(verdicts)
+    for verdict in chosen:
+        commit = verdict.record.get("git_commit")
+        yield f"{verdict.product}" + (f" (made at commit {commit[:10]})" if commit else "")
+    if chosen:
+        yield "Code that has changed since:"
+        changed = dict.fromkeys(line for verdict in chosen for line in verdict.sources)
+        yield from (f"  {line}" for line in sorted(changed))
+    for verdict in verdicts:
+        if verdict.refusals and not verdict.is_current:
+            yield f"{verdict.product}: is to be made again, for more than code has changed"
+            yield from (f"  {line}" for line in verdict.refusals)
