@@ -102,9 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     accepting.add_argument("--yes", action="store_true", help="record it; without, only say what would be")
     for sub in (why, accepting):
-        sub.add_argument(
-            "--scale", metavar="NAME", help="a scale of workflow_config.yaml, by default its own"
-        )
+        sub.add_argument("--scale", metavar="NAME", help="a scale, by default that of workflow_config.yaml")
     provenance = add("provenance", "say what a figure, a table or a run was made from", _provenance)
     provenance.add_argument("target", metavar="FIGURE", help="a file of results, moved or not")
     reference = add("keys", "print the reference of all keys, in Markdown", _keys)

@@ -210,6 +210,17 @@ def test_another_expert_from_elsewhere(clone):
     assert would_run(clone) == everything | {"unlocks:random"}
 
 
+def test_results_of_older_code_are_accepted_and_a_key_is_noticed_after_that(clone):
+    edit(clone / "remdm" / "play" / "rollout.py", "\n\ndef start(", "\n\nUNUSED = 1\n\n\ndef start(")
+    assert would_run(clone) >= PLANNERS | {"ppo"}
+    done = run(clone, "remdm.cli", "accept", "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "remdm/play/rollout.py: its code has changed" in done.stdout
+    assert would_run(clone) == set()
+    configure(clone, overrides={"lr": 2e-3})
+    assert would_run(clone) == PLANNERS | played("offline-demo", "online-demo") | PAPER | SUITE
+
+
 def test_results_without_what_snakemake_knows_of_them(clone):
     shutil.rmtree(clone / ".snakemake")
     assert would_run(clone) == set()

@@ -23,16 +23,14 @@ def run_accept(arguments: argparse.Namespace) -> None:
     for line in lines_of(verdicts):
         print(line)
     chosen = acceptable(verdicts)
+    refused = [verdict for verdict in verdicts if verdict.refusals]
+    if refused and not chosen:
+        raise UserError(f"{refused[0].product}: more than its code has changed; `snakemake` makes it again")
     if not arguments.yes:
-        print(
-            f"{len(chosen)} results would count as current; `git diff` says how the code has changed, "
-            f"--yes records it"
-            if chosen
-            else "no result is stale by its code alone"
-        )
+        print(f"{len(chosen)} results would count as current; --yes records it")
         return
     accept(verdicts)
-    _tell_snakemake(plan, [verdict for verdict in verdicts if verdict.is_current or not verdict.refusals])
+    _tell_snakemake(plan, [verdict for verdict in verdicts if not verdict.refusals])
     print(f"{len(chosen)} results count as current")
 
 

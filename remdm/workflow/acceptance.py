@@ -14,7 +14,7 @@ from remdm.workflow.digest import Origin
 from remdm.workflow.job import Job
 from remdm.workflow.plan import Plan
 from remdm.workflow.record import read_record, recorded_origin
-from remdm.workflow.why import changes, code_change, find_product
+from remdm.workflow.why import NOTHING, changes, code_change, find_product
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Verdict:
 
     Attributes:
         digests: those under which its user may have read it, the present one among them.
-        sources: changed modules, as lines.
+        code: changed modules, and keys that these have gained or lost, as lines.
         refusals: why it is to be made again, as lines; none if it may count.
     """
 
@@ -32,7 +32,7 @@ class Verdict:
     before: Origin
     now: Origin
     digests: frozenset[str]
-    sources: tuple[str, ...]
+    code: tuple[str, ...]
     refusals: tuple[str, ...]
 
     @property
@@ -76,18 +76,21 @@ def _verdict(
     plan: Plan, product: Job | Figure, record: dict[str, Any], found: dict[Job | Figure, Verdict]
 ) -> Verdict:
     before, now = recorded_origin(record), plan.origin_of(product)
-    refusals = [f"{key}: {old} -> {new}" for key, (old, new) in changes(before.config, now.config).items()]
+    keys = changes(before.config, now.config)
+    # A key that code has gained or lost was not another choice of the user's.
+    code = [f"{key}: {old} -> {new}" for key, (old, new) in keys.items() if NOTHING in (old, new)]
+    refusals = [f"{key}: {old} -> {new}" for key, (old, new) in keys.items() if NOTHING not in (old, new)]
     made_from = plan.inputs_of(product)
     for key, (old, new) in changes(before.inputs, now.inputs).items():
         upstream = found.get(made_from.get(key))  # type: ignore[arg-type]
         if upstream is None or upstream.refusals or old not in upstream.digests:
             refusals.append(f"{key}: {old} -> {new}, which is no change of code alone")
     changed = changes(before.sources, now.sources)
-    sources = [f"{path}: {code_change(old, new)}" for path, (old, new) in changed.items()]
+    code += [f"{path}: {code_change(old, new)}" for path, (old, new) in changed.items()]
     if before.stage != now.stage:
-        sources.append(f"remdm/analysis/{now.stage}.py draws it, no longer {before.stage}.py")
+        code.append(f"remdm/analysis/{now.stage}.py draws it, no longer {before.stage}.py")
     digests = {before.digest, *(accepted["digest"] for accepted in record.get("accepted", []))}
-    return Verdict(product, record, before, now, frozenset(digests), tuple(sources), tuple(refusals))
+    return Verdict(product, record, before, now, frozenset(digests), tuple(code), tuple(refusals))
 
 
 def accept(verdicts: Sequence[Verdict]) -> None:
@@ -98,7 +101,7 @@ def accept(verdicts: Sequence[Verdict]) -> None:
             "digest": verdict.before.digest,
             "git_commit": commit,
             "at": at,
-            "sources": list(verdict.sources),
+            "code": list(verdict.code),
         }
         record = verdict.record | {
             "digest": verdict.now.digest,
@@ -121,7 +124,7 @@ def lines_of(verdicts: Sequence[Verdict]) -> Iterator[str]:
         yield f"{verdict.product}" + (f" (made at commit {commit[:10]})" if commit else "")
     if chosen:
         yield "Code that has changed since:"
-        changed = dict.fromkeys(line for verdict in chosen for line in verdict.sources)
+        changed = dict.fromkeys(line for verdict in chosen for line in verdict.code)
         yield from (f"  {line}" for line in sorted(changed))
     for verdict in verdicts:
         if verdict.refusals and not verdict.is_current:
