@@ -5,7 +5,7 @@
 #
 # A piece lasts MINUTES (9) and ends with its state saved; called again, the script goes on from there.
 # KEYS are flags of `remdm ppo`; the default is PPO-RNN on Classic with 1024 environments. After it, every case
-# of `remdm bench` is measured with the planner of 9M parameters, in float32 and in bfloat16, and profiled.
+# of `python -m benchmarks.bench` is measured with the planner of 9M parameters, in float32 and in bfloat16, and profiled.
 set -uo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "${1:?name a folder for the results}"
@@ -33,10 +33,10 @@ elif [ "$status" = 0 ]; then
     python "$root/benchmarks/planners.py" "$stage" 2>&1 | tee "$stage.txt"
   done
   for dtype in float32 bfloat16; do
-    python -m remdm.cli bench --config final_classic_ucl --compute_dtype "$dtype" --output "$dtype.parquet" 2>&1 | tee "bench-$dtype.txt"
+    PYTHONPATH="$root" python -m benchmarks.bench --config final_classic_ucl --compute_dtype "$dtype" --output "$dtype.parquet" 2>&1 | tee "bench-$dtype.txt"
   done
-  python -m remdm.cli bench --compare float32.parquet bfloat16.parquet 2>&1 | tee compared.txt
-  python -m remdm.cli bench ppo offline online sampling inference --config final_classic_ucl --compute_dtype bfloat16 \
+  PYTHONPATH="$root" python -m benchmarks.bench --compare float32.parquet bfloat16.parquet 2>&1 | tee compared.txt
+  PYTHONPATH="$root" python -m benchmarks.bench ppo offline online sampling inference --config final_classic_ucl --compute_dtype bfloat16 \
     --repeats 2 --trace trace 2>&1 | tee trace.txt
 fi
 [ -s utilisation.csv ] && awk -F, '{ sum += $2; n++ } END { printf "mean utilisation %.0f %% of %d samples\n", sum / n, n }' utilisation.csv

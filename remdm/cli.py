@@ -11,7 +11,6 @@ from typing import Any
 from remdm.base.errors import ConfigError, UserError, near
 from remdm.base.files import disk_problem
 from remdm.commands.accept import run_accept
-from remdm.commands.bench import add_bench, run_bench
 from remdm.commands.configuration import fetched_artifact
 from remdm.commands.flags import add_flags
 from remdm.commands.stage import run_stage
@@ -30,9 +29,13 @@ logger = logging.getLogger("remdm")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status, 2 for what the user can put right."""
-    arguments = [_underscored(argument) for argument in (sys.argv[1:] if argv is None else argv)]
+    return run(_parser(), sys.argv[1:] if argv is None else argv)
+
+
+def run(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
+    """Run what a parser's arguments ask for, and turn every mistake of the user's into one line."""
     try:
-        parsed = _parser().parse_args(arguments)
+        parsed = parser.parse_args([_underscored(argument) for argument in argv])
         parsed.run(parsed)
     except UserError as error:
         return _complain(str(error))
@@ -53,10 +56,11 @@ def _complain(problem: str) -> int:
     return 2
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Reports a wrong flag as every other wrong input: one line, with the names that are near."""
 
     def error(self, message: str) -> Any:
+        """Name the flag that is wrong."""
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
             flag = unknown.split()[0].partition("=")[0]
@@ -67,7 +71,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="remdm", description="Discrete-diffusion planners in Craftax.", allow_abbrev=False)
+    parser = Parser(prog="remdm", description="Discrete-diffusion planners in Craftax.", allow_abbrev=False)
     modes = parser.add_subparsers(dest="mode", metavar="MODE", required=True)
 
     def add(mode: str, summary: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
@@ -88,7 +92,6 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--config", metavar="PRESET", help="a preset of configs/, or a path to a YAML file")
         sub.add_argument("--output", metavar="DIR", type=Path, help="where the results go")
         add_flags(sub, [key for key in keys if mode in key.modes])
-    add_bench(add("bench", "measure how fast this machine runs the project", run_bench), keys)
     show = add("show", "say what a checkpoint is", _show)
     show.add_argument("path", metavar="PATH", help="folder of a checkpoint, or a wandb: reference")
     show.add_argument(

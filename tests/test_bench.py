@@ -12,15 +12,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from remdm import cli
-from remdm.analysis import growth
-from remdm.analysis.growth import draw_growth, slope
-from remdm.bench.cases import MAKERS, make_case
-from remdm.bench.catalogue import CASES, GROWTH, Request, growing
-from remdm.bench.measure import measure
-from remdm.bench.program import Program, products
-from remdm.bench.table import COMPARED, comparison
-from remdm.bench.trace import OTHER, SCOPES, TRANSFER, WAITING, Event, by_scope, scope_of, trace
+from benchmarks.bench import growth
+from benchmarks.bench.__main__ import main
+from benchmarks.bench.cases import MAKERS, make_case
+from benchmarks.bench.catalogue import CASES, GROWTH, Request, growing
+from benchmarks.bench.growth import draw_growth, slope
+from benchmarks.bench.measure import measure
+from benchmarks.bench.program import Program, products
+from benchmarks.bench.table import COMPARED, comparison
+from benchmarks.bench.trace import OTHER, SCOPES, TRANSFER, WAITING, Event, by_scope, scope_of, trace
+from remdm.base.errors import UserError
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.offline import OfflineConfig
 from remdm.planners.offline import make_offline
@@ -250,9 +251,9 @@ def test_programs_are_marked_with_their_parts(cases, case, scopes):
 def test_results_are_added_to_a_file_and_failures_do_not_stop_the_rest(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "mine.parquet"
-    command = ["bench", "sampling", "--config", "bench_smoke", "--repeats", "2", "--output", str(path)]
-    assert cli.main(command) == 0
-    assert cli.main([*command, "--num-envs", "4"]) == 0
+    command = ["sampling", "--config", "bench_smoke", "--repeats", "2", "--output", str(path)]
+    assert main(command) == 0
+    assert main([*command, "--num-envs", "4"]) == 0
     table = pl.read_parquet(path)
     assert table["work"].to_list() == [8.0, 4.0]
     assert {"commit", "date", "jax", "device", "settings"} <= set(table.columns)
@@ -282,7 +283,7 @@ def test_results_are_added_to_a_file_and_failures_do_not_stop_the_rest(tmp_path,
 )
 def test_mistakes_are_one_line_and_exit_status_2(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["bench", *arguments]) == 2
+    assert main(arguments) == 2
     captured = capsys.readouterr()
     [line] = captured.err.splitlines()
     assert line.startswith("error: ")
@@ -301,7 +302,7 @@ def test_a_comparison_prints_ratios_of_the_second_to_the_first(tmp_path, capsys)
     write_results(before, **figures, process_mb=500.0)
     figures |= {"rate": 250.0, "compile_seconds": 4.0, "flops": 3e9, "temp_mb": 30.0}
     write_results(after, **figures, process_mb=400.0)
-    assert cli.main(["bench", "--compare", str(before), str(after)]) == 0
+    assert main(["--compare", str(before), str(after)]) == 0
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.split() == ["ppo", "2.500", "0.500", "0.750", "1.000", "3.000", "0.800", "-"]
 
@@ -310,7 +311,7 @@ def test_a_comparison_needs_a_common_case_and_tells_of_other_settings(tmp_path):
     before, after = tmp_path / "before.parquet", tmp_path / "after.parquet"
     write_results(before, rate=1.0)
     write_results(after, case="collect", rate=1.0)
-    with pytest.raises(cli.UserError, match="no case in common"):
+    with pytest.raises(UserError, match="no case in common"):
         comparison(before, after)
     write_results(after, rate=1.0, settings='{"layer_size": 3}')
     assert comparison(before, after).endswith("(other settings)")

@@ -4,8 +4,8 @@ import json
 import os
 import sys
 
+from benchmarks.bench.catalogue import Request
 from remdm.base.errors import reported
-from remdm.bench.catalogue import Request
 from remdm.config.layers import build
 from remdm.config.runtime import RuntimeConfig
 
@@ -21,15 +21,15 @@ def main() -> None:
         from remdm.stages.session import prepare_jax
 
         prepare_jax(build(RuntimeConfig, request.layers()))
-        from remdm.bench.cases import make_case
+        from benchmarks.bench.cases import make_case
 
         case = make_case(request)
         if request.trace:
-            from remdm.bench.trace import trace
+            from benchmarks.bench.trace import trace
 
             result: object = trace(request, case)
         else:
-            from remdm.bench.measure import measure
+            from benchmarks.bench.measure import measure
 
             result = measure(request, case)
         json.dump(result, pipe)

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import jax
 
+from benchmarks.bench.cases import Case
+from benchmarks.bench.catalogue import Request
+from benchmarks.bench.program import CONTROL, Program
 from remdm.base.errors import UserError
-from remdm.bench.cases import Case
-from remdm.bench.catalogue import Request
-from remdm.bench.program import CONTROL, Program
 
 # Scopes that the code marks with `jax.named_scope`; of several around an operation, the innermost counts.
 SCOPES = ("env_step", "reset", "expert", "planning", "gathering", "gradient", "optimiser")

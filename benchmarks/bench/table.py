@@ -89,7 +89,7 @@ def read(path: Path) -> "pl.DataFrame":
     except pl.exceptions.PolarsError:
         raise UserError(f"{path}: is no parquet file") from None
     if missing := [name for name in ("case", "varied", "value", *COMPARED) if name not in table.columns]:
-        raise UserError(f"{path}: holds no results of remdm bench, for it has no column {missing[0]}")
+        raise UserError(f"{path}: holds no results of bench, for it has no column {missing[0]}")
     return table
 
 

@@ -1,4 +1,4 @@
-"""How costs grow with sizes, from the results of `remdm bench --growth`."""
+"""How costs grow with sizes, from the results of `python -m benchmarks.bench --growth`."""
 
 from pathlib import Path
 

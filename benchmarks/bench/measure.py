@@ -8,11 +8,11 @@ from typing import Any
 
 import jax
 
+from benchmarks.bench.cases import Case
+from benchmarks.bench.catalogue import CASES, Request
+from benchmarks.bench.device import copy_rate, machine_name, matmul_rate, peak_memory
+from benchmarks.bench.program import Program, products
 from remdm.base.clone import git_commit
-from remdm.bench.cases import Case
-from remdm.bench.catalogue import CASES, Request
-from remdm.bench.device import copy_rate, machine_name, matmul_rate, peak_memory
-from remdm.bench.program import Program, products
 
 Row = dict[str, Any]
 COST = (
@@ -62,7 +62,7 @@ def measure(request: Request, case: Case) -> Row:
 def cost(case: Case, seconds: float) -> Row:
     """Operations, bytes and memory of a call; null where nothing is compiled.
 
-    `flops` and `bytes` count loops as often as they are known to run (`remdm.bench.program`), `xla_flops` and
+    `flops` and `bytes` count loops as often as they are known to run (`program.py`), `xla_flops` and
     `xla_bytes` count their bodies once, as XLA does. Bytes that are found in a cache count too, so that
     more can be read than the memory gives.
     """

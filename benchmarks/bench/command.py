@@ -1,6 +1,7 @@
-"""`remdm bench`: each case in a process of its own, one after the other; nothing here needs JAX."""
+"""Each case in a process of its own, one after the other; nothing here needs JAX."""
 
 import json
+import os
 import subprocess
 import sys
 import uuid
@@ -8,9 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bench import table
+from benchmarks.bench.catalogue import CASES, Request
 from remdm.base.errors import ConfigError, UserError
-from remdm.bench import table
-from remdm.bench.catalogue import CASES, Request
+
+ROOT = Path(__file__).parents[2]
 
 
 def measure_all(requests: Iterable[Request], output: Path | None) -> Path:
@@ -72,6 +75,8 @@ def trace_all(requests: Iterable[Request]) -> None:
 
 def _ask(request: Request) -> dict[str, Any] | None:
     """What a worker makes of a request; None if it failed, of which it has told on stderr."""
-    command = [sys.executable, "-m", "remdm.bench.worker", json.dumps(request._asdict())]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "benchmarks.bench.worker", json.dumps(request._asdict())]
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    env = os.environ | {"PYTHONPATH": path}
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout) if done.returncode == 0 else None

@@ -18,8 +18,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from benchmarks.bench.catalogue import Request
 from remdm.base.errors import UserError
-from remdm.bench.catalogue import Request
 from remdm.config.collect import CollectConfig
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.inference import InferenceConfig

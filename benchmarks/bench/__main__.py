@@ -1,19 +1,21 @@
-"""`remdm bench`: its flags, and what they ask for."""
+"""`python -m benchmarks.bench`: its flags, and what they ask for."""
 
 import argparse
-from collections.abc import Iterable
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.bench.catalogue import CASES, GROWTH, PRESET, Request, checked, growing
+from benchmarks.bench.command import measure_all, trace_all
+from benchmarks.bench.table import comparison
 from remdm.base.errors import ConfigError
 from remdm.base.reader import parse_value
-from remdm.bench.catalogue import CASES, GROWTH, PRESET, Request, checked, growing
-from remdm.bench.command import measure_all, trace_all
-from remdm.bench.table import comparison
+from remdm.cli import Parser, run
 from remdm.commands.flags import add_flags
 from remdm.config.layers import ALL_KEYS, Layer
-from remdm.config.reference import Key
+from remdm.config.reference import all_keys
 
-# Flags of `remdm bench`, what they do, and the flags that therefore have no place beside them.
+# Flags of `python -m benchmarks.bench`, what they do, and the flags that therefore have no place beside them.
 NOT_WITH = {
     "compare": ("measures nothing", ("cases", "growth", "trace", "output")),
     "growth": ("has cases of its own", ("cases", "trace")),
@@ -21,12 +23,19 @@ NOT_WITH = {
 }
 
 
-def add_bench(sub: argparse.ArgumentParser, keys: Iterable[Key]) -> None:
-    """Its flags."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status, 2 for what the user can put right."""
+    return run(_parser(), sys.argv[1:] if argv is None else argv)
+
+
+def _parser() -> Parser:
+    sub = Parser(
+        prog="bench", description="Measure how fast this machine runs the project.", allow_abbrev=False
+    )
     sub.usage = (
-        "remdm bench [CASE ...] [--repeats N] [--trace DIR] [--KEY VALUE ...]\n"
-        "       remdm bench --growth [--KEY VALUE ...]\n"
-        "       remdm bench --compare BEFORE AFTER"
+        "python -m benchmarks.bench [CASE ...] [--repeats N] [--trace DIR] [--KEY VALUE ...]\n"
+        "       python -m benchmarks.bench --growth [--KEY VALUE ...]\n"
+        "       python -m benchmarks.bench --compare BEFORE AFTER"
     )
     cases = "; ".join(f"{name}: {entry.summary}" for name, entry in CASES.items())
     sub.add_argument("cases", metavar="CASE", nargs="*", help=f"all if none is named. {cases}")
@@ -41,10 +50,12 @@ def add_bench(sub: argparse.ArgumentParser, keys: Iterable[Key]) -> None:
     )
     sub.add_argument("--output", metavar="FILE", type=Path, help="the parquet file that results are added to")
     allowed = set().union(*(entry.keys() for entry in CASES.values()))
-    add_flags(sub, [key for key in keys if key.name in allowed])
+    add_flags(sub, [key for key in all_keys().values() if key.name in allowed])
+    sub.set_defaults(run=_run)
+    return sub
 
 
-def run_bench(arguments: argparse.Namespace) -> None:
+def _run(arguments: argparse.Namespace) -> None:
     """Measure, compare, profile, or show how costs grow.
 
     Raises:
@@ -76,7 +87,11 @@ def run_bench(arguments: argparse.Namespace) -> None:
         return
     path = measure_all(requests, arguments.output)
     if arguments.growth:
-        from remdm.analysis.growth import draw_growth
+        from benchmarks.bench.growth import draw_growth
 
         draw_growth(path, path.with_suffix(".png"))
         print(f"figure in {path.with_suffix('.png')}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
