@@ -23,7 +23,7 @@ from remdm.config.layers import Layer, base_layers, build
 from remdm.config.runtime import RuntimeConfig
 from remdm.envs.batch import BatchEnv, make_paired_env
 from remdm.envs.wrappers import AutoResetEnvWrapper, BatchEnvWrapper, LogWrapper
-from remdm.planners.control import planner_policy
+from remdm.planners.control import Planner
 from remdm.planners.denoising import init_params, make_denoiser, make_sampler
 from remdm.play.player import CHUNK_STEPS, Player, compile_player
 from remdm.play.policy import random_policy
@@ -47,7 +47,7 @@ def players(num_envs: int, steps: int, replan_every: int) -> dict[str, Player]:
 
     def planner(every: int, whole_plans: bool, env: BatchEnv = env, steps: int = steps) -> Player:
         sampler = make_sampler(config, network.diffusion_schedule, steps)
-        policy = planner_policy(denoiser, params, sampler, every, config.inpaint_history, whole_plans)
+        policy = Planner(denoiser, sampler).policy(params, every, config.inpaint_history, whole_plans)
         return compile_player(jax.random.PRNGKey(1), env, policy, lambda played: played.step)
 
     return {

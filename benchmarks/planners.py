@@ -23,16 +23,14 @@ from remdm.config.offline import OfflineConfig
 from remdm.config.online import OnlineConfig
 from remdm.config.planner import PlannerTrainingConfig
 from remdm.config.ppo import ExpertConfig
-from remdm.diffusion.loss import mdlm_loss
 from remdm.diffusion.sampling import sample
-from remdm.diffusion.schedule import SCHEDULES
 from remdm.envs.batch import BatchEnv, make_batch_env
 from remdm.envs.wrappers import LogWrapper, OptimisticResetVecEnvWrapper
 from remdm.experts.acting import expert_policy
 from remdm.experts.network import init_params as init_expert
 from remdm.experts.network import make_network
 from remdm.models.denoiser import ObservationEncoder, TimeEmbedding, sinusoidal_embedding
-from remdm.planners.denoising import make_sampler
+from remdm.planners.denoising import make_objective, make_sampler
 from remdm.planners.learner import make_optimizer
 from remdm.planners.offline import make_offline
 from remdm.planners.online import make_online
@@ -81,6 +79,7 @@ def make_plain(config: Any, env: BatchEnv, val_env: BatchEnv, expert: Policy) ->
     """Offline BC or DAgger, laid out directly."""
     network = PlainDenoiser(config, env.game.num_actions)
     optimizer = make_optimizer(config)
+    objective = make_objective(config, config.diffusion_schedule, network.num_tokens)
     horizon, num_envs, dagger = config.plan_horizon, env.num_envs, isinstance(config, OnlineConfig)
 
     def init(key: jax.Array) -> tuple:
@@ -96,16 +95,12 @@ def make_plain(config: Any, env: BatchEnv, val_env: BatchEnv, expert: Policy) ->
     def gradient_step(carry: tuple, inputs: tuple) -> tuple:
         params, opt_state = carry
         key, (obs, plan, valid, weights) = inputs
-        loss_key, dropout_key = jax.random.split(key)
+        noise_key, dropout_key = jax.random.split(key)
+        noised = objective.noise(noise_key, plan)
 
         def loss(params: Any) -> jax.Array:
-            def denoise(tokens: jax.Array, t: jax.Array) -> jax.Array:
-                return network.apply(params, obs, tokens, t, False, rngs={"dropout": dropout_key})
-
-            schedule = SCHEDULES[config.diffusion_schedule]
-            return mdlm_loss(
-                loss_key, denoise, plan, schedule, valid=valid, weights=weights, num_tokens=network.num_tokens
-            )[0]
+            logits = network.apply(params, obs, *noised, False, rngs={"dropout": dropout_key})
+            return objective.loss(noised, logits, plan, valid, weights)[0]
 
         grads = jax.grad(loss)(params)
         changes, opt_state = optimizer.update(grads, opt_state, params)
@@ -204,7 +199,7 @@ def make(config: Any, name: str) -> Way:
     expert = expert_policy(network, params, temperature)
     if name == OURS:
         build_algorithm = make_online if isinstance(config, OnlineConfig) else make_offline
-        algorithm = build_algorithm(config, *envs, expert)
+        algorithm = build_algorithm(config.on_device(jax.default_backend()), *envs, expert)
         key = jax.random.PRNGKey(0)
         return Way(
             algorithm.init,

@@ -21,7 +21,7 @@ from remdm.envs.craftax import load_game
 from remdm.envs.wrappers import LogWrapper
 from remdm.evaluation.film import compile_film, names, stage_env
 from remdm.loading.policy import load_planner as load_policy
-from remdm.planners.control import Planner
+from remdm.planners.control import PlannerPolicy
 from remdm.training import checkpoint
 from remdm.training.tracking import fetch, is_reference
 
@@ -29,7 +29,7 @@ PLANNING_KEYS = PolicyConfig.planning_keys() | {"wandb_download_dir"}
 
 
 @struct.dataclass
-class LoadedPlanner(Planner):
+class LoadedPlanner(PlannerPolicy):
     """A planner that knows its game; it plays by `init` and `act`, as every policy does."""
 
     env_name: str = struct.field(pytree_node=False)
@@ -52,10 +52,8 @@ class LoadedPlanner(Planner):
 
 
 @jax.jit
-def _plan(planner: LoadedPlanner, key: jax.Array, obs: jax.Array) -> jax.Array:
-    num_envs = obs.shape[0]
-    history = jnp.zeros((num_envs, planner.denoiser.plan_horizon), jnp.int32)
-    return planner.trace(key, obs, history, jnp.zeros(num_envs, jnp.int32))[0]
+def _plan(loaded: LoadedPlanner, key: jax.Array, obs: jax.Array) -> jax.Array:
+    return loaded.planner.plans(key, loaded.params, obs)
 
 
 def load_planner(path: str | Path, preset: str | None = None, **keys: Any) -> LoadedPlanner:

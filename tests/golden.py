@@ -66,7 +66,7 @@ def of_toy(name: str) -> dict[str, float]:
 
 def of_sampler(strategy: str) -> dict[str, float]:
     """Of plans drawn with a remasking strategy: how often each action stands at each place."""
-    from remdm.planners.control import planner_policy
+    from remdm.planners.control import Planner
     from remdm.planners.denoising import make_sampler
     from remdm.play.rollout import rollout, start
     from tests import test_keys as keys
@@ -78,7 +78,7 @@ def of_sampler(strategy: str) -> dict[str, float]:
     denoiser = keys.make_denoiser(network, env.game.num_actions)
     params = keys.init_params(denoiser, jax.random.PRNGKey(3), env.game.obs_dim)
     sampler = make_sampler(config, network.diffusion_schedule, 8)
-    policy = planner_policy(denoiser, params, sampler, replan_every=2, inpaint_history=True)
+    policy = Planner(denoiser, sampler).policy(params, replan_every=2, inpaint_history=True)
     state = start(jax.random.PRNGKey(4), env, policy.init(16))
     play = jax.jit(lambda key, state: rollout(key, env, policy, state, 32)[1])
     data = jax.device_get(play(jax.random.PRNGKey(5), state))

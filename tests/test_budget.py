@@ -98,8 +98,8 @@ WIDE = {
     ("model", "make"),
     [
         (PPOConfig, lambda config, env: make_ppo(config, env)),
-        (OfflineConfig, lambda config, env: make_offline(config, env, env, toy_expert())),
-        (OnlineConfig, lambda config, env: make_online(config, env, env, toy_expert())),
+        (OfflineConfig, lambda config, env: make_offline(config.on_device("cpu"), env, env, toy_expert())),
+        (OnlineConfig, lambda config, env: make_online(config.on_device("cpu"), env, env, toy_expert())),
     ],
 )
 def test_the_estimate_is_near_what_the_compiler_needs(model, make, monkeypatch):

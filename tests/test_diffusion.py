@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remdm.diffusion.loss import add_noise, cross_entropy, elbo_weight, mdlm_loss
+from remdm.diffusion.loss import Objective, add_noise, cross_entropy, elbo_weight
 from remdm.diffusion.schedule import SCHEDULES
 
 V, H = 5, 8
@@ -60,14 +60,13 @@ def test_cross_entropy_smooths_labels():
     assert cross_entropy(logits, jnp.array([0]), 0.0)[0] == pytest.approx(-log_probs[0], rel=1e-6)
 
 
-def _uniform(tokens, t):
-    return jnp.zeros((*tokens.shape, V))
-
-
-def _loss(batch, schedule="linear", seed=0, **keys):
+def _loss(batch, schedule="linear", seed=0, valid=None, weights=None, **keys):
+    """The loss and metrics of a model that knows nothing."""
     tokens = jax.random.randint(jax.random.PRNGKey(1), (batch, H), 0, V)
-    keys = {"valid": jnp.ones(batch), "num_tokens": V, **keys}
-    return mdlm_loss(jax.random.PRNGKey(seed), _uniform, tokens, SCHEDULES[schedule], **keys)
+    objective = Objective(SCHEDULES[schedule], V, **keys)
+    noised = objective.noise(jax.random.PRNGKey(seed), tokens)
+    valid = jnp.ones(batch) if valid is None else valid
+    return objective.loss(noised, jnp.zeros((batch, H, V)), tokens, valid, weights)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -109,15 +108,10 @@ def test_train_sigma_scales_the_loss():
 
 
 def test_accuracy_counts_valid_masked_positions_alone():
-    tokens = jnp.zeros((512, H), jnp.int32)
-
-    def denoise(noised, t):
-        # Right where masked, wrong where clean: accuracy must see only the former.
-        return jax.nn.one_hot(jnp.where(noised == V, 0, 1), V)
-
-    valid = jnp.ones(512)
-    _, metrics = mdlm_loss(
-        jax.random.PRNGKey(0), denoise, tokens, SCHEDULES["cosine"], valid=valid, num_tokens=V
-    )
+    tokens, objective = jnp.zeros((512, H), jnp.int32), Objective(SCHEDULES["cosine"], V)
+    noised = objective.noise(jax.random.PRNGKey(0), tokens)
+    # Right where masked, wrong where clean: accuracy must see only the former.
+    logits = jax.nn.one_hot(jnp.where(noised.tokens == V, 0, 1), V)
+    _, metrics = objective.loss(noised, logits, tokens, valid=jnp.ones(512))
     for name in ("accuracy", "accuracy_low_t", "accuracy_mid_t", "accuracy_high_t"):
         assert metrics[name] == 1.0

@@ -20,7 +20,7 @@ from remdm.config.layers import Layer, base_layers, build
 from remdm.diffusion.sampling import Sampler
 from remdm.envs.camera import Camera, Shot
 from remdm.evaluation.film import CHUNK_STEPS, compile_film, names, stage_env
-from remdm.planners.control import planner_policy
+from remdm.planners.control import Planner
 from remdm.planners.denoising import init_params, make_denoiser
 from remdm.play.policy import random_policy
 from remdm.play.rollout import advance, start
@@ -56,7 +56,7 @@ def toy_planner(replan_every, inpaint_history):
     denoiser = make_denoiser(config_of(OfflineConfig), NUM_ACTIONS)
     params = init_params(denoiser, KEY, GAME.obs_dim)
     sampler = Sampler(6, "cosine", "rescale", 1.0, True, 0.7, 0.3, 1.0, 1.0)
-    return planner_policy(denoiser, params, sampler, replan_every, inpaint_history)
+    return Planner(denoiser, sampler).policy(params, replan_every, inpaint_history)
 
 
 def filmed(policy, max_steps=100, trace=None, num_envs=ENVS):

@@ -66,9 +66,9 @@ def test_plans_are_of_the_shape_asked_for_and_repeat(planner):
 
 def test_settings_come_from_defaults_a_preset_and_keywords(planner):
     defaults = remdm.load_planner(planner)
-    assert (defaults.sampler.steps, defaults.sampler.temperature) == (10, 0.5)
+    assert (defaults.planner.sampler.steps, defaults.planner.sampler.temperature) == (10, 0.5)
     given = remdm.load_planner(planner, preset="demo", temperature=0.3)
-    assert (given.sampler.steps, given.sampler.temperature) == (8, 0.3)
+    assert (given.planner.sampler.steps, given.planner.sampler.temperature) == (8, 0.3)
     memory = remdm.load_planner(planner, replan_every=4, inpaint_history=False).init(2)
     assert (memory.replan_every, memory.inpaint_history) == (4, False)
 

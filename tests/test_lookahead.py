@@ -8,7 +8,7 @@ from scipy import stats
 
 from remdm.diffusion.lookahead import Course, can_look_ahead, draw_course, needed_steps, sample_wanted
 from remdm.diffusion.sampling import Sampler, sample, step_uniforms
-from remdm.planners.control import planner_policy
+from remdm.planners.control import Planner
 from remdm.play.rollout import rollout, start
 from tests.test_planners import SAMPLER, NoisyDenoiser
 from tests.test_sampling import H, V, denoise, literal_distribution
@@ -132,7 +132,7 @@ def test_a_policy_acts_the_same_without_whole_plans(replan_every, inpaint_histor
     env = toy_env(6)
 
     def play(whole_plans):
-        policy = planner_policy(NoisyDenoiser(), None, SAMPLER, replan_every, inpaint_history, whole_plans)
+        policy = Planner(NoisyDenoiser(), SAMPLER).policy(None, replan_every, inpaint_history, whole_plans)
 
         @jax.jit
         def run(key):

@@ -14,14 +14,14 @@ from remdm.config.online import OnlineConfig
 from remdm.diffusion.sampling import Sampler
 from remdm.envs.packing import unpack
 from remdm.models.denoiser import Denoiser
-from remdm.planners.control import plan_actions, planner_policy
+from remdm.planners.control import Planner
 from remdm.planners.denoising import init_params, make_denoiser
-from remdm.planners.learner import Learner, Minibatch, train_on
-from remdm.planners.offline import ExpertWindows, make_offline
+from remdm.planners.learner import Dataset, Labels, Learner, make_step
+from remdm.planners.offline import expert_windows, make_offline
 from remdm.planners.online import make_online
 from remdm.play.planning import PlannerWrapper
 from remdm.play.rollout import advance, rollout, start
-from remdm.training.microbatch import microbatch_size
+from remdm.training.microbatch import even_size
 from tests.tiers import slow_except
 from tests.toy import GAME, LONGEST, NUM_ACTIONS, toy_env, toy_expert
 
@@ -72,10 +72,7 @@ def test_a_planner_learns_the_experts_plan(method, request):
 
     denoiser = make_denoiser(config_of(OfflineConfig), NUM_ACTIONS)
     obs = jnp.hstack([jnp.eye(NUM_ACTIONS), jnp.ones((NUM_ACTIONS, 1))])
-    nothing = jnp.zeros((NUM_ACTIONS, 4), int)
-    plan = plan_actions(
-        jax.random.PRNGKey(0), denoiser, algorithm.params(state), SAMPLER, obs, nothing, nothing[:, 0]
-    )
+    plan = Planner(denoiser, SAMPLER).plans(jax.random.PRNGKey(0), algorithm.params(state), obs)
     assert plan.tolist() == [[(k + h) % NUM_ACTIONS for h in range(4)] for k in range(NUM_ACTIONS)]
     # Validation plays 32 steps; perfect play earns 32.
     assert algorithm.validate(jax.random.PRNGKey(1), algorithm.params(state))["val/score"] > 30
@@ -118,15 +115,17 @@ def test_expert_windows_pair_observations_with_what_the_expert_did_next():
     state = start(jax.random.PRNGKey(0), env, ())
     play = jax.jit(lambda key, s: rollout(key, env, expert, s, 40, lambda played: played.packed(GAME)))
     _, data = play(jax.random.PRNGKey(1), state)
-    batch = ExpertWindows.of(data, GAME, 4, 5.0).gather(jnp.arange(37 * 8))
-    expected = (batch.obs[:, :NUM_ACTIONS].argmax(-1)[:, None] + jnp.arange(4)) % NUM_ACTIONS
-    broken = (batch.plan != expected).any(axis=1)
+    windows, _ = expert_windows(data, GAME, 4, 5.0)
+    numbers = jnp.arange(37 * 8)
+    obs, labels = windows.observe(numbers), windows.label(numbers)
+    expected = (obs[:, :NUM_ACTIONS].argmax(-1)[:, None] + jnp.arange(4)) % NUM_ACTIONS
+    broken = (labels.plan != expected).any(axis=1)
     assert broken.any()
-    assert not (broken & batch.valid).any()
+    assert not (broken & labels.valid).any()
     # An observation tells how many steps are left: a window is whole iff there are at least H.
-    steps_left = jnp.round(batch.obs[:, -1] * LONGEST)
-    assert ((steps_left >= 4) == batch.valid).all()
-    assert (batch.weights == 1.0).all()
+    steps_left = jnp.round(obs[:, -1] * LONGEST)
+    assert ((steps_left >= 4) == labels.valid).all()
+    assert (labels.weights == 1.0).all()
 
 
 def test_offline_windows_are_the_experts_actions(offline):
@@ -141,15 +140,15 @@ def test_offline_windows_are_the_experts_actions(offline):
 def test_microbatches_add_up_to_the_gradient_of_the_minibatch(share):
     """Whatever share of windows is valid; 50 do not divide evenly into microbatches of at most 8."""
     keys = jax.random.split(jax.random.PRNGKey(0), 4)
-    held = Minibatch(
-        obs=jax.random.normal(keys[0], (80, GAME.obs_dim)),
+    obs = jax.random.normal(keys[0], (80, GAME.obs_dim))
+    labels = Labels(
         plan=jax.random.randint(keys[1], (80, 4), 0, NUM_ACTIONS),
         valid=jax.random.uniform(keys[2], (80,)) < share,
         weights=jax.random.uniform(keys[3], (80,)),
     )
-
-    def gather(numbers):
-        return jax.tree.map(lambda x: x[numbers], held)
+    windows = Dataset(
+        lambda numbers: obs[numbers], lambda numbers: jax.tree.map(lambda x: x[numbers], labels)
+    )
 
     @partial(jax.jit, static_argnums=0)
     def step(microbatch_size):
@@ -158,9 +157,8 @@ def test_microbatches_add_up_to_the_gradient_of_the_minibatch(share):
         params = init_params(denoiser, jax.random.PRNGKey(1), GAME.obs_dim)
         learner = Learner(params, optimizer.init(params))
         numbers = jnp.arange(79, 29, -1)
-        learner, metrics = train_on(
-            jax.random.PRNGKey(2), learner, numbers, gather, denoiser, optimizer, config
-        )
+        step = make_step(config, denoiser, optimizer)
+        learner, metrics = step(jax.random.PRNGKey(2), learner, windows, numbers)
         return jax.tree.map(jnp.subtract, params, learner.params), metrics
 
     parts, whole = step(8), step(50)
@@ -179,24 +177,33 @@ def test_every_microbatch_drops_out_on_its_own():
             jax.debug.callback(lambda key: seen.append(tuple(key.tolist())), rngs["dropout"])
             return params * jnp.ones((*tokens.shape, NUM_ACTIONS))
 
-    def gather(numbers):
-        plan = jnp.zeros((len(numbers), 4), int)
-        return Minibatch(None, plan, jnp.ones(len(numbers), bool), None)
+    def label(numbers):
+        return Labels(jnp.zeros((len(numbers), 4), int), jnp.ones(len(numbers), bool))
 
     config, optimizer = config_of(OfflineConfig, microbatch_size=8), optax.sgd(1.0)
     params = jnp.ones(())
     learner = Learner(params, optimizer.init(params))
+    step = make_step(config, Spy(), optimizer)
     for key in jax.random.split(jax.random.PRNGKey(0)):
-        train_on(key, learner, jnp.arange(50), gather, Spy(), optimizer, config)
+        step(key, learner, Dataset(lambda numbers: None, label), jnp.arange(50))
     jax.effects_barrier()
     assert len(set(seen)) == len(seen) == 2 * 7
 
 
 def test_microbatches_are_equal_parts():
-    assert microbatch_size(8, 50, 4) == 8
-    assert microbatch_size(10, 50, 4) == 10
-    assert microbatch_size(49, 50, 4) == 25
-    assert microbatch_size(51, 50, 4) == 50
+    assert even_size(50, 8) == 8
+    assert even_size(50, 10) == 10
+    assert even_size(50, 49) == 25
+    assert even_size(50, 51) == 50
+    assert even_size(50, None) == 50
+
+
+def test_the_device_chooses_the_microbatch_that_is_left_to_it():
+    left = config_of(OfflineConfig, plan_horizon=16)
+    assert left.microbatch_size is None
+    assert left.on_device("cpu").microbatch_size == 256  # 4096 tokens
+    assert left.on_device("gpu").microbatch_size is None
+    assert config_of(OfflineConfig, microbatch_size=8).on_device("cpu").microbatch_size == 8
 
 
 # --- playing ---
@@ -217,7 +224,7 @@ class CountingDenoiser:
 
 def play(replan_every, inpaint_history, num_steps=30, execute=lambda action: action):
     env = toy_env(6)
-    policy = planner_policy(CountingDenoiser(), None, SAMPLER, replan_every, inpaint_history)
+    policy = Planner(CountingDenoiser(), SAMPLER).policy(None, replan_every, inpaint_history)
 
     def step(carry, key):
         state, memory = carry
@@ -264,11 +271,8 @@ def test_planning_encodes_once_and_denoises_every_step():
             calls.append(method)
             return denoiser.apply(params, *args, method=method)
 
-    nothing = jnp.zeros((1, 4), int)
     with jax.disable_jit():  # so that every call of the scan's body is one of Python's
-        plan_actions(
-            jax.random.PRNGKey(0), Recorded(), None, SAMPLER, jnp.ones((1, 5)), nothing, nothing[:, 0]
-        )
+        Planner(Recorded(), SAMPLER).plans(jax.random.PRNGKey(0), None, jnp.ones((1, 5)))
     assert calls == ["encode"] + ["denoise"] * SAMPLER.steps
 
 
@@ -277,9 +281,8 @@ def test_a_plan_keeps_its_history():
     params = init_params(denoiser, jax.random.PRNGKey(0), GAME.obs_dim)
     history = jnp.array([[3, 2, 1, 0]] * 5)
     hist_len = jnp.arange(5)
-    plan = plan_actions(
-        jax.random.PRNGKey(1), denoiser, params, SAMPLER, jnp.ones((5, GAME.obs_dim)), history, hist_len
-    )
+    obs = jnp.ones((5, GAME.obs_dim))
+    plan, _ = Planner(denoiser, SAMPLER).trace(jax.random.PRNGKey(1), params, obs, history, hist_len)
     for length in range(5):
         assert plan[length, :length].tolist() == [3, 2, 1, 0][:length]
     assert (plan < NUM_ACTIONS).all()
@@ -296,9 +299,9 @@ class NoisyDenoiser(CountingDenoiser):
     ("replan_every", "inpaint_history"), slow_except([(1, True), (3, True), (2, False)], [(3, True)])
 )
 def test_policy_and_wrapper_plan_in_the_same_cycle(replan_every, inpaint_history):
-    env, denoiser = toy_env(6), NoisyDenoiser()
-    policy = planner_policy(denoiser, None, SAMPLER, replan_every, inpaint_history)
-    wrapped = PlannerWrapper(env.env, denoiser.plan_horizon, replan_every, inpaint_history)
+    env, planner = toy_env(6), Planner(NoisyDenoiser(), SAMPLER)
+    policy = planner.policy(None, replan_every, inpaint_history)
+    wrapped = PlannerWrapper(env.env, planner.denoiser.plan_horizon, replan_every, inpaint_history)
     reset_key, play_key = jax.random.split(jax.random.PRNGKey(0))
 
     @jax.jit
@@ -311,7 +314,7 @@ def test_policy_and_wrapper_plan_in_the_same_cycle(replan_every, inpaint_history
             obs, state = carry
             act_key, env_key = jax.random.split(key)
             cycle = state.cycle
-            plan = plan_actions(act_key, denoiser, None, SAMPLER, obs, cycle.history, cycle.hist_len)
+            plan, _ = planner.trace(act_key, None, obs, cycle.history, cycle.hist_len)
             new_obs, state, reward, done, _ = wrapped.step(env_key, state, plan, None)
             return (new_obs, state), (obs, reward, done)
 
@@ -326,7 +329,7 @@ def test_policy_and_wrapper_plan_in_the_same_cycle(replan_every, inpaint_history
 
 def test_planner_passes_through_rollout():
     env = toy_env(6)
-    policy = planner_policy(CountingDenoiser(), None, SAMPLER, 2, False)
+    policy = Planner(CountingDenoiser(), SAMPLER).policy(None, 2, False)
     state = start(jax.random.PRNGKey(0), env, policy.init(6))
     _, data = jax.jit(lambda key, s: rollout(key, env, policy, s, 20))(jax.random.PRNGKey(1), state)
     assert (data.step.reward == 1).all()

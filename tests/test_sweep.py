@@ -16,6 +16,7 @@ from remdm.config.sweep import Setting, SweepConfig
 from remdm.diffusion.sampling import sample
 from remdm.diffusion.schedule import SCHEDULES
 from remdm.loading.checkpoint import describe
+from remdm.planners.control import Planner
 from remdm.planners.denoising import init_params, make_denoiser
 from remdm.planners.quality import diversity, nelbo, plan_quality, remasked
 from remdm.stages import sweep
@@ -58,7 +59,7 @@ def test_a_planner_that_is_certain_agrees_with_the_expert():
     obs = jnp.hstack([jnp.eye(NUM_ACTIONS), jnp.ones((NUM_ACTIONS, 1))])
     plan = (jnp.arange(NUM_ACTIONS)[:, None] + jnp.arange(4)) % NUM_ACTIONS
     plan = plan.at[:, 3].add(1)  # an expert that errs in the last place
-    quality = plan_quality(jax.random.PRNGKey(0), CountingDenoiser(), None, SAMPLER, obs, plan, 5)
+    quality = plan_quality(jax.random.PRNGKey(0), Planner(CountingDenoiser(), SAMPLER), None, obs, plan, 5)
     assert quality.agreement.tolist() == [1.0, 1.0, 1.0, 0.0]
     assert quality.diversity == 0
     # SAMPLER remasks in its loop alone, the second and third of four steps.

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ from remdm.config.inference import InferenceConfig
 from remdm.config.layers import Layer, build
 from remdm.config.offline import OfflineConfig
 from remdm.config.online import OnlineConfig
+from remdm.config.planner import PlannerTrainingConfig
 from remdm.config.ppo import ExpertConfig, PPOConfig
 from remdm.envs.batch import BatchEnv, make_batch_env, make_paired_env
 from remdm.envs.craftax import Game
@@ -33,9 +34,9 @@ from remdm.experts.acting import expert_policy
 from remdm.experts.network import init_params as init_expert
 from remdm.experts.network import make_network
 from remdm.experts.ppo import make_ppo
-from remdm.planners.control import plan_actions, planner_policy
+from remdm.planners.control import Planner
 from remdm.planners.denoising import init_params, make_denoiser, make_sampler
-from remdm.planners.learner import Learner, Minibatch, make_optimizer, train_on
+from remdm.planners.learner import Dataset, Labels, Learner, make_optimizer, make_step
 from remdm.planners.offline import make_offline
 from remdm.planners.online import make_online
 from remdm.play.player import CHUNK_STEPS, compile_player, play_chunk
@@ -72,6 +73,7 @@ class Case:
 
 
 Layers = list[Layer]
+P = TypeVar("P", bound=PlannerTrainingConfig)
 
 
 def make_case(request: Request) -> Case:
@@ -105,9 +107,8 @@ def inference(layers: Layers) -> Case:
     denoiser = make_denoiser(network, env.game.num_actions)
     sampler = make_sampler(config, network.diffusion_schedule, config.diffusion_steps_eval)
     params = init_params(denoiser, KEY, env.game.obs_dim)
-    policy = planner_policy(
-        denoiser, params, sampler, config.replan_every, config.inpaint_history, whole_plans=False
-    )
+    planner = Planner(denoiser, sampler)
+    policy = planner.policy(params, config.replan_every, config.inpaint_history, whole_plans=False)
     case = _playing(env, policy, lambda played: played.step)
     case.dtype = network.compute_dtype
     return case
@@ -141,7 +142,7 @@ def ppo(layers: Layers) -> Case:
 
 def offline(layers: Layers) -> Case:
     """An update of behaviour cloning, its rollout included."""
-    config = build(OfflineConfig, layers)
+    config = _planner_config(OfflineConfig, layers)
     case = _updating(_make_offline(config, layers), config.num_steps)
     case.dtype = config.compute_dtype
     return case
@@ -149,13 +150,17 @@ def offline(layers: Layers) -> Case:
 
 def online(layers: Layers) -> Case:
     """An update of DAgger: planning, play, labels, the buffer and gradients."""
-    config = build(OnlineConfig, layers)
+    config = _planner_config(OnlineConfig, layers)
     env = make_batch_env(config, config.num_envs)
     expert = _expert(layers, env.game, 0.0 if config.dagger_expert_deterministic else 1.0)
     val_env = make_batch_env(config, config.val_num_envs)
     case = _updating(make_online(config, env, val_env, expert), config.num_steps)
     case.dtype = config.compute_dtype
     return case
+
+
+def _planner_config(model: type[P], layers: Layers) -> P:
+    return build(model, layers).on_device(jax.default_backend())
 
 
 def _make_offline(config: OfflineConfig, layers: Layers) -> Algorithm:
@@ -181,25 +186,23 @@ def _updating(algorithm: Algorithm, steps: int) -> Case:
 
 def gradient(layers: Layers) -> Case:
     """A gradient step of a planner on one minibatch of windows."""
-    config = build(OfflineConfig, layers)
+    config = _planner_config(OfflineConfig, layers)
     game = make_batch_env(config, 1).game
     denoiser, optimizer = make_denoiser(config, game.num_actions), make_optimizer(config)
     params = init_params(denoiser, KEY, game.obs_dim)
     size, horizon = config.minibatch_size, config.plan_horizon
-    batch = Minibatch(
-        obs=jax.random.uniform(KEY, (size, game.obs_dim)),
-        plan=jax.random.randint(KEY, (size, horizon), 0, game.num_actions),
-        valid=jnp.ones(size, bool),
-        weights=jnp.ones(size),
-    )
+    obs = jax.random.uniform(KEY, (size, game.obs_dim))
+    plan = jax.random.randint(KEY, (size, horizon), 0, game.num_actions)
+    labels = Labels(plan, jnp.ones(size, bool), jnp.ones(size))
+    step = make_step(config, denoiser, optimizer)
 
-    def step(key: jax.Array, learner: Learner, batch: Minibatch) -> Any:
-        def gather(numbers: jax.Array) -> Minibatch:
-            return jax.tree.map(lambda x: x[numbers], batch)
+    def step_on(key: jax.Array, learner: Learner, obs: jax.Array, labels: Labels) -> Any:
+        windows = Dataset(
+            lambda numbers: obs[numbers], lambda numbers: jax.tree.map(lambda x: x[numbers], labels)
+        )
+        return step(key, learner, windows, jnp.arange(size))
 
-        return train_on(key, learner, jnp.arange(size), gather, denoiser, optimizer, config)
-
-    case = _compiled(step, KEY, Learner(params, optimizer.init(params)), batch)
+    case = _compiled(step_on, KEY, Learner(params, optimizer.init(params)), obs, labels)
     case.work, case.dtype = size, config.compute_dtype
     return case
 
@@ -212,12 +215,7 @@ def sampling(layers: Layers) -> Case:
     sampler = make_sampler(config, config.diffusion_schedule, config.diffusion_steps)
     params = init_params(denoiser, KEY, game.obs_dim)
     obs = jax.random.uniform(KEY, (config.num_envs, game.obs_dim))
-    nothing = jnp.zeros((config.num_envs, config.plan_horizon), jnp.int32)
-
-    def plan(key: jax.Array, params: Any, obs: jax.Array) -> jax.Array:
-        return plan_actions(key, denoiser, params, sampler, obs, nothing, nothing[:, 0])
-
-    case = _compiled(plan, KEY, params, obs)
+    case = _compiled(Planner(denoiser, sampler).plans, KEY, params, obs)
     case.work, case.dtype = config.num_envs, config.compute_dtype
     return case
 
@@ -233,7 +231,7 @@ def _compiled(function: Callable[..., Any], *arguments: Any, donate: bool = Fals
 
 def write_checkpoint(layers: Layers) -> Case:
     """The whole training state of behaviour cloning, from the host's memory to the disk."""
-    algorithm = _make_offline(build(OfflineConfig, layers), layers)
+    algorithm = _make_offline(_planner_config(OfflineConfig, layers), layers)
     state = jax.jit(lambda key: fresh_state(algorithm, key))(KEY)
     items = jax.device_get(to_items(state, with_buffer=True))
     folder = Path(tempfile.mkdtemp(prefix="remdm-bench-", dir="."))

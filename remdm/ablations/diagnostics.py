@@ -54,7 +54,7 @@ def gradient_metrics(
             (at.pretrained, uniform),
             (at.params, at.targets),
         )
-        noised = problem.noised(draw_key, at.batch, low, high)
+        noised = problem.objective.noise(draw_key, at.batch.plan, low, high)
         return problem.gradient(params, at.batch, noised, targets)
 
     lows, highs = jnp.array([low, low, LOW[0], HIGH[0]]), jnp.array([high, high, LOW[1], HIGH[1]])
@@ -83,7 +83,7 @@ def _norms_by_time(problem: Problem, key: jax.Array, at: Measured, num_bins: int
     edges = jnp.linspace(MIN_TIME, 1.0, num_bins + 1)
 
     def norm(edges: tuple[jax.Array, jax.Array]) -> jax.Array:
-        noised = problem.noised(key, at.batch, *edges)
+        noised = problem.objective.noise(key, at.batch.plan, *edges)
         return jnp.sqrt(squared_norm(problem.gradient(at.params, at.batch, noised, at.targets)))
 
     return jax.lax.map(norm, (edges[:-1], edges[1:]))
@@ -91,7 +91,7 @@ def _norms_by_time(problem: Problem, key: jax.Array, at: Measured, num_bins: int
 
 def drift_metrics(problem: Problem, key: jax.Array, at: Measured) -> Metrics:
     """KL(current || pretrained) on masked positions, over all times and by range of t."""
-    noised = problem.noised(key, at.batch, MIN_TIME, 1.0)
+    noised = problem.objective.noise(key, at.batch.plan)
     current, pretrained = (problem.logits(p, at.batch, noised) for p in (at.params, at.pretrained))
     divergence = kl_divergence(current, pretrained)
     masked = problem.masked(at.batch, noised)
@@ -110,7 +110,7 @@ def drift_metrics(problem: Problem, key: jax.Array, at: Measured) -> Metrics:
 def cka_metrics(problem: Problem, key: jax.Array, at: Measured, size: int) -> Metrics:
     """Linear CKA of the current and the pretrained policy's mean-pooled logits on `size` windows."""
     batch = jax.tree.map(lambda x: x[:size], at.batch)
-    noised = problem.noised(key, batch, MIN_TIME, 1.0)
+    noised = problem.objective.noise(key, batch.plan)
     current, pretrained = (
         jnp.mean(problem.logits(p, batch, noised).astype(jnp.float32), axis=1)
         for p in (at.params, at.pretrained)

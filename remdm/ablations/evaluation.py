@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from remdm.ablations.problem import Problem
 from remdm.envs.batch import BatchEnv
-from remdm.planners.control import planner_policy
+from remdm.planners.control import Planner
 from remdm.planners.denoising import make_sampler
 from remdm.planners.learner import play_afresh, validation_metrics
 from remdm.training.algorithm import Metrics
@@ -20,9 +20,9 @@ def evaluate(problem: Problem, env: BatchEnv, key: jax.Array, params: Any) -> Me
         `val/...`; `actions/counts` [V], how often each action was taken; `actions/bigrams` [V, V], how often
         the second followed the first within an episode.
     """
-    config, denoiser = problem.config, problem.denoiser
+    config, denoiser = problem.config, problem.planner.denoiser
     sampler = make_sampler(config, problem.network.diffusion_schedule, config.val_diffusion_steps)
-    policy = planner_policy(denoiser, params, sampler, config.ablation_eval_replan, inpaint_history=False)
+    policy = Planner(denoiser, sampler).policy(params, config.ablation_eval_replan, inpaint_history=False)
     data = play_afresh(key, env, policy, config.eval_steps)
     action, going_on = data.action, ~data.step.done[:-1]
     counts = jnp.zeros(denoiser.num_tokens, jnp.int32)

@@ -72,7 +72,7 @@ def make_finetuning(problem: Problem, val_env: BatchEnv, arm: Arm, pretrained: A
         key: jax.Array, state: FinetuningState, batch: Batch, targets: Targets
     ) -> tuple[FinetuningState, Metrics]:
         """One gradient step of what is trained."""
-        noised = problem.noised(key, batch, *time_range(state.numbers, state.update))
+        noised = problem.objective.noise(key, batch.plan, *time_range(state.numbers, state.update))
 
         def loss_fn(trained: Any) -> tuple[jax.Array, Metrics]:
             params = arm.merged(state.pretrained, trained)

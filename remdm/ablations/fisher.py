@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from remdm.ablations.arm import ALL_TIMES
 from remdm.ablations.problem import Problem, cloning
 from remdm.play.rollout import PlayState, start
 
@@ -24,7 +23,7 @@ def fisher_information(problem: Problem, key: jax.Array, params: Any) -> Any:
         play_key, draw_key, noise_key = jax.random.split(key, 3)
         play, data = problem.play(play_key, params, play)
         batch = problem.windows(data).draw(draw_key, config.ablation_batch_size)
-        noised = problem.noised(noise_key, batch, *ALL_TIMES)
+        noised = problem.objective.noise(noise_key, batch.plan)
         gradient = problem.gradient(params, batch, noised, cloning(batch))
         return (play, jax.tree.map(lambda sum_, g: sum_ + g**2, total, gradient)), None
 

@@ -8,14 +8,11 @@ import jax.numpy as jnp
 
 from remdm.config.ablations import AblationsConfig
 from remdm.config.denoiser import DenoiserConfig
-from remdm.diffusion.loss import Noised, draw_noised, mdlm_loss_at
-from remdm.diffusion.sampling import Sampler
-from remdm.diffusion.schedule import SCHEDULES
+from remdm.diffusion.loss import Noised, Objective
 from remdm.envs.batch import BatchEnv
-from remdm.models.denoiser import Denoiser
-from remdm.planners.control import fresh_plans
-from remdm.planners.denoising import make_denoiser, make_sampler
-from remdm.planners.window import window_places, window_returns, window_validity
+from remdm.planners.control import Planner
+from remdm.planners.denoising import make_denoiser, make_objective, make_sampler
+from remdm.planners.window import at_start, plans_from, window_returns, window_validity
 from remdm.play.rollout import PlayState, Transition, advance, play_plans
 from remdm.training.algorithm import Metrics
 
@@ -47,9 +44,8 @@ class Windows(NamedTuple):
         """Some of the windows, none twice."""
         numbers = jax.random.permutation(key, self.valid.size)[:size]
         horizon = self.obs.shape[0] - self.valid.shape[0] + 1
-        first, env, times = window_places(numbers, self.obs.shape[1], horizon)
-        plan = self.action[times, env[:, None]]
-        return Batch(self.obs[first, env], plan, self.valid[first, env], self.returns[first, env])
+        obs, valid, returns = at_start((self.obs, self.valid, self.returns), numbers)
+        return Batch(obs, plans_from(self.action, numbers, horizon), valid, returns)
 
 
 class Targets(NamedTuple):
@@ -70,14 +66,14 @@ class Problem:
     config: AblationsConfig
     network: DenoiserConfig
     env: BatchEnv
-    denoiser: Denoiser
-    sampler: Sampler
+    planner: Planner
+    objective: Objective
 
     def play(self, key: jax.Array, params: Any, play: PlayState) -> tuple[PlayState, Transition]:
         """Roll out: plan, follow all of the plan, plan again; transitions are [T, E, ...]."""
 
         def plan(key: jax.Array, obs: jax.Array) -> jax.Array:
-            return fresh_plans(key, self.denoiser, params, self.sampler, obs)
+            return self.planner.plans(key, params, obs)
 
         def follow(key: jax.Array, play: PlayState, action: jax.Array) -> tuple[PlayState, Transition]:
             new_play, step = advance(key, self.env, play, action, play.memory)
@@ -89,29 +85,15 @@ class Problem:
         """The windows of a rollout."""
         return Windows.of(data, self.network.plan_horizon)
 
-    def noised(self, key: jax.Array, batch: Batch, low: jax.Array | float, high: jax.Array | float) -> Noised:
-        """The batch's plans, noised at times in [low, high)."""
-        schedule = SCHEDULES[self.network.diffusion_schedule]
-        return draw_noised(key, batch.plan, schedule, self.denoiser.num_tokens, low, high)
-
     def logits(self, params: Any, batch: Batch, noised: Noised) -> jax.Array:
         """What the network predicts at a draw [B, H, V]."""
-        return self.denoiser.apply(params, batch.obs, noised.tokens, noised.t)
+        return self.planner.denoiser.apply(params, batch.obs, noised.tokens, noised.t)
 
     def elbo(
         self, logits: jax.Array, batch: Batch, noised: Noised, targets: Targets
     ) -> tuple[jax.Array, Metrics]:
         """The weighted bound at a draw, and its metrics."""
-        return mdlm_loss_at(
-            noised,
-            logits,
-            batch.plan,
-            SCHEDULES[self.network.diffusion_schedule],
-            valid=targets.counts,
-            weights=targets.weights,
-            train_sigma=self.config.train_sigma,
-            label_smoothing=self.config.label_smoothing,
-        )
+        return self.objective.loss(noised, logits, batch.plan, targets.counts, targets.weights)
 
     def gradient(self, params: Any, batch: Batch, noised: Noised, targets: Targets) -> Any:
         """Gradient of the weighted bound at a draw."""
@@ -119,7 +101,7 @@ class Problem:
 
     def masked(self, batch: Batch, noised: Noised) -> jax.Array:
         """Masked positions of valid windows [B, H]: where penalties are taken."""
-        return (noised.tokens == self.denoiser.num_tokens) & batch.valid[:, None]
+        return (noised.tokens == self.objective.num_tokens) & batch.valid[:, None]
 
 
 def cloning(batch: Batch) -> Targets:
@@ -129,5 +111,7 @@ def cloning(batch: Batch) -> Targets:
 
 def make_problem(config: AblationsConfig, network: DenoiserConfig, env: BatchEnv) -> Problem:
     """What a configuration describes, for the network of a checkpoint."""
-    sampler = make_sampler(config, network.diffusion_schedule, config.ablation_diffusion_steps)
-    return Problem(config, network, env, make_denoiser(network, env.game.num_actions), sampler)
+    schedule, num_actions = network.diffusion_schedule, env.game.num_actions
+    sampler = make_sampler(config, schedule, config.ablation_diffusion_steps)
+    planner = Planner(make_denoiser(network, num_actions), sampler)
+    return Problem(config, network, env, planner, make_objective(config, schedule, num_actions))

@@ -1,11 +1,10 @@
-"""Forward masking and the continuous-time bound it is trained with."""
+"""Forward masking and the continuous-time bound that is trained on it."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from remdm.diffusion.sampling import Denoise
 from remdm.diffusion.schedule import Schedule
 
 MIN_TIME = 1e-5
@@ -26,27 +25,6 @@ def add_noise(key: jax.Array, tokens: jax.Array, alpha: jax.Array, mask_token: i
     return jnp.where(stays, tokens, mask_token)
 
 
-class Noised(NamedTuple):
-    """A draw from the forward process."""
-
-    tokens: jax.Array  # [B, H], some of them masked
-    t: jax.Array  # [B]
-
-
-def draw_noised(
-    key: jax.Array,
-    tokens: jax.Array,
-    schedule: Schedule,
-    num_tokens: int,
-    low: jax.Array | float = MIN_TIME,
-    high: jax.Array | float = 1.0,
-) -> Noised:
-    """Draw t uniformly from [low, high) and z_t for clean plans [B, H]."""
-    time_key, noise_key = jax.random.split(key)
-    t = jax.random.uniform(time_key, tokens.shape[:1], minval=low, maxval=high)
-    return Noised(add_noise(noise_key, tokens, schedule.alpha(t), num_tokens), t)
-
-
 def elbo_weight(schedule: Schedule, t: jax.Array, train_sigma: float) -> jax.Array:
     """Weight of the cross-entropy at time t, clipped to 1000 (MDLM, arXiv 2406.07524, eq. 10).
 
@@ -64,68 +42,11 @@ def cross_entropy(logits: jax.Array, tokens: jax.Array, label_smoothing: float) 
     return -(1.0 - label_smoothing) * picked - label_smoothing * jnp.mean(log_probs, axis=-1)
 
 
-def mdlm_loss(
-    key: jax.Array,
-    denoise: Denoise,
-    tokens: jax.Array,
-    schedule: Schedule,
-    *,
-    valid: jax.Array,
-    weights: jax.Array | None = None,
-    train_sigma: float = 0.0,
-    label_smoothing: float = 0.0,
-    num_tokens: int,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Negative evidence lower bound of masked diffusion (MDLM, arXiv 2406.07524, eq. 10).
+class Noised(NamedTuple):
+    """A draw from the forward process."""
 
-    The sum over masked positions is divided by H, not by how many there are: the latter would
-    distort the bound by about 1 / (1 - alpha_t).
-
-    Args:
-        denoise: (tokens [B, H], t [B]) -> logits [B, H, V], V = num_tokens.
-        tokens: clean plans [B, H].
-        valid: 1 where a plan counts, 0 where it crosses an episode's end [B].
-        weights: non-negative factor of each sample's loss [B]; no gradient flows into it.
-
-    Returns:
-        The mean loss, and metrics (scalars).
-    """
-    noised = draw_noised(key, tokens, schedule, num_tokens)
-    return mdlm_loss_at(
-        noised,
-        denoise(noised.tokens, noised.t),
-        tokens,
-        schedule,
-        valid=valid,
-        weights=weights,
-        train_sigma=train_sigma,
-        label_smoothing=label_smoothing,
-    )
-
-
-def mdlm_loss_at(
-    noised: Noised,
-    logits: jax.Array,
-    tokens: jax.Array,
-    schedule: Schedule,
-    *,
-    valid: jax.Array,
-    weights: jax.Array | None = None,
-    train_sigma: float = 0.0,
-    label_smoothing: float = 0.0,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """`mdlm_loss` at a draw and its logits [B, H, V]: for what is to be evaluated at the same draw."""
-    terms = loss_terms(
-        noised,
-        logits,
-        tokens,
-        schedule,
-        valid=valid,
-        weights=weights,
-        train_sigma=train_sigma,
-        label_smoothing=label_smoothing,
-    )
-    return jnp.mean(terms.loss), loss_metrics(terms, noised, logits.shape[-1])
+    tokens: jax.Array  # [B, H], some of them masked
+    t: jax.Array  # [B]
 
 
 class Terms(NamedTuple):
@@ -137,42 +58,83 @@ class Terms(NamedTuple):
     correct: jax.Array  # [B], those predicted right
 
 
-def loss_terms(
-    noised: Noised,
-    logits: jax.Array,
-    tokens: jax.Array,
-    schedule: Schedule,
-    *,
-    valid: jax.Array,
-    weights: jax.Array | None = None,
-    train_sigma: float = 0.0,
-    label_smoothing: float = 0.0,
-) -> Terms:
-    """The terms of `mdlm_loss_at`, plan by plan; a plan that is not valid adds nothing to any."""
-    masked = noised.tokens == logits.shape[-1]
-    counted = masked * valid.astype(jnp.float32)[:, None]
-    entropy = jnp.sum(counted * cross_entropy(logits, tokens, label_smoothing), axis=1) / tokens.shape[1]
-    loss = elbo_weight(schedule, noised.t, train_sigma) * entropy
-    if weights is not None:
-        loss = jax.lax.stop_gradient(weights) * loss
-    correct = (jnp.argmax(logits, axis=-1) == tokens) * counted
-    return Terms(loss, entropy, jnp.sum(counted, axis=1), jnp.sum(correct, axis=1))
+class Objective(NamedTuple):
+    """Negative evidence lower bound of masked diffusion (MDLM, arXiv 2406.07524, eq. 10).
 
+    The sum over masked positions is divided by H, not by how many there are: the latter would
+    distort the bound by about 1 / (1 - alpha_t).
+    """
 
-def loss_metrics(terms: Terms, noised: Noised, num_tokens: int) -> dict[str, jax.Array]:
-    """dict[str, jax.Array] (scalars) of a draw and its terms."""
-    low, high = noised.t < 0.33, noised.t > 0.66
+    schedule: Schedule
+    num_tokens: int  # V, which is also the mask token
+    train_sigma: float = 0.0
+    label_smoothing: float = 0.0
 
-    def accuracy(where: jax.Array) -> jax.Array:
-        return jnp.sum(terms.correct * where) / jnp.maximum(jnp.sum(terms.counted * where), 1.0)
+    def noise(
+        self,
+        key: jax.Array,
+        plans: jax.Array,
+        low: jax.Array | float = MIN_TIME,
+        high: jax.Array | float = 1.0,
+    ) -> Noised:
+        """Draw t uniformly from [low, high) and z_t for clean plans [B, H]."""
+        time_key, noise_key = jax.random.split(key)
+        t = jax.random.uniform(time_key, plans.shape[:1], minval=low, maxval=high)
+        return Noised(add_noise(noise_key, plans, self.schedule.alpha(t), self.num_tokens), t)
 
-    return {
-        "loss": jnp.mean(terms.loss),
-        "unweighted_loss": jnp.mean(terms.unweighted_loss),
-        "accuracy": accuracy(jnp.ones_like(low)),
-        "accuracy_low_t": accuracy(low),
-        "accuracy_mid_t": accuracy(~low & ~high),
-        "accuracy_high_t": accuracy(high),
-        "frac_masked": jnp.mean(noised.tokens == num_tokens),
-        "mean_t": jnp.mean(noised.t),
-    }
+    def terms(
+        self,
+        noised: Noised,
+        logits: jax.Array,
+        plans: jax.Array,
+        valid: jax.Array,
+        weights: jax.Array | None = None,
+    ) -> Terms:
+        """The terms of the bound at a draw, plan by plan; a plan that is not valid adds nothing to any.
+
+        Args:
+            logits: predictions for the noised tokens [B, H, V].
+            plans: clean tokens [B, H].
+            valid: 1 where a plan counts, 0 where it crosses an episode's end [B].
+            weights: non-negative factor of each plan's loss [B]; no gradient flows into it.
+        """
+        masked = noised.tokens == self.num_tokens
+        counted = masked * valid.astype(jnp.float32)[:, None]
+        entropy = (
+            jnp.sum(counted * cross_entropy(logits, plans, self.label_smoothing), axis=1) / plans.shape[1]
+        )
+        loss = elbo_weight(self.schedule, noised.t, self.train_sigma) * entropy
+        if weights is not None:
+            loss = jax.lax.stop_gradient(weights) * loss
+        correct = (jnp.argmax(logits, axis=-1) == plans) * counted
+        return Terms(loss, entropy, jnp.sum(counted, axis=1), jnp.sum(correct, axis=1))
+
+    def metrics(self, terms: Terms, noised: Noised) -> dict[str, jax.Array]:
+        """Means over a draw and its terms, scalars."""
+        low, high = noised.t < 0.33, noised.t > 0.66
+
+        def accuracy(where: jax.Array) -> jax.Array:
+            return jnp.sum(terms.correct * where) / jnp.maximum(jnp.sum(terms.counted * where), 1.0)
+
+        return {
+            "loss": jnp.mean(terms.loss),
+            "unweighted_loss": jnp.mean(terms.unweighted_loss),
+            "accuracy": accuracy(jnp.ones_like(low)),
+            "accuracy_low_t": accuracy(low),
+            "accuracy_mid_t": accuracy(~low & ~high),
+            "accuracy_high_t": accuracy(high),
+            "frac_masked": jnp.mean(noised.tokens == self.num_tokens),
+            "mean_t": jnp.mean(noised.t),
+        }
+
+    def loss(
+        self,
+        noised: Noised,
+        logits: jax.Array,
+        plans: jax.Array,
+        valid: jax.Array,
+        weights: jax.Array | None = None,
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The mean of `terms` over plans, and metrics."""
+        terms = self.terms(noised, logits, plans, valid, weights)
+        return jnp.mean(terms.loss), self.metrics(terms, noised)

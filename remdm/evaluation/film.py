@@ -93,7 +93,7 @@ def compile_film(
 
     Args:
         env: of `stage_env`.
-        trace: how a planner's plans come about, `Planner.trace`; asked for at the first step of every
+        trace: how a planner's plans come about, `PlannerPolicy.trace`; asked for at the first step of every
             chunk.
     """
     start_key, play_key = jax.random.split(key)

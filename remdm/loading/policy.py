@@ -9,7 +9,7 @@ from remdm.envs.craftax import Game
 from remdm.loading.expert import load_expert
 from remdm.loading.planner import load_denoiser
 from remdm.models.denoiser import Denoiser
-from remdm.planners.control import Planner, planner_policy
+from remdm.planners.control import Planner, PlannerPolicy
 from remdm.planners.denoising import make_sampler
 from remdm.play.policy import Policy, random_policy
 
@@ -30,7 +30,7 @@ def load_policy(config: PolicyConfig, game: Game, whole_plans: bool = True) -> P
     return load_planner(config, game, whole_plans)
 
 
-def load_planner(config: PlayingConfig, game: Game, whole_plans: bool = True) -> Planner:
+def load_planner(config: PlayingConfig, game: Game, whole_plans: bool = True) -> PlannerPolicy:
     """The planner in a checkpoint, denoising and replanning as `config` says.
 
     Raises:
@@ -38,7 +38,8 @@ def load_planner(config: PlayingConfig, game: Game, whole_plans: bool = True) ->
     """
     network, denoiser, params = read_planner(config, game)
     sampler = make_sampler(config, network.diffusion_schedule, config.diffusion_steps_eval)
-    return planner_policy(denoiser, params, sampler, config.replan_every, config.inpaint_history, whole_plans)
+    planner = Planner(denoiser, sampler)
+    return planner.policy(params, config.replan_every, config.inpaint_history, whole_plans)
 
 
 def read_planner(config: PlayingConfig, game: Game) -> tuple[DenoiserConfig, Denoiser, Any]:

@@ -1,4 +1,4 @@
-"""From configuration to network and sampler."""
+"""From configuration to network, objective and sampler."""
 
 from typing import Any
 
@@ -6,8 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from remdm.config.denoiser import DenoiserConfig
+from remdm.config.planner import PlannerUpdateConfig
 from remdm.config.sampler import SamplerConfig
+from remdm.diffusion.loss import Objective
 from remdm.diffusion.sampling import Sampler
+from remdm.diffusion.schedule import SCHEDULES
 from remdm.models.denoiser import Denoiser
 
 
@@ -31,6 +34,11 @@ def init_params(denoiser: Denoiser, key: jax.Array, obs_dim: int) -> Any:
     """Fresh parameters."""
     tokens = jnp.zeros((1, denoiser.plan_horizon), jnp.int32)
     return denoiser.init(key, jnp.zeros((1, obs_dim)), tokens, jnp.zeros(1))
+
+
+def make_objective(config: PlannerUpdateConfig, schedule: str, num_actions: int) -> Objective:
+    """The training bound a configuration describes."""
+    return Objective(SCHEDULES[schedule], num_actions, config.train_sigma, config.label_smoothing)
 
 
 def make_sampler(config: SamplerConfig, schedule: str, steps: int) -> Sampler:

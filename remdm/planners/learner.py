@@ -8,26 +8,31 @@ import jax.numpy as jnp
 import optax
 
 from remdm.config.planner import PlannerTrainingConfig
-from remdm.diffusion.loss import Noised, Terms, draw_noised, loss_metrics, loss_terms
-from remdm.diffusion.schedule import SCHEDULES
+from remdm.diffusion.loss import Terms
 from remdm.envs.batch import BatchEnv
 from remdm.models.denoiser import Denoiser
-from remdm.planners.control import planner_policy
-from remdm.planners.denoising import make_sampler
+from remdm.planners.control import Planner
+from remdm.planners.denoising import make_objective, make_sampler
 from remdm.play.policy import Policy
 from remdm.play.rollout import Transition, episode_metrics, rollout, start
 from remdm.training.algorithm import Metrics
-from remdm.training.microbatch import microbatch_size, microbatched_grad
+from remdm.training.microbatch import counted_first, microbatched_grad
 from remdm.training.optimizer import adamw, at_step, cosine_schedule
 
 
-class Minibatch(NamedTuple):
-    """Windows as the denoiser sees them."""
+class Labels(NamedTuple):
+    """What a planner is to predict, and how much it counts."""
 
-    obs: jax.Array  # [B, D]
     plan: jax.Array  # [B, H]
-    valid: jax.Array  # [B]
-    weights: jax.Array | None  # [B]
+    valid: jax.Array  # [B], False where a plan crosses an episode's end
+    weights: jax.Array | None = None  # [B]
+
+
+class Dataset(NamedTuple):
+    """Windows to train on, gathered by their numbers [B] when they are needed."""
+
+    observe: Callable[[jax.Array], jax.Array]  # -> observations [B, D]
+    label: Callable[[jax.Array], Labels]
 
 
 class Learner(NamedTuple):
@@ -49,69 +54,60 @@ def adopted(learner: Learner, params: Any, update: int, config: PlannerTrainingC
     return Learner(params, at_step(learner.opt_state, update * config.grad_steps_per_update))
 
 
-def train_on(
-    key: jax.Array,
-    learner: Learner,
-    numbers: jax.Array,
-    gather: Callable[[jax.Array], Minibatch],
-    denoiser: Denoiser,
-    optimizer: optax.GradientTransformation,
-    config: PlannerTrainingConfig,
-) -> tuple[Learner, Metrics]:
+Step = Callable[[jax.Array, Learner, Dataset, jax.Array], tuple[Learner, Metrics]]
+
+
+def make_step(
+    config: PlannerTrainingConfig, denoiser: Denoiser, optimizer: optax.GradientTransformation
+) -> Step:
     """One gradient step on the masked-diffusion bound of the windows of some numbers [B].
 
     Windows that are not valid add nothing to the loss; they come last, so no microbatch is spent on them.
     """
-    noise_key, dropout_key = jax.random.split(key)
-    schedule = SCHEDULES[config.diffusion_schedule]
-    gather = jax.named_scope("gathering")(gather)
-    count = len(numbers)
-    size = microbatch_size(config.microbatch_size, count, config.plan_horizon)
-    parts = -(-count // size)
+    objective = make_objective(config, config.diffusion_schedule, denoiser.num_tokens)
 
-    valid = gather(numbers).valid
-    numbers = jnp.pad(numbers[jnp.argsort(~valid)], (0, parts * size - count))
-    plan = gather(numbers).plan  # nobody asks for these windows' observations, so they are not gathered
-    noised = draw_noised(noise_key, plan, schedule, denoiser.num_tokens)
+    def step(
+        key: jax.Array, learner: Learner, dataset: Dataset, numbers: jax.Array
+    ) -> tuple[Learner, Metrics]:
+        noise_key, dropout_key = jax.random.split(key)
+        with jax.named_scope("gathering"):
+            labels = dataset.label(numbers)
+            numbers, labels = counted_first((numbers, labels), labels.valid)
+        noised = objective.noise(noise_key, labels.plan)
 
-    def loss(params: Any, places: jax.Array, part: jax.Array) -> tuple[jax.Array, Terms]:
-        batch = gather(numbers[places])
-        own = Noised(noised.tokens[places], noised.t[places])
-        rngs = {"dropout": jax.random.fold_in(dropout_key, part)}
-        terms = loss_terms(
-            own,
-            denoiser.apply(params, batch.obs, own.tokens, own.t, False, rngs=rngs),
-            batch.plan,
-            schedule,
-            valid=places < jnp.sum(valid),
-            weights=batch.weights,
-            train_sigma=config.train_sigma,
-            label_smoothing=config.label_smoothing,
-        )
-        return jnp.sum(terms.loss) / count, terms
+        def loss(params: Any, samples: Any, counts: jax.Array, part: jax.Array) -> tuple[jax.Array, Terms]:
+            own, labels, noised = samples
+            with jax.named_scope("gathering"):
+                obs = dataset.observe(own)
+            rngs = {"dropout": jax.random.fold_in(dropout_key, part)}
+            logits = denoiser.apply(params, obs, noised.tokens, noised.t, False, rngs=rngs)
+            terms = objective.terms(noised, logits, labels.plan, counts, labels.weights)
+            return jnp.sum(terms.loss) / len(numbers), terms
 
-    with jax.named_scope("gradient"):
-        grads, terms = microbatched_grad(loss, learner.params, parts, size, jnp.sum(valid))
-    with jax.named_scope("optimiser"):
-        updates, opt_state = optimizer.update(grads, learner.opt_state, learner.params)
-    terms, noised = jax.tree.map(lambda x: x[:count], (terms, noised))
-    metrics = loss_metrics(terms, noised, denoiser.num_tokens)
-    metrics["grad_norm"] = optax.tree.norm(grads)
-    metrics = {f"diffusion/{name}": value for name, value in metrics.items()}
-    return Learner(optax.apply_updates(learner.params, updates), opt_state), metrics
+        with jax.named_scope("gradient"):
+            samples, counted = (numbers, labels, noised), jnp.sum(labels.valid)
+            grads, terms = microbatched_grad(loss, learner.params, samples, counted, config.microbatch_size)
+        with jax.named_scope("optimiser"):
+            updates, opt_state = optimizer.update(grads, learner.opt_state, learner.params)
+        metrics = objective.metrics(terms, noised) | {"grad_norm": optax.tree.norm(grads)}
+        metrics = {f"diffusion/{name}": value for name, value in metrics.items()}
+        return Learner(optax.apply_updates(learner.params, updates), opt_state), metrics
+
+    return step
 
 
 def train_in_minibatches(
     key: jax.Array,
     learner: Learner,
+    dataset: Dataset,
     numbers: jax.Array,
-    step: Callable[[jax.Array, Learner, jax.Array], tuple[Learner, Metrics]],
+    step: Step,
 ) -> tuple[Learner, Metrics]:
     """A gradient step per row of `numbers` [N, B]; mean metrics."""
 
     def body(learner: Learner, inputs: tuple[jax.Array, jax.Array]) -> tuple[Learner, Metrics]:
         key, row = inputs
-        return step(key, learner, row)
+        return step(key, learner, dataset, row)
 
     learner, metrics = jax.lax.scan(body, learner, (jax.random.split(key, numbers.shape[0]), numbers))
     return learner, jax.tree.map(jnp.mean, metrics)
@@ -122,7 +118,7 @@ def validate(
 ) -> Metrics:
     """Play `val_steps` steps with plans that start afresh."""
     sampler = make_sampler(config, config.diffusion_schedule, config.val_diffusion_steps)
-    policy = planner_policy(denoiser, params, sampler, config.val_replan_every, inpaint_history=False)
+    policy = Planner(denoiser, sampler).policy(params, config.val_replan_every, inpaint_history=False)
     return validation_metrics(play_afresh(key, env, policy, config.val_steps), env)
 
 

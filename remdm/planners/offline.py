@@ -1,7 +1,7 @@
 """Offline behaviour cloning: a planner learns the windows of live expert rollouts."""
 
 from dataclasses import replace
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -12,18 +12,19 @@ from remdm.config.offline import OfflineConfig
 from remdm.envs.batch import BatchEnv
 from remdm.envs.craftax import Game
 from remdm.envs.devices import split
-from remdm.envs.packing import Packed, unpack
+from remdm.envs.packing import unpack
 from remdm.planners.denoising import init_params, make_denoiser
 from remdm.planners.learner import (
+    Dataset,
+    Labels,
     Learner,
-    Minibatch,
     adopted,
     make_optimizer,
+    make_step,
     train_in_minibatches,
-    train_on,
     validate,
 )
-from remdm.planners.window import return_weights, window_places, window_returns, window_validity
+from remdm.planners.window import at_start, plans_from, return_weights, window_returns, window_validity
 from remdm.play.policy import Policy
 from remdm.play.rollout import PlayState, Transition, episode_metrics, rollout, start
 from remdm.training.algorithm import Algorithm, Metrics
@@ -39,35 +40,21 @@ class OfflineState:
     play: Annotated[PlayState, Role.SPLIT]
 
 
-class ExpertWindows(NamedTuple):
-    """All windows of a rollout, W for each of E environments, gathered when they are needed."""
-
-    game: Game
-    obs: Packed  # of [T, E, D]
-    action: jax.Array  # [T, E]
-    valid: jax.Array  # [W, E]
-    returns: jax.Array  # [W, E]
-    weights: jax.Array  # [W, E]
-
-    @classmethod
-    def of(cls, data: Transition, game: Game, horizon: int, weight_cap: float) -> "ExpertWindows":
-        """The windows of transitions [T, E, ...] with packed observations, weighted by what each earns."""
-        returns = window_returns(data.step.reward, horizon)
-        valid = window_validity(data.step.done, horizon)
-        return cls(game, data.obs, data.action, valid, returns, return_weights(returns, weight_cap))
-
-    def gather(self, numbers: jax.Array) -> Minibatch:
-        """The windows of some numbers [B]."""
-        num_steps, num_envs = self.action.shape
-        first, env, times = window_places(numbers, num_envs, num_steps - self.valid.shape[0] + 1)
-        return split(
-            Minibatch(
-                obs=unpack(jax.tree.map(lambda x: x[first, env], self.obs), self.game),
-                plan=self.action[times, env[:, None]],
-                valid=self.valid[first, env],
-                weights=self.weights[first, env],
-            )
-        )
+def expert_windows(data: Transition, game: Game, horizon: int, weight_cap: float) -> tuple[Dataset, Metrics]:
+    """The windows of transitions [T, E, ...] with packed observations, weighted by what each earns."""
+    returns = window_returns(data.step.reward, horizon)
+    valid, weights = window_validity(data.step.done, horizon), return_weights(returns, weight_cap)
+    dataset = Dataset(
+        observe=lambda numbers: split(unpack(at_start(data.obs, numbers), game)),
+        label=lambda numbers: split(
+            Labels(plans_from(data.action, numbers, horizon), *at_start((valid, weights), numbers))
+        ),
+    )
+    return dataset, {
+        "train/valid_fraction": jnp.mean(valid),
+        "train/window_return": jnp.mean(returns),
+        "train/weight_mean": jnp.mean(weights),
+    }
 
 
 def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert: Policy) -> Algorithm:
@@ -77,7 +64,7 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
     """
     denoiser = make_denoiser(config, env.game.num_actions)
     optimizer = make_optimizer(config)
-    horizon = config.plan_horizon
+    step = make_step(config, denoiser, optimizer)
 
     @jax.jit
     def init(key: jax.Array) -> OfflineState:
@@ -98,22 +85,18 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
             keep=lambda played: played.packed(env.game),
         )
 
-        windows = ExpertWindows.of(data, env.game, horizon, config.return_weight_cap)
+        windows, earned = expert_windows(data, env.game, config.plan_horizon, config.return_weight_cap)
         shuffled = jax.vmap(lambda k: jax.random.permutation(k, config.windows_per_update))(
             jax.random.split(shuffle_key, config.update_epochs)
         )
         learner, metrics = train_in_minibatches(
             train_key,
             state.learner,
+            windows,
             shuffled[:, : config.num_minibatches * config.minibatch_size].reshape(-1, config.minibatch_size),
-            lambda k, learner, row: train_on(k, learner, row, windows.gather, denoiser, optimizer, config),
+            step,
         )
-        metrics |= episode_metrics(data.step, env.game.achievements)
-        metrics |= {
-            "train/valid_fraction": jnp.mean(windows.valid),
-            "train/window_return": jnp.mean(windows.returns),
-            "train/weight_mean": jnp.mean(windows.weights),
-        }
+        metrics |= episode_metrics(data.step, env.game.achievements) | earned
         return OfflineState(key, learner, state.expert, play), metrics
 
     def adopt(state: OfflineState, params: Any, update: int) -> OfflineState:

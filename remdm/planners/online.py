@@ -12,18 +12,19 @@ from remdm.config.online import DaggerConfig
 from remdm.envs.batch import BatchEnv
 from remdm.envs.devices import num_shards, split
 from remdm.envs.packing import Packed, pack, unpack
-from remdm.planners.control import fresh_plans
+from remdm.planners.control import Planner
 from remdm.planners.denoising import init_params, make_denoiser, make_sampler
 from remdm.planners.learner import (
+    Dataset,
+    Labels,
     Learner,
-    Minibatch,
     adopted,
     make_optimizer,
+    make_step,
     train_in_minibatches,
-    train_on,
     validate,
 )
-from remdm.planners.window import window_places, window_validity
+from remdm.planners.window import at_start, plans_from, window_validity
 from remdm.play.buffer import CircularBuffer, draw_places, empty, insert
 from remdm.play.policy import Policy
 from remdm.play.rollout import PlayState, Transition, advance, episode_metrics, play_plans, start
@@ -60,7 +61,8 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
     """
     denoiser = make_denoiser(config, env.game.num_actions)
     optimizer = make_optimizer(config)
-    sampler = make_sampler(config, config.diffusion_schedule, config.diffusion_steps)
+    step = make_step(config, denoiser, optimizer)
+    planner = Planner(denoiser, make_sampler(config, config.diffusion_schedule, config.diffusion_steps))
     horizon, num_envs = config.plan_horizon, env.num_envs
     one_window = LabelledWindows(
         obs=pack(jnp.zeros(env.game.obs_dim), env.game),
@@ -90,7 +92,7 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         beta = beta_of(state)
 
         def plan(key: jax.Array, obs: jax.Array) -> jax.Array:
-            return fresh_plans(key, denoiser, state.learner.params, sampler, obs)
+            return planner.plans(key, state.learner.params, obs)
 
         def follow(key: jax.Array, play: PlayState, planned: jax.Array) -> tuple[PlayState, Any]:
             expert_key, mix_key, env_key = jax.random.split(key, 3)
@@ -111,24 +113,27 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         valid = window_validity(data.step.done, horizon)
 
         def remember(buffer: CircularBuffer, numbers: jax.Array) -> tuple[CircularBuffer, None]:
-            first, envs, times = window_places(numbers, num_envs, horizon)
-            obs = jax.tree.map(lambda x: x[first, envs], data.obs)
-            windows = LabelledWindows(obs, label[times, envs[:, None]], valid[first, envs])
-            return insert(buffer, windows), None
+            obs, plan = at_start(data.obs, numbers), plans_from(label, numbers, horizon)
+            return insert(buffer, LabelledWindows(obs, plan, at_start(valid, numbers))), None
 
         # In a part for each device, since all of them see whole what is inserted at once.
         parts = jnp.arange(config.windows_per_update).reshape(num_shards(), -1)
         buffer, _ = jax.lax.scan(remember, state.buffer, parts)
 
-        def gather(places: jax.Array) -> Minibatch:
-            drawn = split(jax.tree.map(lambda held: held[places], buffer.items))
-            return Minibatch(unpack(drawn.obs, env.game), drawn.plan, drawn.valid, None)
+        def drawn(held: Any, places: jax.Array) -> Any:
+            return split(jax.tree.map(lambda x: x[places], held))
 
+        held = buffer.items
+        windows = Dataset(
+            observe=lambda places: unpack(drawn(held.obs, places), env.game),
+            label=lambda places: Labels(*drawn((held.plan, held.valid), places)),
+        )
         learner, metrics = train_in_minibatches(
             train_key,
             state.learner,
+            windows,
             draw_places(draw_key, buffer, (config.grad_steps_per_update, config.minibatch_size)),
-            lambda k, learner, row: train_on(k, learner, row, gather, denoiser, optimizer, config),
+            step,
         )
         metrics |= episode_metrics(data.step, env.game.achievements)
         metrics |= {

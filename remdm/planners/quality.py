@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from remdm.diffusion.loss import mdlm_loss
-from remdm.diffusion.sampling import Sampler, sample
+from remdm.diffusion.loss import Objective
+from remdm.diffusion.sampling import sample
 from remdm.diffusion.schedule import Schedule
 from remdm.models.denoiser import Denoiser
+from remdm.planners.control import Planner
 
 
 class PlanQuality(NamedTuple):
@@ -20,13 +21,7 @@ class PlanQuality(NamedTuple):
 
 
 def plan_quality(
-    key: jax.Array,
-    denoiser: Denoiser,
-    params: Any,
-    sampler: Sampler,
-    obs: jax.Array,
-    expert_plan: jax.Array,
-    num_plans: int,
+    key: jax.Array, planner: Planner, params: Any, obs: jax.Array, expert_plan: jax.Array, num_plans: int
 ) -> PlanQuality:
     """Draw `num_plans` whole plans for each observation and look at them.
 
@@ -34,12 +29,13 @@ def plan_quality(
         obs: [N, D].
         expert_plan: what the expert did from there on [N, H].
     """
+    denoiser = planner.denoiser
     encoding = jnp.tile(denoiser.apply(params, obs, method="encode"), (num_plans, 1))
     nothing = jnp.zeros((len(encoding), denoiser.plan_horizon), jnp.int32)
     plans, trace = sample(
         key,
         lambda tokens, t: denoiser.apply(params, encoding, tokens, t, method="denoise"),
-        sampler,
+        planner.sampler,
         num_tokens=denoiser.num_tokens,
         locked_tokens=nothing,
         locked=nothing.astype(bool),
@@ -88,17 +84,12 @@ def nelbo(
         plan: [N, H].
         num_draws: times and masks drawn for each plan, over which the bound is averaged.
     """
+    objective = Objective(schedule, denoiser.num_tokens)
     encoding = denoiser.apply(params, obs, method="encode")
 
     def draw(key: jax.Array) -> jax.Array:
-        loss, _ = mdlm_loss(
-            key,
-            lambda tokens, t: denoiser.apply(params, encoding, tokens, t, method="denoise"),
-            plan,
-            schedule,
-            valid=jnp.ones(len(plan)),
-            num_tokens=denoiser.num_tokens,
-        )
-        return loss
+        noised = objective.noise(key, plan)
+        logits = denoiser.apply(params, encoding, noised.tokens, noised.t, method="denoise")
+        return objective.loss(noised, logits, plan, valid=jnp.ones(len(plan)))[0]
 
     return jnp.mean(jax.lax.map(draw, jax.random.split(key, num_draws)))

@@ -5,14 +5,22 @@ time-major, [T, E, ...]; windows are numbered n = t * E + e, W = T - H + 1 per e
 gathered by number, so that they never exist all at once.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
-def window_places(numbers: jax.Array, num_envs: int, horizon: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Where windows [N] lie: first times [N], environments [N], all their times [N, H]."""
-    first, env = numbers // num_envs, numbers % num_envs
-    return first, env, first[:, None] + jnp.arange(horizon)
+def at_start(tree: Any, numbers: Any) -> Any:
+    """The entries of arrays [T, E, ...] or [W, E, ...] at which windows [N] begin: [N, ...]."""
+    return jax.tree.map(lambda x: x[numbers // x.shape[1], numbers % x.shape[1]], tree)
+
+
+def plans_from(action: Any, numbers: Any, horizon: int) -> Any:
+    """The actions of windows [N]: [T, E] -> [N, H]."""
+    first, env = numbers // action.shape[1], numbers % action.shape[1]
+    return action[first[:, None] + np.arange(horizon), env[:, None]]
 
 
 def window_validity(done: jax.Array, horizon: int) -> jax.Array:

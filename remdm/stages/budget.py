@@ -14,13 +14,13 @@ from remdm.base.fields import Role, fields_with
 from remdm.config.online import DaggerConfig
 from remdm.config.planner import PlannerTrainingConfig
 from remdm.config.ppo import PPOConfig
-from remdm.config.runtime import RuntimeConfig
+from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.config.training import TrainingConfig
 from remdm.envs.craftax import Game
 from remdm.envs.packing import num_bytes, packed_size
 from remdm.training.algorithm import Algorithm
 from remdm.training.devices import data_mesh, size
-from remdm.training.microbatch import microbatch_size
+from remdm.training.microbatch import even_size
 
 logger = logging.getLogger("remdm")
 
@@ -46,7 +46,8 @@ def announce(config: TrainingConfig, algorithm: Algorithm, game: Game, runtime: 
     """
     state = jax.eval_shape(algorithm.init, jax.random.PRNGKey(0))
     terms = memory_terms(config, state, game)
-    if jax.default_backend() == "cpu" and getattr(runtime, "checkpoint_buffer", False):
+    saves_buffer = isinstance(runtime, TrainingRuntimeConfig) and runtime.checkpoint_buffer
+    if jax.default_backend() == "cpu" and saves_buffer:
         # Elsewhere the copy that a snapshot is written from is in the host's memory.
         buffers = [term for term in terms if term.name == BUFFER]
         terms += [term._replace(name=f"copy of the {BUFFER}", key="checkpoint_buffer") for term in buffers]
@@ -116,7 +117,8 @@ def memory_terms(config: TrainingConfig, state: Any, game: Game) -> list[Term]:
         Term("observations of a rollout", config.frames_per_update * frame, envs),
     ]
     if isinstance(config, PlannerTrainingConfig):
-        windows = microbatch_size(config.microbatch_size, config.minibatch_size, config.plan_horizon)
+        largest = config.on_device(jax.default_backend()).microbatch_size
+        windows = even_size(config.minibatch_size, largest)
         window = _bytes_per_window(config, FLOAT * game.obs_dim)
         terms.append(Term("a microbatch", windows * window, "microbatch_size"))
     if isinstance(config, DaggerConfig):

@@ -11,7 +11,7 @@ from remdm.envs.camera import load_camera
 from remdm.envs.craftax import load_game
 from remdm.evaluation.film import compile_film, names, stage_env
 from remdm.loading.policy import load_policy
-from remdm.planners.control import Planner
+from remdm.planners.control import PlannerPolicy
 from remdm.training.progress import ProgressReport
 from remdm.training.run import Run
 
@@ -28,7 +28,7 @@ def run_film(config: FilmConfig, run: Run) -> None:
     run.open(config)
     compiling = time.perf_counter()
     camera = load_camera(config.env_name)
-    trace = policy.trace if isinstance(policy, Planner) else None
+    trace = policy.trace if isinstance(policy, PlannerPolicy) else None
     film = compile_film(run.key(config.seed), env, policy, camera, trace)
     compile_seconds = time.perf_counter() - compiling
     with ProgressReport("film", config.film_steps * env.num_envs, run.runtime.progress) as progress:

@@ -1,5 +1,7 @@
 """Mode `offline`: behaviour cloning on live expert rollouts."""
 
+import jax
+
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.offline import OfflineConfig
 from remdm.envs.batch import make_batch_env
@@ -16,6 +18,6 @@ def run_offline(config: OfflineConfig, run: Run) -> None:
     val_env = make_batch_env(config, config.val_num_envs)
     path, temperature = config.ppo_checkpoint_path, config.collect_temperature
     expert = load_expert("ppo_checkpoint_path", path, config.env_name, env.game, temperature)
-    algorithm = make_offline(config, env, val_env, expert)
+    algorithm = make_offline(config.on_device(jax.default_backend()), env, val_env, expert)
     network = section(config, DenoiserConfig)
     run_training(algorithm, config, env.game, "planner", network, run, *resumed(config))

@@ -1,5 +1,7 @@
 """Mode `online`: DAgger."""
 
+import jax
+
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.online import OnlineConfig
 from remdm.envs.batch import make_batch_env
@@ -23,6 +25,6 @@ def run_online(config: OnlineConfig, run: Run) -> None:
         path = config.offline_checkpoint_path
         folder, _ = open_checkpoint("offline_checkpoint_path", path, "planner", config.env_name)
         start = Start(folder, update=0, whole=False)
-    algorithm = make_online(config, env, val_env, expert)
+    algorithm = make_online(config.on_device(jax.default_backend()), env, val_env, expert)
     network = section(config, DenoiserConfig)
     run_training(algorithm, config, env.game, "planner", network, run, start, wandb_run_id)

@@ -2,6 +2,7 @@
 
 import logging
 
+import jax
 import polars as pl
 
 from remdm.base.errors import UserError
@@ -29,7 +30,8 @@ def run_smoke(config: SmokeConfig, run: Run) -> None:
     """
     env = make_batch_env(config, config.num_envs)
     val_env = make_batch_env(config, config.val_num_envs)
-    algorithm = make_online(config, env, val_env, random_policy(env.game.num_actions))
+    expert = random_policy(env.game.num_actions)
+    algorithm = make_online(config.on_device(jax.default_backend()), env, val_env, expert)
     run_training(algorithm, config, env.game, "planner", section(config, DenoiserConfig), run)
     # Of several processes the first has written them.
     for path in sorted(run.folder.rglob("metrics.parquet")):

@@ -12,16 +12,14 @@ import numpy as np
 
 from remdm.base.errors import UserError
 from remdm.config.sweep import Setting, SweepConfig
-from remdm.diffusion.sampling import Sampler
 from remdm.diffusion.schedule import SCHEDULES
 from remdm.envs.batch import BatchEnv, Step, make_paired_env
 from remdm.loading.expert import load_expert
 from remdm.loading.policy import read_planner
-from remdm.models.denoiser import Denoiser
-from remdm.planners.control import planner_policy
+from remdm.planners.control import Planner
 from remdm.planners.denoising import make_sampler
 from remdm.planners.quality import nelbo, plan_quality
-from remdm.planners.window import window_places, window_validity
+from remdm.planners.window import at_start, plans_from, window_validity
 from remdm.play.player import CHUNK_STEPS, compile_player
 from remdm.play.policy import Policy
 from remdm.training.metrics import write_parquet
@@ -67,8 +65,9 @@ def run_sweep(config: SweepConfig, run: Run) -> None:
     rows = []
     for (strategy, steps), settings in groupby(config.settings, lambda setting: setting[:2]):
         sampler = make_sampler(config, network.diffusion_schedule, steps)._replace(strategy=strategy)
-        draw = plan_measure(plan_key, denoiser, params, sampler, obs, plan, config.sweep_plans)
-        play = play_measure(play_key, games, denoiser, params, sampler, config)
+        planner = Planner(denoiser, sampler)
+        draw = plan_measure(plan_key, planner, params, obs, plan, config.sweep_plans)
+        play = play_measure(play_key, games, planner, params, config)
         for setting in settings:
             row = setting._asdict() | draw(setting)
             if config.sweep_play_steps:
@@ -108,28 +107,20 @@ def expert_windows(
                 f"sweep_windows = {count}: {len(valid) * EXPERT_CHUNKS} at most, for few of the "
                 f"expert's windows lie within one episode; lower it, or raise eval_num_envs"
             )
-        numbers = jnp.asarray(rng.choice(valid, wanted, replace=False))
-        first, env_number, times = map(np.asarray, window_places(numbers, env.num_envs, horizon))
-        parts.append((obs[first, env_number], action[times, env_number[:, None]]))
+        numbers = rng.choice(valid, wanted, replace=False)
+        parts.append((at_start(obs, numbers), plans_from(action, numbers, horizon)))
     obs, plan = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return jnp.asarray(obs), jnp.asarray(plan)
 
 
 def plan_measure(
-    key: jax.Array,
-    denoiser: Denoiser,
-    params: Any,
-    sampler: Sampler,
-    obs: jax.Array,
-    plan: jax.Array,
-    num_plans: int,
+    key: jax.Array, planner: Planner, params: Any, obs: jax.Array, plan: jax.Array, num_plans: int
 ) -> Measure:
     """Draws plans with a setting's eta and temperature; says how good they are and how long one takes."""
 
     @jax.jit
     def draw(params: Any, eta: jax.Array, temperature: jax.Array) -> Any:
-        varied = sampler._replace(eta=eta, temperature=temperature)
-        return plan_quality(key, denoiser, params, varied, obs, plan, num_plans)
+        return plan_quality(key, planner.at(eta, temperature), params, obs, plan, num_plans)
 
     compiled = draw.lower(params, jnp.float32(0), jnp.float32(0)).compile()
 
@@ -151,14 +142,7 @@ def plan_measure(
     return measure
 
 
-def play_measure(
-    key: jax.Array,
-    games: Games,
-    denoiser: Denoiser,
-    params: Any,
-    sampler: Sampler,
-    config: SweepConfig,
-) -> Measure:
+def play_measure(key: jax.Array, games: Games, planner: Planner, params: Any, config: SweepConfig) -> Measure:
     """Plays with a setting's eta and temperature, in the same worlds for every setting.
 
     `score` is the reward an environment collects in `sweep_play_steps` steps, `score_error` its
@@ -167,9 +151,8 @@ def play_measure(
     """
 
     def policy(params: Any, eta: jax.Array, temperature: jax.Array) -> Policy:
-        varied = sampler._replace(eta=eta, temperature=temperature)
-        every, history = config.replan_every, config.inpaint_history
-        return planner_policy(denoiser, params, varied, every, history, whole_plans=False)
+        varied, every = planner.at(eta, temperature), config.replan_every
+        return varied.policy(params, every, config.inpaint_history, whole_plans=False)
 
     @jax.jit
     def act(given: tuple, *seen: Any) -> tuple[jax.Array, Any]:

@@ -6,48 +6,56 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-CACHED_TOKENS = 4096  # whose activations a CPU's caches hold
+
+def counted_first(samples: Any, counts: jax.Array) -> Any:
+    """Samples [B, ...] with those that count [B] in front."""
+    order = jnp.argsort(~counts)
+    return jax.tree.map(lambda x: x[order], samples)
 
 
-def microbatch_size(given: int | None, count: int, sample_tokens: int) -> int:
-    """Samples of `count` that pass the network at once, in equal parts; null is what suits the device."""
-    if given is None:
-        # On CPUs, activations that stay in the caches are worth a third of the time.
-        given = max(1, CACHED_TOKENS // sample_tokens) if jax.default_backend() == "cpu" else count
-    return -(-count // -(-count // given))
+def even_size(count: int, largest: int | None) -> int:
+    """Samples of `count` in each of equal parts of at most `largest`; None makes one part."""
+    return count if largest is None else -(-count // -(-count // largest))
 
 
 def microbatched_grad(
-    loss: Callable[[Any, jax.Array, jax.Array], tuple[jax.Array, Any]],
+    loss: Callable[[Any, Any, jax.Array, jax.Array], tuple[jax.Array, Any]],
     params: Any,
-    parts: int,
-    size: int,
-    needed: jax.Array,
+    samples: Any,
+    counted: jax.Array,
+    largest: int | None,
 ) -> tuple[Any, Any]:
-    """The gradient of a sum over samples, of which a part is computed at a time.
+    """The gradient of a sum over samples, a part of which is computed at a time.
 
     Args:
-        loss: (parameters, numbers of the samples of a part [size], the part's number) -> the sum of their
-            losses, and what is wanted of each, arrays [size, ...].
-        parts: how often `size` samples are taken.
-        needed: samples that count; the rest come last, and parts of nothing else are left out (but under
-            `vmap`: there they are computed).
+        loss: (parameters, a part of the samples [size, ...], which of them count [size], the part's number)
+            -> the sum of their losses, and what is wanted of each, arrays [size, ...].
+        samples: a pytree of arrays [B, ...].
+        counted: how many samples count, those that come first; parts of nothing else are left out (except
+            under `vmap`: there they are computed).
+        largest: most samples in a part; None is all.
 
     Returns:
-        The gradient, and what is wanted of each sample, arrays [parts * size, ...]; zero where left out.
+        The gradient, and what is wanted of each sample, arrays [B, ...]; zero where left out.
     """
+    count = jax.tree.leaves(samples)[0].shape[0]
+    size = even_size(count, largest)
+    parts = -(-count // size)
 
     def gradient(part: jax.Array) -> tuple[Any, Any]:
-        return jax.grad(loss, has_aux=True)(params, part * size + jnp.arange(size), part)
+        places = part * size + jnp.arange(size)
+        # The last sample fills the last part up, and counts nothing there.
+        own = jax.tree.map(lambda x: x[jnp.minimum(places, count - 1)], samples)
+        return jax.grad(loss, has_aux=True)(params, own, places < counted, part)
 
     if parts == 1:
         return gradient(jnp.zeros((), jnp.int32))
-    first_left_out = -(-needed // size)
-    zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(gradient, needed))
+    first_left_out = -(-counted // size)
+    zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(gradient, counted))
 
     def add(grads: Any, part: jax.Array) -> tuple[Any, Any]:
         own, aux = jax.lax.cond(part < first_left_out, gradient, lambda _: zero, part)
         return jax.tree.map(jnp.add, grads, own), aux
 
     grads, aux = jax.lax.scan(add, zero[0], jnp.arange(parts))
-    return grads, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), aux)
+    return grads, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], aux)

@@ -19,7 +19,7 @@ from remdm.base.errors import UserError
 from remdm.base.files import whole_file, write_json
 from remdm.base.machine import process_peak_memory
 from remdm.config.base import StageConfig
-from remdm.config.runtime import RuntimeConfig
+from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.training.lock import locked
 from remdm.training.tracking import NoTracker, Tracker, new_run_id
 
@@ -88,7 +88,8 @@ class Run:
     def _choose_wandb_run_id(self, inherited: str | None) -> str:
         """The one asked for; else this run's own if it was interrupted; else of the run it extends."""
         record = self.state / "wandb_run_id"
-        asked = getattr(self.runtime, "resume_wandb_run_id", None)
+        runtime = self.runtime
+        asked = runtime.resume_wandb_run_id if isinstance(runtime, TrainingRuntimeConfig) else None
         own = record.read_text() if record.exists() else None
         chosen = asked or own or inherited or new_run_id()
         with whole_file(record) as partial:

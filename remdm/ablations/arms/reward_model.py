@@ -21,7 +21,7 @@ def prepare(
 ) -> tuple[Batch, Regression, Metrics]:
     """Fit the model to the batch, then take its word for the returns."""
     steps = problem.config.ablation_reward_model_steps
-    regression, returns, error = fit(regression, batch, problem.denoiser.num_tokens, steps)
+    regression, returns, error = fit(regression, batch, problem.env.game.num_actions, steps)
     return batch._replace(returns=returns), regression, {"train/reward_model_loss": error}
 
 
