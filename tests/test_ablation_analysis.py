@@ -19,20 +19,16 @@ from remdm.analysis.ablations.actions import (
 )
 from remdm.analysis.ablations.conclusions import conclude
 from remdm.analysis.ablations.decision import decide
-from remdm.analysis.ablations.drawing import MAP, arm_look, mean_curve
+from remdm.analysis.ablations.drawing import arm_look
 from remdm.analysis.ablations.hypotheses import SUGGESTED, SUPPORTED, UNMEASURED, judge, trend
 from remdm.analysis.ablations.published import mismatch
 from remdm.analysis.ablations.report import FIGURES, write_ablations
 from remdm.analysis.ablations.runs import SCORE, read_suite
-from remdm.analysis.ablations.significance import (
-    ENUMERATED,
-    attainable_floor,
-    count_labellings,
-    p_values,
-    verdict,
-)
-from remdm.analysis.ablations.standing import stand
+from remdm.analysis.ablations.standing import stand, verdict
 from remdm.analysis.ablations.tables import write_tables
+from remdm.analysis.seeds import mean_curve
+from remdm.analysis.statistics import ENUMERATED, attainable_floor, count_labellings, p_values
+from remdm.analysis.style import MAP
 from remdm.base.errors import ConfigError, UserError
 from remdm.config.arms import ARMS, BASELINE, GROUPS, HYPOTHESES
 
@@ -196,7 +192,7 @@ def test_what_differs_widely_hides_nothing_else():
 @pytest.mark.parametrize(("seeds", "arms"), [(3, 1), (3, 8), (4, 5)])
 def test_the_test_rejects_no_oftener_than_it_says(seeds, arms, monkeypatch):
     """Size under the null, skewed scores: in a share of at most a of 400 draws, the smallest p is <= a."""
-    monkeypatch.setattr("remdm.analysis.ablations.significance.ENUMERATED", 400)
+    monkeypatch.setattr("remdm.analysis.statistics.ENUMERATED", 400)
     rng = np.random.default_rng(0)
     smallest = []
     for k in range(400):
@@ -278,7 +274,8 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path, file, damage):
         path.unlink()
     with pytest.raises(UserError) as error:
         write_ablations(folders, tmp_path / "out")
-    problem = "is missing" if damage == "removed" else "cannot be read"
+    form = "JSON" if file == "run.json" else file.split(".")[1]
+    problem = "is missing" if damage == "removed" else f"is no whole {form} file"
     assert str(error.value).startswith(f"{path}: {problem}")
     assert f"delete {path.parent}" in str(error.value)
     assert "\n" not in str(error.value)
@@ -315,11 +312,11 @@ def test_a_missing_evaluation_is_a_gap_and_a_missing_score(tmp_path):
     at[9], at[29] = 9.0, 7.0  # of the four evaluations the second and the last saw no episode end
     folder = write_run(tmp_path, BASELINE, 0, values={SCORE: at})
     suite = read_suite([folder, write_run(tmp_path, BASELINE, 1)])
-    curve = mean_curve(suite.baseline[:1], SCORE)
-    assert curve.updates.tolist() == [10, 20, 30, 40]
+    curve = mean_curve(suite.baseline[:1], SCORE, "update")
+    assert curve.x.tolist() == [10, 20, 30, 40]
     np.testing.assert_array_equal(curve.mean, [9.0, np.nan, 7.0, np.nan])
     # A mean over seeds is not a mean over those that happen to be there.
-    both = mean_curve(suite.baseline, SCORE).mean
+    both = mean_curve(suite.baseline, SCORE, "update").mean
     np.testing.assert_array_equal(np.isnan(both), [False, True, False, True])
     assert suite.baseline[0].score is None
     assert suite.scores(BASELINE).tolist() == [8.0]
@@ -553,7 +550,7 @@ def test_planners_that_differ_between_arms_of_a_seed_are_noted(tmp_path):
 def test_arms_of_a_group_are_told_apart_without_colour():
     for letter in GROUPS:
         looks = [arm_look(entry.name) for entry in ARMS if entry.group == letter]
-        assert len({(str(look["linestyle"]), look["marker"]) for look in looks}) == len(looks)
+        assert len({(str(look.line), look.marker) for look in looks}) == len(looks)
 
 
 def test_maps_read_in_grey():

@@ -23,8 +23,8 @@ from remdm.analysis import (
     tables,
     unlocked,
 )
+from remdm.analysis.costs import cost_table
 from remdm.analysis.formats import as_html, as_latex, as_markdown, number, shown, write_table
-from remdm.analysis.jobs import cost_table
 from remdm.analysis.policies import differences, read_policies
 from remdm.analysis.report import write_report
 from remdm.analysis.results import Result, read_json, read_parquet, read_results, smooth
@@ -382,12 +382,12 @@ def test_learning_curves_are_averaged_over_seeds(results):
     np.testing.assert_allclose(curve.x, np.arange(1, 21) * 1000)
     # Seeds are 0, 1 and 2 above the first: their mean is 1 above, and t(2 df) = 4.303 of 1 / sqrt(3) around.
     np.testing.assert_allclose(curve.mean, np.linspace(1, 8, 20) + 1)
-    np.testing.assert_allclose(curve.high - curve.mean, 4.303 / np.sqrt(3), rtol=1e-3)
+    np.testing.assert_allclose(curve.interval[1] - curve.mean, 4.303 / np.sqrt(3), rtol=1e-3)
     # Against time, from where the slowest seed begins to where the fastest ends.
     timed = mean_curve(runs, "env/episode_return", "seconds")
     assert (timed.x[0], timed.x[-1]) == pytest.approx((1.2, 20.0))
     one = mean_curve(runs[:1], "env/episode_return")
-    assert one.low is None
+    assert one.interval is None
     assert mean_curve(runs, "val/score") is None
 
 
@@ -402,14 +402,16 @@ def test_names_and_looks_of_policies():
 
 def test_colours_are_told_apart_in_grey_and_by_the_colour_blind():
     """CIE 1976: lightness L* at least 10 apart, colours at least 15 for each kind of dichromat."""
-    linear = {role: to_linear(name) for role, name in style.COLOURS.items()}
+    linear = {role: to_linear(look.colour) for role, look in style.ROLES.items()}
     lightness = sorted(to_lab(rgb)[0] for rgb in linear.values())
     assert np.diff(lightness).min() > 10
     for name, matrix in DICHROMATS.items():
         seen = [to_lab(np.clip(np.array(matrix) @ rgb, 0, 1)) for rgb in linear.values()]
         apart = [np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]]
         assert min(apart) > 15, name
-    assert len(set(style.MARKERS.values())) == len(set(style.LINES.values())) + 1 == 5
+    looks_of_roles = style.ROLES.values()
+    markers, lines = {look.marker for look in looks_of_roles}, {look.line for look in looks_of_roles}
+    assert len(markers) == len(lines) + 1 == 5
 
 
 # Machado, Oliveira and Fernandes (2009), severity 1, of linear RGB.

@@ -7,7 +7,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from remdm.analysis.style import COLOURS, CYCLE, LINES, MARKERS, WIDTH, new_figure, save, say
+from remdm.analysis.style import CYCLE, WIDTH, new_figure, save, say
 
 # What is varied, in words, and whether the time shown is that of a call or of one plan or window.
 PANELS = {
@@ -61,10 +61,10 @@ def _draw(ax: Axes, table: pl.DataFrame, of_one: bool) -> None:
         columns = "seconds", "seconds_min", "seconds_max"
         median, shortest, longest = (own[name].to_numpy() / unit for name in columns)
         spread = [median - shortest, longest - median]
-        who = CYCLE[list(CASES).index(case) % len(CYCLE)]
+        look = CYCLE[list(CASES).index(case) % len(CYCLE)]
         fitted = f", slope {slope(x, median):.2f}" if len(x) > 1 else ""
         ax.errorbar(
-            x, median, spread, color=COLOURS[who], marker=MARKERS[who], ls=LINES[who],
+            x, median, spread, color=look.colour, marker=look.marker, ls=look.line,
             capsize=2, elinewidth=0.8, label=CASES[case] + fitted,
         )  # fmt: skip
     ax.set_xscale("log", base=2)

@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from remdm.analysis.policies import Policy, behind, by_game, read_policies
+from remdm.analysis.policies import Policy, behind, read_policies
+from remdm.analysis.results import grouped
 from remdm.analysis.statistics import Estimate
 from remdm.analysis.style import WIDTH, legend_below, looks, new_figure, publish
 
@@ -19,12 +20,12 @@ def draw(evaluations: list[str], path: Path) -> None:
         "Share of episodes that unlock each achievement. Achievements that nobody unlocks are named below "
         f"the axes. {behind(policies, 'rate')}"
     )
-    publish(draw_rates(policies, list(by_game(policies))), path, caption)
+    publish(draw_rates(policies, list(grouped(policies, "env"))), path, caption)
 
 
 def draw_rates(policies: list[Policy], titles: list[str]) -> Figure:
     """A panel for each game, all its policies side by side."""
-    games = by_game(policies)
+    games = grouped(policies, "env")
     rates = {env: {policy.name: policy.rates() for policy in rivals} for env, rivals in games.items()}
     bars = [max(len(_unlocked(found)), 4) * (0.09 + 0.075 * len(found)) for found in rates.values()]
     # Games below each other: full Craftax has three times as many rows as Classic.

@@ -1,11 +1,12 @@
-"""What every job took, drawn."""
+"""What every job took, as numbers and as a figure."""
 
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
-from remdm.analysis.jobs import job_cost
-from remdm.analysis.results import Result, by_env, read_results
+from remdm.analysis.formats import as_frame
+from remdm.analysis.results import Result, grouped, read_results
 from remdm.analysis.style import LABELS, legend_below, new_figure, publish
 
 STAGES = {"ppo": "Expert", "collect": "Collecting", "offline": LABELS["offline"], "online": LABELS["online"]}
@@ -13,9 +14,37 @@ STAGES = {"ppo": "Expert", "collect": "Collecting", "offline": LABELS["offline"]
 PARTS = {"running": ("#1d2f6f", ""), "compiling": ("#e0813c", "///"), "rest": ("#d5dbe3", "...")}
 
 
+def job_cost(result: Result) -> dict[str, str | int | float | None]:
+    """What one job took: by Snakemake's benchmark file where there is one, else by its own record.
+
+    Of a run that went on after an interruption, both measure what came after it.
+    """
+    measured = result.benchmark
+    device = result.recorded("device")
+    return {
+        "env": result.env,
+        "stage": result.stage,
+        "name": result.name,
+        "seed": result.seed,
+        "minutes": measured.get("s", result.recorded("wall_seconds")) / 60,
+        "running_minutes": result.recorded("run_seconds") / 60,
+        "compiling_minutes": result.recorded("compile_seconds") / 60,
+        "cpu_minutes": measured["cpu_time"] / 60 if "cpu_time" in measured else None,
+        "frames_per_second": float(result.recorded("frames_per_second")),
+        "memory_GB": measured.get("max_rss", float(result.recorded("peak_memory_mb"))) / 1024,
+        "device": f"{device['count']} × {device['kind']}, {result.recorded('cpus')} CPUs",
+        "measured_by": "Snakemake" if measured else "the job",
+    }
+
+
+def cost_table(jobs: list[str]) -> pl.DataFrame:
+    """One row for each job."""
+    return as_frame(map(job_cost, read_results(jobs)))
+
+
 def draw(jobs: list[str], path: Path) -> None:
     """For each game and kind of job, time by its parts and peak memory, seeds averaged."""
-    games = by_env(read_results(jobs))
+    games = grouped(read_results(jobs), "env")
     rows = {env: _averaged(results) for env, results in games.items()}
     height = 0.9 + 0.24 * max(len(kinds) for kinds in rows.values())
     figure, axes = new_figure(7.0, height * len(games) + 0.3, len(games), 2)
@@ -57,16 +86,10 @@ def _averaged(results: list[Result]) -> dict[str, dict[str, float]]:
     kinds: dict[str, list[dict[str, float]]] = {}
     for result in results:
         cost = job_cost(result)
-        running, compiling = float(cost["running_minutes"] or 0), float(cost["compiling_minutes"] or 0)
-        rest = max(0.0, float(cost["minutes"] or 0) - running - compiling)
-        kind = f"{STAGES.get(result.stage, 'Evaluation')}: {result.name}"
-        parts = {
-            "running": running,
-            "compiling": compiling,
-            "rest": rest,
-            "memory_GB": float(cost["memory_GB"] or 0),
-        }
-        kinds.setdefault(kind, []).append(parts)
+        parts = {part: float(cost[f"{part}_minutes"] or 0) for part in ("running", "compiling")}
+        parts["rest"] = max(0.0, float(cost["minutes"] or 0) - sum(parts.values()))
+        parts["memory_GB"] = float(cost["memory_GB"] or 0)
+        kinds.setdefault(f"{STAGES.get(result.stage, 'Evaluation')}: {result.name}", []).append(parts)
     return {
         kind: {part: float(np.mean([each[part] for each in seeds])) for part in seeds[0]}
         for kind, seeds in kinds.items()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from remdm.analysis.results import by_env, by_name, read_results
+from remdm.analysis.results import grouped, read_results
 from remdm.analysis.seeds import bands_of, draw_curve
 from remdm.analysis.style import WIDTH, in_millions, label, legend_below, looks, new_figure, publish, say
 
@@ -22,10 +22,10 @@ def draw(trainings: list[str], path: Path) -> None:
         path: of the files to write, without suffix.
     """
     results = read_results(trainings)
-    games = by_env(results)
+    games = grouped(results, "env")
     figure, axes = new_figure(WIDTH, 0.3 + 2.2 * max(len(games), 1), max(len(games), 1), len(PANELS))
     for row, (env, runs) in enumerate(games.items()):
-        policies = {f"online-{name}": seeds for name, seeds in by_name(runs).items()}
+        policies = {f"online-{name}": seeds for name, seeds in grouped(runs, "name").items()}
         for column, (metric, unit) in enumerate(PANELS.items()):
             ax = axes[row * len(PANELS) + column]
             for policy, look in looks(policies).items():

@@ -6,9 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
 
-from remdm.analysis.film import Film, read_filmed
+from remdm.analysis.film import MASK, Film, read_filmed, token_colour, token_text
 from remdm.analysis.style import new_figure, save
-from remdm.analysis.tokens import MASK, token_colour, token_text
 
 MAX_PLANS = 2
 REMASKED = "#d4145a"

@@ -8,8 +8,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from remdm.analysis.film import Film, read_filmed
-from remdm.analysis.tokens import token_colour, token_text
+from remdm.analysis.film import Film, read_filmed, token_colour, token_text
 from remdm.base.files import whole_file
 
 MAX_BYTES = 3_000_000

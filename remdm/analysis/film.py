@@ -1,4 +1,4 @@
-"""What a film holds."""
+"""What a film holds, and how actions look when they are the tokens of a plan."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +8,21 @@ import numpy as np
 
 from remdm.analysis.results import Result
 from remdm.analysis.style import label
+
+MASK = "#dddddd"
+TOKENS = {
+    "noop": "#9a9a9a",
+    "left": "#3f6fb5",
+    "right": "#6d9ee0",
+    "up": "#2c8c99",
+    "down": "#5fb9b0",
+    "do": "#4f9d4b",
+    "sleep": "#7a5ba8",
+    "rest": "#7a5ba8",
+    "place": "#d9822b",
+    "make": "#b8483f",
+}
+OTHER = "#a0527f"
 
 
 class Film(NamedTuple):
@@ -82,3 +97,13 @@ def film_title(folder: Path) -> str:
     """Who is filmed, and where."""
     result = Result(folder)
     return f"{label(result.name)} in {result.env}, seed {result.seed}"
+
+
+def token_colour(action: str) -> str:
+    """The colour of an action; those that place something share one, and so do those that make something."""
+    return TOKENS.get(action, TOKENS.get(action.split("_")[0], OTHER))
+
+
+def token_text(action: str) -> str:
+    """The name of an action as it is read."""
+    return action.replace("_", " ")

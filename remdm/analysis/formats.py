@@ -5,7 +5,7 @@ Where a column `x` has `x_low` and `x_high` beside it, readers see `x [low, high
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,11 @@ TEX = {
     "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "×": r"$\times$",
     "<": r"$<$", ">": r"$>$",
 }  # fmt: skip
+
+
+def as_frame(rows: Iterable[dict[str, Any]]) -> pl.DataFrame:
+    """Rows as a frame; a column that some rows lack is null there."""
+    return pl.DataFrame(list(rows), infer_schema_length=None)
 
 
 def write_table(

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from matplotlib.axes import Axes
 
-from remdm.analysis.style import new_figure, save
+from remdm.analysis.style import draw_cells, new_figure, save
 
 MEASURES = {
     "agreement": "agreement with the expert, whole plan",
@@ -38,20 +37,9 @@ def draw(results: list[str], path: Path) -> None:
             value = setting[-1]
             if value is not None:
                 values[rows.index(setting[:2]), columns.index(setting[2:4])] = value
-        _draw_map(ax, values)
+        draw_cells(ax, values, "{:.3g}")
         ax.set_title(MEASURES[name])
         ax.set_yticks(range(len(rows)), [f"{strategy}, {steps}" for strategy, steps in rows])
         ax.set_xticks(range(len(columns)), [f"{eta:g}\n{t:g}" for eta, t in columns])
         ax.set_xlabel("eta, below it the temperature")
     save(figure, path.with_suffix(".png"))
-
-
-def _draw_map(ax: Axes, values: np.ndarray) -> None:
-    ax.imshow(values, aspect="auto", cmap="viridis")
-    ax.grid(visible=False)
-    low, high = np.nanmin(values), np.nanmax(values)
-    for (row, column), value in np.ndenumerate(values):
-        if np.isfinite(value):
-            dark = value < (low + high) / 2
-            colour = "white" if dark else "black"
-            ax.text(column, row, f"{value:.3g}", ha="center", va="center", fontsize=6, color=colour)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from remdm.analysis.results import Result, by_env, by_name, read_results
+from remdm.analysis.results import Result, grouped, read_results
 from remdm.analysis.seeds import bands_of, draw_curve
 from remdm.analysis.style import WIDTH, in_millions, label, legend_below, looks, new_figure, publish, say
 
@@ -21,7 +21,7 @@ def draw(trainings: list[str], path: Path) -> None:
         path: of the files to write, without suffix.
     """
     results = read_results(trainings)
-    games = by_env(results)
+    games = grouped(results, "env")
     figure, axes = new_figure(WIDTH, 0.3 + 4.1 * len(games), 2 * len(games), 3)
     for row, (env, runs) in enumerate(games.items()):
         _draw_row(axes[6 * row : 6 * row + 3], runs, "frames")
@@ -44,22 +44,22 @@ def caption(results: list[Result]) -> str:
 
 def _draw_row(axes: Sequence[Axes], results: list[Result], against: str) -> None:
     """Three panels against one measure of effort."""
-    minutes = against == "seconds"
-    experts = [result for result in results if result.stage == "ppo"]
-    planners = [result for result in results if result.stage != "ppo"]
-    named = {
-        f"{runs[0].stage}-{runs[0].name}": runs
+    by_stage = grouped(results, "stage")
+    experts = grouped(by_stage.get("ppo", []), "name")
+    planners = {
+        f"{stage}-{name}": runs
         for stage in ("offline", "online")
-        for runs in _named(planners, stage)
+        for name, runs in grouped(by_stage.get(stage, []), "name").items()
     }
     panels = (
-        (axes[0], by_name(experts), "env/episode_return", "mean episode return"),
-        (axes[1], named, "val/score", "validation reward per environment"),
-        (axes[2], named, "diffusion/accuracy", "accuracy"),
+        (axes[0], experts, "env/episode_return", "mean episode return"),
+        (axes[1], planners, "val/score", "validation reward per environment"),
+        (axes[2], planners, "diffusion/accuracy", "accuracy"),
     )
+    minutes = against == "seconds"
     for ax, policies, metric, unit in panels:
         for policy, look in looks(policies).items():
-            draw_curve(ax, policies[policy], metric, look, label(policy), against, 60 if minutes else 1)
+            draw_curve(ax, policies[policy], metric, look, label(policy), against, scale=60 if minutes else 1)
         if not ax.lines:
             say(ax, "no expert was trained here" if not policies else "not measured")
             continue
@@ -70,10 +70,6 @@ def _draw_row(axes: Sequence[Axes], results: list[Result], against: str) -> None
         else:
             in_millions(ax)
         ax.set_xlim(left=0)
-
-
-def _named(results: list[Result], stage: str) -> list[list[Result]]:
-    return list(by_name([result for result in results if result.stage == stage]).values())
 
 
 def _limits(ax: Axes) -> tuple[float, float]:

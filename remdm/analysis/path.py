@@ -7,9 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from remdm.analysis.film import Film, read_filmed
+from remdm.analysis.film import Film, read_filmed, token_text
 from remdm.analysis.style import new_figure, save
-from remdm.analysis.tokens import token_text
 
 OUTLINE = [withStroke(linewidth=2.5, foreground="black")]
 

@@ -1,13 +1,12 @@
 """The policies that were evaluated: the episodes of all their seeds."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import polars as pl
 
-from remdm.analysis.results import Result, read_results
+from remdm.analysis.results import Result, grouped, read_results
 from remdm.analysis.statistics import Estimate, Samples, estimate, improvement_estimate, rate
 from remdm.analysis.style import label, role
 
@@ -71,18 +70,8 @@ class Policy:
 
 def read_policies(evaluations: list[str]) -> list[Policy]:
     """The policies of all games, in the order they come."""
-    groups: dict[tuple[str, str], list[Result]] = {}
-    for result in read_results(evaluations):
-        groups.setdefault((result.env, result.name), []).append(result)
+    groups = grouped(read_results(evaluations), "env", "name")
     return [Policy(env, name, tuple(results)) for (env, name), results in groups.items()]
-
-
-def by_game(policies: Iterable[Policy]) -> dict[str, list[Policy]]:
-    """Policies of each game, in the order they come."""
-    games: dict[str, list[Policy]] = {}
-    for policy in policies:
-        games.setdefault(policy.env, []).append(policy)
-    return games
 
 
 def differences(policy: Policy, other: Policy) -> dict[int, np.ndarray]:
@@ -95,10 +84,9 @@ def differences(policy: Policy, other: Policy) -> dict[int, np.ndarray]:
     others = {result.seed: result for result in other.results}
     found = {}
     for result in policy.results:
-        if result.seed in others and _same_worlds(result, others[result.seed]):
-            pairs = _first_returns(result).join(
-                _first_returns(others[result.seed]), on="env", suffix="_other"
-            )
+        rival = others.get(result.seed)
+        if rival is not None and _same_worlds(result, rival):
+            pairs = _first_returns(result).join(_first_returns(rival), on="env", suffix="_other")
             if pairs.height:
                 found[result.seed] = (pairs["return"] - pairs["return_other"]).to_numpy()
     return found
@@ -106,51 +94,41 @@ def differences(policy: Policy, other: Policy) -> dict[int, np.ndarray]:
 
 def probability_of_improvement(policy: Policy, other: Policy) -> Estimate | None:
     """Probability that an episode of the first returns more than one of the other, of seeds both have."""
-    mine, theirs = (
+    ours, theirs = (
         {r.seed: sample for r, sample in zip(p.results, p.returns, strict=True)} for p in (policy, other)
     )
-    seeds = [seed for seed in mine if seed in theirs]
+    seeds = [seed for seed in ours if seed in theirs]
     if not seeds:
         return None
-    return improvement_estimate([mine[seed] for seed in seeds], [theirs[seed] for seed in seeds])
+    return improvement_estimate([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds])
 
 
-def behind(policies: list[Policy], confidence: str) -> str:
+def behind(policies: list[Policy], of: str) -> str:
     """How many seeds and episodes stand behind the numbers, for a caption.
 
     Args:
-        confidence: what the intervals are of, such as `mean`.
+        of: what the intervals are of, such as `mean`.
     """
     parts = []
-    for env, rivals in by_game(policies).items():
-        fewest, most = (pick(policy.episodes for policy in rivals) for pick in (min, max))
-        episodes = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
-        parts.append(
-            f"{env}: {seeds_of(rivals, lambda p: len(p.results))}, {episodes} episodes of each policy"
-        )
-    return f"{'; '.join(parts)}. {interval_of(policies, confidence)}"
+    for env, rivals in grouped(policies, "env").items():
+        seeds = _range([len(policy.results) for policy in rivals])
+        plural = "" if seeds == "1" else "s"
+        episodes = _range([policy.episodes for policy in rivals])
+        parts.append(f"{env}: {seeds} training seed{plural}, {episodes} episodes of each policy")
+    over = "training seeds (Student's t)."
+    if max(len(policy.results) for policy in policies) == 1:
+        over = "episodes of the one training seed; they say nothing about another."
+    return f"{'; '.join(parts)}. 95 % intervals of the {of} over {over}"
 
 
-def interval_of(policies: list[Policy], of: str) -> str:
-    """What the intervals say, for a caption."""
-    most = max(len(policy.results) for policy in policies)
-    if most > 1:
-        return f"95 % intervals of the {of} over training seeds (Student's t)."
-    return (
-        f"95 % intervals of the {of} over episodes of the one training seed; they say nothing about another."
-    )
-
-
-def seeds_of(rivals: list[Policy], count: Callable[[Policy], int]) -> str:
-    """`3 training seeds`, or a range where policies differ."""
-    fewest, most = (pick(map(count, rivals)) for pick in (min, max))
-    noun = "training seed" if most == 1 else "training seeds"
-    return f"{most} {noun}" if fewest == most else f"{fewest} to {most} {noun}"
+def _range(counts: list[int]) -> str:
+    """`1,000`, or `900 to 1,000` where they differ."""
+    return " to ".join(f"{count:,}" for count in sorted({min(counts), max(counts)}))
 
 
 def _same_worlds(result: Result, other: Result) -> bool:
     keys = ("eval_num_envs", "eval_protocol")
-    return all(result.recorded("config").get(key) == other.recorded("config").get(key) for key in keys)
+    return all(result.config.get(key) == other.config.get(key) for key in keys)
 
 
 def _first_returns(result: Result) -> pl.DataFrame:

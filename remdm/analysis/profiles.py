@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from remdm.analysis.policies import behind, by_game, read_policies
+from remdm.analysis.policies import behind, read_policies
+from remdm.analysis.results import grouped
 from remdm.analysis.statistics import profile
 from remdm.analysis.style import WIDTH, legend_below, looks, new_figure, publish
 
@@ -19,7 +20,7 @@ def draw(evaluations: list[str], path: Path) -> None:
         path: of the files to write, without suffix.
     """
     policies = read_policies(evaluations)
-    games = by_game(policies)
+    games = grouped(policies, "env")
     figure, axes = new_figure(WIDTH * (0.6 if len(games) == 1 else 1.0), 3.0, 1, len(games))
     for ax, (env, rivals) in zip(axes, games.items(), strict=True):
         everything = np.concatenate([sample for policy in rivals for sample in policy.returns])

@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from remdm.analysis.formats import as_html
-from remdm.analysis.policies import Policy, by_game, read_policies
-from remdm.analysis.results import Result, read_results
+from remdm.analysis.policies import Policy, read_policies
+from remdm.analysis.results import Result, grouped, read_results
 from remdm.analysis.tables import TABLES
 from remdm.base.files import whole_file
 
@@ -102,7 +102,7 @@ def write_report(records: list[str], figures: list[Path], output: Path) -> None:
 def _headline(policies: list[Policy]) -> str:
     """The result in a sentence for each game."""
     sentences = []
-    for env, rivals in by_game(policies).items():
+    for env, rivals in grouped(policies, "env").items():
         expert = next((policy.mean().value for policy in rivals if policy.role == "expert"), None)
         parts = []
         for policy in rivals:

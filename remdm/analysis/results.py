@@ -1,15 +1,21 @@
 """Reading what the stages left: one object for each results folder."""
 
 import json
+import zipfile
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 
 from remdm.base.errors import UserError
+
+T = TypeVar("T")
+FORMS = {".json": "JSON"}  # others are called like their suffix
 
 
 @dataclass(frozen=True)
@@ -34,9 +40,19 @@ class Result:
         return str(self.recorded("stage"))
 
     @property
+    def config(self) -> dict[str, Any]:
+        """All keys."""
+        return dict(self.recorded("config"))
+
+    @property
     def env(self) -> str:
         """The game."""
-        return str(self.recorded("config")["env_name"])
+        return str(self.config["env_name"])
+
+    @property
+    def commit(self) -> str:
+        """The commit of the code that made it."""
+        return str(self.recorded("git_commit") or "no clone")[:10]
 
     @cached_property
     def run(self) -> dict[str, Any]:
@@ -76,7 +92,7 @@ class Result:
             UserError: it has none, for another version of the project wrote it.
         """
         if key not in self.run:
-            raise UserError(f"{self.folder / 'run.json'}: has no {key}; {_remedy(self.folder / 'run.json')}")
+            raise UserError(f"{self.folder / 'run.json'}: has no {key}; {_again(self.folder / 'run.json')}")
         return self.run[key]
 
     def curve(self, name: str, against: str = "frames") -> tuple[np.ndarray, np.ndarray]:
@@ -87,44 +103,40 @@ class Result:
         return table[against].to_numpy(), table[name].to_numpy()
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """An object from a file.
-
-    Raises:
-        UserError: it is missing or not whole; the message says how to get it.
-    """
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise _unfinished(path) from None
-    except (OSError, ValueError, TypeError) as error:
-        raise _unreadable(path, "JSON", error) from None
+def read_json(path: Path, remedy: str | None = None) -> dict[str, Any]:
+    """An object from a file; arguments and errors as of `read_file`."""
+    return read_file(path, lambda path: dict(json.loads(path.read_text(encoding="utf-8"))), remedy)
 
 
 def read_parquet(path: Path) -> pl.DataFrame:
-    """A table from a file.
+    """A table from a file; errors as of `read_file`."""
+    return read_file(path, pl.read_parquet)
+
+
+def read_file(path: Path, reader: Callable[[Path], T], remedy: str | None = None) -> T:
+    """What a reader makes of a file.
+
+    Args:
+        remedy: how the file is made again; by Snakemake if None.
 
     Raises:
-        UserError: it is missing or not whole; the message says how to get it.
+        UserError: it is missing or not whole; the message is one line and says how to get it.
     """
     try:
-        return pl.read_parquet(path)
+        return reader(path)
     except FileNotFoundError:
-        raise _unfinished(path) from None
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise _unreadable(path, "parquet", error) from None
+        way = f"so its run has not finished; `snakemake {path}` finishes it"
+        raise UserError(f"{path}: is missing{f'; {remedy}' if remedy else f', {way}'}") from None
+    except (
+        *(OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile),
+        *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+    ) as error:
+        form = FORMS.get(path.suffix, path.suffix[1:])
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path}: is no whole {form} file ({why}); {remedy or _again(path)}") from None
 
 
-def _unfinished(path: Path) -> UserError:
-    return UserError(f"{path}: is missing, so its run has not finished; `snakemake {path}` finishes it")
-
-
-def _unreadable(path: Path, form: str, error: Exception) -> UserError:
-    why = (str(error).splitlines() or [""])[0]
-    return UserError(f"{path}: is no whole {form} file ({why}); {_remedy(path)}")
-
-
-def _remedy(path: Path) -> str:
+def _again(path: Path) -> str:
     return f"delete it, and `snakemake {path}` makes it again"
 
 
@@ -134,25 +146,20 @@ def read_results(paths: list[str]) -> list[Result]:
     return [Result(folder) for folder in folders]
 
 
-def by_env(results: list[Result]) -> dict[str, list[Result]]:
-    """Results of each game, in the order they come."""
-    games: dict[str, list[Result]] = {}
-    for result in results:
-        games.setdefault(result.env, []).append(result)
-    return games
-
-
-def by_name(results: list[Result]) -> dict[str, list[Result]]:
-    """Results of each name, its seeds, in the order they come."""
-    named: dict[str, list[Result]] = {}
-    for result in results:
-        named.setdefault(result.name, []).append(result)
-    return named
+def grouped(items: Iterable[T], *attributes: str) -> dict[Any, list[T]]:
+    """Items by an attribute such as `env`, or by a tuple of several, in the order they come."""
+    groups: dict[Any, list[T]] = {}
+    for item in items:
+        groups.setdefault(attrgetter(*attributes)(item), []).append(item)
+    return groups
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
-    """Centred running mean over at most `window` values, shorter at the ends: [N] -> [N]."""
-    if window <= 1 or values.size == 0:
+    """Centred running mean over at most `window` values, shorter at the ends: [N] -> [N].
+
+    What has gaps (NaN) stays as it is: a mean would widen them.
+    """
+    if window <= 1 or values.size == 0 or np.isnan(values).any():
         return values
     kernel = np.ones(min(window, values.size))
     return np.convolve(values, kernel, "same") / np.convolve(np.ones(values.size), kernel, "same")

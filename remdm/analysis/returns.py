@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from remdm.analysis.policies import MAX_RETURN, Policy, behind, by_game, read_policies
+from remdm.analysis.policies import MAX_RETURN, Policy, behind, read_policies
 from remdm.analysis.published import Published, published
+from remdm.analysis.results import grouped
 from remdm.analysis.statistics import Samples, estimate, iqm
 from remdm.analysis.style import WIDTH, looks, new_figure, publish
 
@@ -21,7 +22,7 @@ def draw(evaluations: list[str], path: Path) -> None:
         path: of the files to write, without suffix.
     """
     policies = read_policies(evaluations)
-    games = by_game(policies)
+    games = grouped(policies, "env")
     height = 1.1 + 0.3 * max(map(len, games.values()))
     figure, axes = new_figure(WIDTH, height * len(games), len(games), 2)
     for row, (env, rivals) in enumerate(games.items()):

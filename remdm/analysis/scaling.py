@@ -4,21 +4,13 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from remdm.analysis.policies import Policy, behind, by_game, read_policies
-from remdm.analysis.results import Result, read_results
-from remdm.analysis.style import (
-    COLOURS,
-    LABELS,
-    LINES,
-    MARKERS,
-    WIDTH,
-    legend_below,
-    new_figure,
-    publish,
-    say,
-)
+from remdm.analysis.policies import Policy, behind, read_policies
+from remdm.analysis.results import grouped, read_results
+from remdm.analysis.style import LABELS, ROLES, WIDTH, legend_below, new_figure, publish, say
 
 METHODS = ("offline", "online")
+NONE = "No planner of this scale was evaluated."
+Sizes = dict[Policy, int]  # parameters
 
 
 def draw(jobs: list[str], path: Path) -> None:
@@ -28,71 +20,54 @@ def draw(jobs: list[str], path: Path) -> None:
         jobs: files of the planners' trainings, which record their parameters, and of evaluations.
         path: of the files to write, without suffix.
     """
-    results = read_results(jobs)
-    trained = [result for result in results if result.stage in METHODS]
-    evaluations = [str(result.folder) for result in results if result.stage == "inference"]
-    sizes = {_trained(result): int(result.recorded("parameters")) for result in trained}
-    policies = [policy for policy in read_policies(evaluations) if (policy.env, policy.name) in sizes]
-    games = by_game(policies)
+    stages = grouped(read_results(jobs), "stage")
+    trained = [result for method in METHODS for result in stages.get(method, [])]
+    # A planner is evaluated under the name `<method>-<preset>`.
+    sizes = {(r.env, f"{r.stage}-{r.name}"): int(r.recorded("parameters")) for r in trained}
+    policies = read_policies([str(result.folder) for result in stages.get("inference", [])])
+    found = {p: sizes[p.env, p.name] for p in policies if (p.env, p.name) in sizes}
+    games = grouped(found, "env")
     figure, axes = new_figure(WIDTH / 2 * max(len(games), 1), 2.6, 1, max(len(games), 1))
     for ax, (env, rivals) in zip(axes, games.items(), strict=False):
-        found = {policy: sizes[policy.env, policy.name] for policy in rivals}
-        _draw(ax, {method: _sorted(found, method) for method in METHODS})
+        _draw(ax, {policy: found[policy] for policy in rivals})
         ax.set_title(env, loc="left")
     legend_below(figure, axes)
     if not games:
-        say(axes[0], "No planner of this scale was evaluated.")
-    publish(figure, path, caption(policies, sizes))
+        say(axes[0], NONE)
+    publish(figure, path, caption(found))
 
 
-def caption(policies: list[Policy], sizes: dict[tuple[str, str], int]) -> str:
+def caption(sizes: Sizes) -> str:
     """What the figure shows, and how many sizes, seeds and episodes are behind it."""
-    if not policies:
-        return "No planner of this scale was evaluated."
-    trends = {
-        (policy.env, policy.role): len(
-            {sizes[p.env, p.name] for p in policies if (p.env, p.role) == (policy.env, policy.role)}
-        )
-        for policy in policies
-    }
-    single = max(trends.values()) == 1
+    if not sizes:
+        return NONE
+    trends = grouped(sizes, "env", "role").values()
+    single = all(len({sizes[policy] for policy in policies}) == 1 for policies in trends)
     return (
         "Mean return of an episode against the planner's parameters. "
         + ("Only one size of each method is in this scale, so no trend can be seen. " if single else "")
-        + behind(policies, "mean")
+        + behind(list(sizes), "mean")
     )
 
 
-def _trained(result: Result) -> tuple[str, str]:
-    """Game and policy: a planner is evaluated under the name `<method>-<preset>`."""
-    return result.env, f"{result.stage}-{result.name}"
-
-
-def _sorted(sizes: dict[Policy, int], method: str) -> list[tuple[int, Policy]]:
-    return sorted(
-        ((size, policy) for policy, size in sizes.items() if policy.role == method), key=lambda x: x[0]
-    )
-
-
-def _draw(ax: Axes, lines: dict[str, list[tuple[int, Policy]]]) -> None:
+def _draw(ax: Axes, sizes: Sizes) -> None:
+    lines = grouped(sorted(sizes, key=lambda policy: sizes[policy]), "role")
     top = 0.0
-    for method, points in lines.items():
-        if not points:
-            continue
-        sizes = [size for size, _ in points]
-        found = [policy.mean() for _, policy in points]
-        ends = [[each.value - each.low for each in found], [each.high - each.value for each in found]]
+    for method in filter(lines.get, METHODS):
+        policies, look = lines[method], ROLES[method]
+        found = [policy.mean() for policy in policies]
         means = [each.value for each in found]
+        ends = [[each.value - each.low for each in found], [each.high - each.value for each in found]]
         ax.errorbar(
-            sizes, means, ends, color=COLOURS[method], marker=MARKERS[method], ls=LINES[method], capsize=2,
-            mec="black", mew=0.5, elinewidth=0.8, label=LABELS[method],
+            [sizes[policy] for policy in policies], means, ends, color=look.colour, marker=look.marker,
+            ls=look.line, capsize=2, mec="black", mew=0.5, elinewidth=0.8, label=LABELS[method],
         )  # fmt: skip
         top = max(top, *means)
     ax.set_xscale("log")
     ax.set_xlabel("parameters")
     ax.set_ylabel("mean episode return")
     ax.set_ylim(0, 1.25 * top or 1.0)
-    if all(len({size for size, _ in points}) <= 1 for points in lines.values()):
+    if all(len({sizes[policy] for policy in policies}) == 1 for policies in lines.values()):
         [low, high] = ax.get_xlim()
         ax.set_xlim(low / 3, high * 3)
         ax.text(0.5, 0.04, "one size: no trend can be seen", ha="center", transform=ax.transAxes, fontsize=7)

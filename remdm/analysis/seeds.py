@@ -1,6 +1,7 @@
 """Curves of several seeds as one: the mean and its interval."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,23 +11,39 @@ from remdm.analysis.statistics import seed_interval
 from remdm.analysis.style import Look
 
 POINTS = 200
-FEW = 30  # values are marked and joined as they are; more are smoothed
+FEW = 30  # values are all marked; of more, ten
 
 
 class Curve(NamedTuple):
-    """The mean over seeds [N] at `x` [N], and its interval, which one seed has not."""
+    """A metric of S seeds [N, S] at `x` [N]; NaN where a value that was due is missing."""
 
     x: np.ndarray
-    mean: np.ndarray
-    low: np.ndarray | None
-    high: np.ndarray | None
+    values: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean over seeds [N]; NaN where one of them has no value."""
+        return self.values.mean(axis=-1)
+
+    @property
+    def interval(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Student's t interval of the mean, low and high [N]; None of one seed."""
+        return seed_interval(self.values) if self.values.shape[-1] > 1 else None
+
+    @property
+    def span(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the largest value of any seed [N]."""
+        return self.values.min(axis=-1), self.values.max(axis=-1)
 
 
-def mean_curve(results: list[Result], metric: str, against: str = "frames") -> Curve | None:
-    """The mean of seeds' curves, each smoothed over a twenty-fifth of its values, as far as all of them go.
+def mean_curve(
+    results: Sequence[Result], metric: str, against: str = "frames", smoothed: bool = True
+) -> Curve | None:
+    """A metric of all seeds, as far as all of them go.
 
     Args:
         against: a column of the metrics, such as `frames` or `seconds`.
+        smoothed: each seed over a twenty-fifth of its values.
 
     Returns:
         None if it was never measured.
@@ -34,42 +51,55 @@ def mean_curve(results: list[Result], metric: str, against: str = "frames") -> C
     curves = [curve for result in results if len((curve := result.curve(metric, against))[0])]
     if not curves:
         return None
-    smoothed = [(x, y if len(y) < FEW else smooth(y, len(y) // 25)) for x, y in curves]
-    if len(smoothed) == 1:
-        return Curve(*smoothed[0], None, None)
-    first, last = max(x[0] for x, _ in smoothed), min(x[-1] for x, _ in smoothed)
-    x = np.linspace(first, max(first, last), min(POINTS, min(len(x) for x, _ in smoothed)))
-    values = np.stack([np.interp(x, *curve) for curve in smoothed], axis=-1)
-    return Curve(x, values.mean(axis=-1), *seed_interval(values))
+    if smoothed:
+        curves = [(x, smooth(y, len(y) // 25)) for x, y in curves]
+    x = curves[0][0]
+    if all(np.array_equal(x, other) for other, _ in curves):
+        return Curve(x, np.stack([y for _, y in curves], axis=-1))
+    first, last = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+    x = np.linspace(first, max(first, last), min(POINTS, min(len(x) for x, _ in curves)))
+    return Curve(x, np.stack([np.interp(x, *curve) for curve in curves], axis=-1))
 
 
 def draw_curve(
     ax: Axes,
-    results: list[Result],
+    results: Sequence[Result],
     metric: str,
     look: Look,
     label: str,
     against: str = "frames",
+    *,
     scale: float = 1.0,
-) -> None:
-    """Draw the mean over seeds as a line and its interval as a band; of one seed, its values behind, faint.
+    band: Literal["interval", "span"] | None = "interval",
+) -> bool:
+    """Draw the mean over seeds as a line with a band; of one seed's interval, its values behind, faint.
 
     Args:
         scale: of the x axis, in units of `against`.
+        band: which of the curve's bands; none if None.
+
+    Returns:
+        Whether there is any value to draw.
     """
     curve = mean_curve(results, metric, against)
-    if curve is None:
-        return
+    if curve is None or np.isnan(mean := curve.mean).all():
+        return False
     x = curve.x / scale
-    marker = look.marker if len(x) < FEW else None
-    ax.plot(x, curve.mean, color=look.colour, ls=look.line, marker=marker, label=label)
-    if curve.low is not None and curve.high is not None:
+    # Where there are gaps every value is marked: one between two gaps has no line.
+    every = 1 if len(x) < FEW or np.isnan(mean).any() else len(x) // 10
+    ax.plot(
+        x, mean, color=look.colour, ls=look.line, lw=look.width, marker=look.marker, markevery=every,
+        label=label,
+    )  # fmt: skip
+    ends = getattr(curve, band) if band else None
+    if ends is not None:
         # The band may leave the picture; the lines decide what is seen.
-        ax.fill_between(x, curve.low, curve.high, color=look.colour, alpha=0.2, lw=0)
-    elif marker is None:
+        ax.fill_between(x, *ends, color=look.colour, alpha=0.2, lw=0)
+    elif band and len(x) >= FEW:
         for result in results:
             raw_x, raw = result.curve(metric, against)
             ax.plot(raw_x / scale, raw, color=look.colour, alpha=0.2, lw=0.7)
+    return True
 
 
 def bands_of(results: list[Result]) -> str:

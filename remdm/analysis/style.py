@@ -7,11 +7,13 @@ colour-blind eyes.
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.rcsetup import cycler
 
 from remdm.base.files import whole_file
@@ -19,49 +21,44 @@ from remdm.base.files import whole_file
 WIDTH = 7.0  # inches, the text of a paper's page
 RESOLUTION = 200  # dots per inch, of PNG
 
-LABELS = {
-    "expert": "Expert",
-    "offline": "Offline BC",
-    "online": "DAgger",
-    "random": "Random",
-    "planner": "Planner",
-}
-COLOURS = {
-    "expert": "#1d2f6f",
-    "offline": "#e0813c",
-    "online": "#00806a",
-    "random": "#b9c3cf",
-    "planner": "#7a4632",
-}
-CYCLE = ("expert", "offline", "online", "planner")  # of lines that are no policies
-MARKERS = {"expert": "s", "offline": "o", "online": "^", "random": "X", "planner": "D"}
-HATCHES = {"expert": "", "offline": "///", "online": "...", "random": "", "planner": "xxx"}
-LINES = {"expert": "-", "offline": "--", "online": "-", "random": "-.", "planner": ":"}
-# Policies of one role, such as two sizes of a planner, differ by these.
-HATCH_VARIANTS = ["///", "xxx", "---", "|||", "ooo", "+++", "", "..."]
-LINE_VARIANTS: list["Line"] = [
-    "-",
-    "--",
-    "-.",
-    ":",
-    (0, (5, 1)),
-    (0, (1, 1)),
-    (0, (3, 1, 1, 1, 1, 1)),
-    (0, (8, 3)),
-]
-
-
 T = TypeVar("T")
 Line = str | tuple[int, tuple[int, ...]]
 
 
 class Look(NamedTuple):
-    """How a policy is drawn."""
+    """How a policy or an arm is drawn; `width` is of its line, as usual if None."""
 
     colour: str
     marker: str
     hatch: str
     line: Line
+    width: float | None = None
+
+
+LABELS = {
+    "expert": "Expert", "offline": "Offline BC", "online": "DAgger", "random": "Random", "planner": "Planner",
+}  # fmt: skip
+ROLES = {
+    "expert": Look("#1d2f6f", "s", "", "-"),
+    "offline": Look("#e0813c", "o", "///", "--"),
+    "online": Look("#00806a", "^", "...", "-"),
+    "random": Look("#b9c3cf", "X", "", "-."),
+    "planner": Look("#7a4632", "D", "xxx", ":"),
+}
+CYCLE = [ROLES[who] for who in ("expert", "offline", "online", "planner")]  # of lines that are no policies
+# Policies of one role, such as two sizes of a planner, differ by these.
+HATCH_VARIANTS = ("///", "xxx", "---", "|||", "ooo", "+++", "", "...")
+LINE_VARIANTS: tuple[Line, ...] = (
+    *("-", "--", "-.", ":"),
+    *((0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 3))),
+)
+# What has no role: Okabe and Ito's colours without yellow.
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f4f9b")
+MARKER_VARIANTS = ("o", "s", "^", "D", "v", "P", "X")
+INK, GREY = "#222222", "#777777"  # what others are compared with: a baseline, a level
+MISSING: dict[str, Any] = {"facecolor": "none", "edgecolor": "#999999", "hatch": "////", "linewidth": 0.5}
+# Its luminance rises throughout, so it reads in grey.
+MAP = matplotlib.colormaps["cividis"].with_extremes(bad=(0, 0, 0, 0))
 
 
 def role(policy: str) -> str:
@@ -80,18 +77,17 @@ def label(policy: str) -> str:
 
 def colour(policy: str) -> str:
     """A policy's colour."""
-    return COLOURS[role(policy)]
+    return ROLES[role(policy)].colour
 
 
 def looks(policies: Iterable[str]) -> dict[str, Look]:
     """How to draw each of some policies, so that no two look the same."""
     found: dict[str, Look] = {}
     for policy in dict.fromkeys(policies):
-        who = role(policy)
-        before = sum(role(other) == who for other in found)
-        hatch = _variant(HATCHES[who], HATCH_VARIANTS, before)
-        line = _variant(LINES[who], LINE_VARIANTS, before)
-        found[policy] = Look(COLOURS[who], MARKERS[who], hatch, line)
+        look = ROLES[role(policy)]
+        before = sum(role(other) == role(policy) for other in found)
+        hatch = _variant(look.hatch, HATCH_VARIANTS, before)
+        found[policy] = look._replace(hatch=hatch, line=_variant(look.line, LINE_VARIANTS, before))
     return found
 
 
@@ -111,7 +107,7 @@ def new_figure(
     matplotlib.rcParams.update(
         {
             "font.size": 8,
-            "axes.prop_cycle": cycler(color=[COLOURS[who] for who in CYCLE]),
+            "axes.prop_cycle": cycler(color=[look.colour for look in CYCLE]),
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
@@ -165,10 +161,47 @@ def legend_below(figure: Figure, axes: Iterable[Axes]) -> None:
     )
 
 
-def say(axes: Axes, text: str) -> None:
-    """Write in empty axes why they are empty."""
-    axes.set_axis_off()
-    axes.text(0.5, 0.5, textwrap.fill(text, 40), ha="center", va="center", transform=axes.transAxes)
+def say(axes: Axes, text: str = "missing") -> None:
+    """Write in axes why what should be there is not; if nothing is, hide the axes too."""
+    if not axes.has_data():
+        axes.set_axis_off()
+    axes.text(
+        0.5, 0.5, textwrap.fill(text, 40), color=GREY, ha="center", va="center", transform=axes.transAxes
+    )
+
+
+def share_limits(axes: Sequence[Axes]) -> None:
+    """Give axes one range of y, which holds all of them."""
+    limits = np.array([ax.get_ylim() for ax in axes])
+    for ax in axes:
+        ax.set_ylim(limits[:, 0].min(), limits[:, 1].max())
+
+
+def draw_cells(
+    ax: Axes,
+    values: np.ndarray,
+    form: str = "{:.2f}",
+    limits: tuple[float, float] | None = None,
+    size: float = 6,
+) -> None:
+    """A heat map [rows, columns] with its numbers; NaN is hatched, as is all that is missing.
+
+    Args:
+        limits: of the colours; of the values if None.
+        size: of the numbers, in points.
+    """
+    count, width = values.shape
+    ax.add_patch(Rectangle((-0.5, -0.5), width, count, zorder=-1, **MISSING))
+    finite = values[np.isfinite(values)]
+    low, high = limits or ((finite.min(), finite.max()) if finite.size else (0.0, 1.0))
+    ax.imshow(np.ma.masked_invalid(values), MAP, aspect="auto", vmin=low, vmax=high)
+    for (i, j), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            text = form.format(value)
+            text = text.lstrip("+-") if float(text) == 0 else text
+            colour = "white" if value < (low + high) / 2 else "black"
+            ax.text(j, i, text, ha="center", va="center", fontsize=size, color=colour)
+    ax.grid(visible=False)
 
 
 def in_millions(axes: Axes) -> None:

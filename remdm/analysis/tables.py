@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from remdm.analysis.formats import write_table
-from remdm.analysis.jobs import cost_table
+from remdm.analysis.costs import cost_table
+from remdm.analysis.formats import as_frame, write_table
 from remdm.analysis.policies import (
     MAX_RETURN,
     Policy,
     behind,
-    by_game,
     differences,
     probability_of_improvement,
     read_policies,
 )
 from remdm.analysis.published import UNITS, published
+from remdm.analysis.results import grouped
 from remdm.analysis.statistics import Estimate, episode_interval, estimate, iqm, paired_test, sign_flip
 
 
@@ -38,10 +38,10 @@ def policy_table(evaluations: list[str]) -> pl.DataFrame:
     `episode_ci_high` that of these trained policies, over episodes only.
     """
     rows = []
-    for policies in by_game(read_policies(evaluations)).values():
+    for policies in grouped(read_policies(evaluations), "env").values():
         expert = next((policy.mean().value for policy in policies if policy.role == "expert"), None)
         rows += [_policy_row(policy, expert) for policy in policies]
-    return _frame(rows)
+    return as_frame(rows)
 
 
 def _policy_row(policy: Policy, expert: float | None) -> dict[str, Any]:
@@ -85,20 +85,20 @@ def published_table(evaluations: list[str]) -> pl.DataFrame:
         for policy in read_policies(evaluations)
         for reported in published(policy)
     ]
-    return _frame(rows)
+    return as_frame(rows)
 
 
 def achievement_table(evaluations: list[str]) -> pl.DataFrame:
     """Per cent of episodes that unlock each achievement: a row for each, a column for each policy."""
     rows = []
-    for env, policies in by_game(read_policies(evaluations)).items():
+    for env, policies in grouped(read_policies(evaluations), "env").items():
         rates = {policy.label: policy.rates() for policy in policies}
         for name in policies[0].achievements:
             row: dict[str, Any] = {"env": env, "achievement": name}
             for label, found in rates.items():
                 row |= _columns(label, Estimate(*(100 * value for value in found[name])))
             rows.append(row)
-    return _frame(rows)
+    return as_frame(rows)
 
 
 def improvement_table(evaluations: list[str]) -> pl.DataFrame:
@@ -109,9 +109,9 @@ def improvement_table(evaluations: list[str]) -> pl.DataFrame:
     that so few pairs can give.
     """
     rows = []
-    for policies in by_game(read_policies(evaluations)).values():
+    for policies in grouped(read_policies(evaluations), "env").values():
         rows += [_pair_row(policy, other) for policy, other in combinations(policies, 2)]
-    return _frame(rows)
+    return as_frame(rows)
 
 
 def _pair_row(policy: Policy, other: Policy) -> dict[str, Any]:
@@ -133,12 +133,6 @@ def _pair_row(policy: Policy, other: Policy) -> dict[str, Any]:
 def _columns(name: str, found: Estimate | None) -> dict[str, float | None]:
     value, low, high = found or (None, None, None)
     return {name: value, f"{name}_low": low, f"{name}_high": high}
-
-
-def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Rows as a frame; a column that some rows lack is null there."""
-    columns = dict.fromkeys(name for row in rows for name in row)
-    return pl.DataFrame([{name: row.get(name) for name in columns} for row in rows], infer_schema_length=None)
 
 
 def _policies_note(evaluations: list[str]) -> str:

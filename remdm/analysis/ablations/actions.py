@@ -1,10 +1,13 @@
-"""How often which action is played, and which follows which."""
+"""How often which action is played, and which follows which, as numbers and figures."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from remdm.analysis.ablations.runs import ArmRun
+from remdm.analysis.ablations.drawing import GROUP_COLOURS, draw_map, group_of, map_figure, symmetric
+from remdm.analysis.ablations.runs import Suite
+from remdm.analysis.style import MISSING, new_figure
 
 # Craftax's actions in order; Craftax-Classic has the first 17.
 NAMES = (
@@ -17,6 +20,7 @@ NAMES = (
     *("enchant sword", "enchant armour", "make torch", "level up dexterity", "level up strength"),
     *("level up intelligence", "enchant bow"),
 )
+MOST = 17  # actions whose transitions are shown, the most frequent
 
 
 @dataclass(frozen=True)
@@ -28,18 +32,27 @@ class ActionUse:
     pairs_before: np.ndarray
     pairs_after: np.ndarray
 
+    @property
+    def divergence(self) -> float:
+        """Jensen-Shannon divergence of actions before and after."""
+        return jensen_shannon(self.before, self.after)
 
-def action_use(runs: list[ArmRun]) -> ActionUse | None:
+    @property
+    def divergence_of_pairs(self) -> float:
+        """The same of successive pairs."""
+        return jensen_shannon(self.pairs_before.ravel(), self.pairs_after.ravel())
+
+
+def action_use(suite: Suite, arm: str) -> ActionUse | None:
     """The actions of all of an arm's runs; None where none was played."""
-    if not runs:
+    runs = suite.runs.get(arm, [])
+    totals = {
+        name: np.sum([run.actions[name] for run in runs], axis=0)
+        for name in ("counts_before", "counts_after", "bigrams_before", "bigrams_after")
+    }
+    if any(np.sum(total) == 0 for total in totals.values()):
         return None
-    totals = {name: sum(run.actions[name] for run in runs) for name in runs[0].actions}
-    if min(np.sum(total) for total in totals.values()) == 0:
-        return None
-    share = {name: total / np.sum(total) for name, total in totals.items()}
-    return ActionUse(
-        share["counts_before"], share["counts_after"], share["bigrams_before"], share["bigrams_after"]
-    )
+    return ActionUse(*(total / np.sum(total) for total in totals.values()))
 
 
 def entropy(p: np.ndarray) -> float:
@@ -76,3 +89,64 @@ def transitions(pairs: np.ndarray) -> np.ndarray:
     """Probability of the next action (column) after an action (row) [V, V]; NaN after one never played."""
     played = pairs.sum(axis=1, keepdims=True)
     return np.divide(pairs, played, out=np.full(pairs.shape, np.nan), where=played > 0)
+
+
+def draw_actions(suite: Suite) -> Figure:
+    """Change of each action's share from the pretrained planner to the end, in points."""
+    uses = [action_use(suite, arm) for arm in suite.arms]
+    start = next((100 * use.before for use in uses if use), np.full(1, np.nan))
+    nothing = np.full(len(start), np.nan)
+    changes = np.array([100 * (use.after - use.before) if use else nothing for use in uses])
+    figure, ax = map_figure(*changes.shape)
+    names = [f"{name} ({share:.1f} %)" for name, share in zip(NAMES, start, strict=False)]
+    title = "Share of each action at the end less pretrained (in brackets), points (dark: rarer)"
+    draw_map(ax, changes, suite.arms, names, title, "{:+.1f}", limits=symmetric(changes, 1.0))
+    return figure
+
+
+def draw_divergence(suite: Suite) -> Figure:
+    """Jensen-Shannon divergence of actions, and of pairs of actions, before against after."""
+    figure, (ax,) = new_figure(6.5, 1.2 + 0.28 * max(len(suite.arms), 4))
+    for y, arm in enumerate(suite.arms):
+        use = action_use(suite, arm)
+        if use is None:
+            ax.axhspan(y - 0.4, y + 0.4, **MISSING)
+            continue
+        colour = GROUP_COLOURS[group_of(arm)]
+        ax.barh(y - 0.2, use.divergence, 0.38, color=colour, edgecolor=colour)
+        ax.barh(y + 0.2, use.divergence_of_pairs, 0.38, facecolor="white", edgecolor=colour, hatch="///")
+    ax.barh([0], [0], 0, color="#555555", label="actions")
+    ax.barh([0], [0], 0, facecolor="white", edgecolor="#555555", hatch="///", label="successive pairs")
+    ax.set_yticks(range(len(suite.arms)), suite.arms, fontsize=8)
+    ax.set_ylim(len(suite.arms) - 0.4, -0.6)
+    ax.set_xlim(left=0)
+    ax.set_xlabel("Jensen-Shannon divergence to the pretrained planner's, nats (at most 0.69)")
+    ax.legend(fontsize=8, loc="lower right")
+    ax.grid(axis="y", visible=False)
+    return figure
+
+
+def draw_transitions(suite: Suite) -> Figure:
+    """Which action follows which: the pretrained planner, the end, and the change, of the baseline."""
+    arm = suite.shown
+    use = action_use(suite, arm)
+    if use is None:
+        figure, ax = map_figure(4, 4)
+        draw_map(ax, np.full((1, 1), np.nan), [arm], [""], "no action was played")
+        return figure
+    frequent = np.argsort(-(use.before + use.after), kind="stable")[:MOST]
+    played = sorted(int(k) for k in frequent if use.before[k] + use.after[k] > 0)
+    names = [NAMES[k] for k in played]
+    before, after = (
+        100 * transitions(pairs)[np.ix_(played, played)] for pairs in (use.pairs_before, use.pairs_after)
+    )
+    side = 0.28 * max(len(played), 4)  # inches
+    figure, axes = new_figure(1.6 + 3 * (side + 0.2), 1.8 + side, 1, 3)
+    change = after - before
+    limits = (0.0, float(np.nanmax([before, after])))
+    share, nameless = "next action, %", [""] * len(names)
+    draw_map(axes[0], before, names, names, f"pretrained: {share}", "{:.0f}", limits, size=5)
+    draw_map(axes[1], after, nameless, names, f"{arm}, end: {share}", "{:.0f}", limits, size=5)
+    draw_map(axes[2], change, nameless, names, "change, points", "{:+.0f}", symmetric(change, 1.0), size=5)
+    axes[0].set_ylabel("action")
+    return figure

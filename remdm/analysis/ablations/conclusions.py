@@ -3,23 +3,20 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from remdm.analysis.ablations.decision import TREE, decide, preventing
-from remdm.analysis.ablations.drawing import mean_curve
 from remdm.analysis.ablations.hypotheses import NEXT_STEPS, NOT_SUPPORTED, SUPPORTED, UNMEASURED, Finding
 from remdm.analysis.ablations.published import BEST, SCORES, WORST, mismatch
 from remdm.analysis.ablations.runs import SCORE, Suite
-from remdm.analysis.ablations.significance import (
+from remdm.analysis.ablations.standing import (
     BETTER,
     COLLAPSE,
-    ENUMERATED,
     IMPROVEMENT,
     WORSE,
-    attainable_floor,
-    count_labellings,
+    Standings,
 )
-from remdm.analysis.ablations.standing import Standings
+from remdm.analysis.results import grouped
+from remdm.analysis.seeds import mean_curve
+from remdm.analysis.statistics import ENUMERATED, attainable_floor, count_labellings
 from remdm.config.arms import ARMS, BASELINE, GROUPS
 
 ALPHA = 0.05
@@ -83,27 +80,24 @@ RANKING = (
 
 def _extent(suite: Suite) -> str:
     """What was run, and what is missing."""
-    commits = sorted({str(run.run["git_commit"] or "no clone")[:10] for run in suite.all_runs})
-    seeds = ", ".join(suite.seeds)
+    commits = sorted({run.commit for run in suite.all_runs})
     lines = [
-        f"{len(suite.all_runs)} runs of {len(suite.runs)} of {len(ARMS)} arms; seeds {seeds}; "
-        f"commit {', '.join(commits)}."
+        f"{len(suite.all_runs)} runs of {len(suite.runs)} of {len(ARMS)} arms; "
+        f"seeds {', '.join(suite.seeds)}; commit {', '.join(commits)}."
     ]
     if len(commits) > 1:
         lines.append("What changed between these commits may be part of a difference.")
     if suite.missing:
         missing = ", ".join(f"{path.parent.name} {path.name}" for path in suite.missing)
         lines.append(f"**Missing** (failed or not finished): {missing}.")
-    silent = [f"{run.arm} s{run.seed}" for run in suite.all_runs if run.score is None]
+    silent = [f"{run.arm} s{run.replicate}" for run in suite.all_runs if run.score is None]
     if silent:
         lines.append(f"Without a score, as no episode ended in the last evaluation: {', '.join(silent)}.")
     absent = [entry.name for entry in ARMS if entry.name not in suite.arms]
     if absent:
         lines.append(f"Not run: {', '.join(absent)}.")
-    starts: dict[str, set[float | None]] = {}
-    for run in suite.all_runs:
-        starts.setdefault(run.seed, set()).add(run.pretrained.get(SCORE))
-    uneven = [seed for seed, found in starts.items() if len(found) > 1]
+    seeds = grouped(suite.all_runs, "replicate").items()
+    uneven = [seed for seed, runs in seeds if len({run.pretrained.get(SCORE) for run in runs}) > 1]
     if uneven:
         lines.append(
             f"**The pretrained planner's score differs between arms of seed {', '.join(uneven)}**: its "
@@ -146,10 +140,11 @@ def _failure(suite: Suite, standings: Standings, findings: list[Finding]) -> str
 
 def _onset(suite: Suite, standings: Standings) -> int | None:
     """The first evaluation at which the baseline lies more than 10 % below the pretrained planner."""
-    curve = mean_curve(suite.baseline, SCORE)
+    curve = mean_curve(suite.baseline, SCORE, "update", smoothed=False)
+    if curve is None:
+        return None
     limit = float(standings.pretrained or 0.0) - WORSE * standings.scale
-    below = curve.updates[np.nan_to_num(curve.mean, nan=np.inf) < limit]
-    return int(below[0]) if below.size else None
+    return next((int(x) for x, y in zip(curve.x, curve.mean, strict=True) if y < limit), None)
 
 
 def _seeds(suite: Suite, standings: Standings) -> str:

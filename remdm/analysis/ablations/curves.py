@@ -1,95 +1,68 @@
 """Curves over training: each arm's own panel, and all arms of a group together."""
 
-from typing import Any
-
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from remdm.analysis.ablations.drawing import GROUP_COLOURS, draw_groups, group_of, mean_curve, say_missing
-from remdm.analysis.ablations.runs import SCORE, Suite
-from remdm.analysis.results import smooth
-from remdm.analysis.style import new_figure
-from remdm.config.arms import BASELINE
+from remdm.analysis.ablations.drawing import GROUP_COLOURS, arm_look, group_of
+from remdm.analysis.ablations.runs import Suite
+from remdm.analysis.seeds import draw_curve
+from remdm.analysis.style import GREY, Look, new_figure, say, share_limits
+from remdm.config.arms import BASELINE, GROUPS
 
 
-def draw_training(suite: Suite) -> Figure:
-    """The return of the collected windows, a panel for each arm."""
-    return _draw_panels(suite, "train/window_return", "window return")
+def draw_groups(suite: Suite, *panels: tuple[str, str], pretrained: str | None = None) -> Figure:
+    """A row of panels for each metric, a column for each group; the baseline in each of them.
+
+    Args:
+        panels: metric and the label of its axis.
+        pretrained: a metric of the pretrained planner to draw as a level.
+    """
+    groups = {letter: [arm for arm in suite.arms if group_of(arm) == letter] for letter in GROUPS}
+    groups = {letter: arms for letter, arms in groups.items() if arms} or {"-": []}
+    width, height = 3.4 * len(groups), 2.7 * len(panels) + 1.1
+    figure, axes = new_figure(max(width, 5), height, len(panels), len(groups))
+    level = suite.pretrained(pretrained) if pretrained else None
+    for row, (metric, unit) in enumerate(panels):
+        cells = axes[row * len(groups) : (row + 1) * len(groups)]
+        for ax, arms in zip(cells, groups.values(), strict=True):
+            if level is not None and level.size:
+                ax.axhline(level.mean(), color=GREY, linestyle=":", label="pretrained")
+            for arm in [BASELINE, *arms]:
+                _draw_arm(ax, suite, arm, metric)
+        cells[0].set_ylabel(unit)
+        share_limits(cells)
+    for ax, letter in zip(axes, groups, strict=False):
+        ax.set_title(f"{letter}: {GROUPS[letter]}" if letter in GROUPS else "baseline", fontsize=9)
+    for ax in axes[-len(groups) :]:
+        ax.set_xlabel("iteration")
+        ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2)
+    return figure
 
 
-def draw_loss(suite: Suite) -> Figure:
-    """The loss, a panel for each arm."""
-    return _draw_panels(suite, "diffusion/loss", "loss")
-
-
-def draw_evaluation(suite: Suite) -> Figure:
-    """Episode return at each evaluation, beside the pretrained planner's."""
-    return draw_groups(suite, ((SCORE, "episode return"),), pretrained=SCORE)
-
-
-def draw_alignment(suite: Suite) -> Figure:
-    """Cosine of RL and BC gradient, and both norms."""
-    return draw_groups(
-        suite,
-        (
-            ("diag/gradient_cosine", "cosine of RL and BC gradient"),
-            ("diag/rl_grad_norm", "norm of the RL gradient"),
-            ("diag/bc_grad_norm", "norm of the BC gradient"),
-        ),
-    )
-
-
-def draw_drift(suite: Suite) -> Figure:
-    """KL to the pretrained policy: over all t, and by noise level."""
-    parts = (("", "all t"), ("_low_t", "t < 0.2"), ("_mid_t", "t 0.3-0.7"), ("_high_t", "t > 0.8"))
-    return draw_groups(suite, [(f"diag/kl{part}", f"KL (nats), {title}") for part, title in parts])
-
-
-def draw_similarity(suite: Suite) -> Figure:
-    """Linear CKA of logits with the pretrained planner's."""
-    return draw_groups(suite, (("diag/cka", "CKA with pretrained logits"),))
-
-
-def draw_signal(suite: Suite) -> Figure:
-    """Share of winning windows, and effective batch size."""
-    return draw_groups(
-        suite,
-        (("train/win_rate", "win rate of windows"), ("train/effective_batch", "effective batch (windows)")),
-    )
-
-
-def _draw_panels(suite: Suite, metric: str, unit: str) -> Figure:
-    """Running mean over seeds with the seeds' range; the baseline dotted in every panel."""
+def draw_panels(suite: Suite, metric: str, unit: str) -> Figure:
+    """A panel for each arm with the range of its seeds; the baseline dotted in every panel."""
     columns = min(5, len(suite.arms))
     rows = -(-len(suite.arms) // columns)
     figure, axes = new_figure(2.6 * columns, 1.9 * rows + 0.3, rows, columns)
     for ax, arm in zip(axes, suite.arms, strict=False):
-        if suite.baseline and arm != BASELINE:
-            _draw_smooth(ax, suite, BASELINE, metric, color="#555555", linestyle=":", label=BASELINE)
-        if not _draw_smooth(ax, suite, arm, metric, color=GROUP_COLOURS[group_of(arm)], label=arm):
-            say_missing(ax)
+        if arm != BASELINE:
+            dotted = Look("#555555", "", "", ":")
+            draw_curve(ax, suite.baseline, metric, dotted, BASELINE, "update", band=None)
+        look = Look(GROUP_COLOURS[group_of(arm)], "", "", "-")
+        if not draw_curve(ax, suite.runs.get(arm, []), metric, look, arm, "update", band="span"):
+            say(ax)
         ax.set_title(arm, fontsize=9)
-    drawn = axes[: len(suite.arms)]
-    low = min(ax.get_ylim()[0] for ax in drawn)
-    high = max(ax.get_ylim()[1] for ax in drawn)
-    for k, ax in enumerate(axes):
-        ax.set_visible(k < len(suite.arms))
-        ax.set_ylim(low, high)
         ax.tick_params(labelsize=7)
+    share_limits(axes[: len(suite.arms)])
+    for ax in axes[len(suite.arms) :]:
+        ax.set_visible(False)
     figure.supxlabel(f"iteration (dotted: {BASELINE})" if suite.baseline else "iteration", fontsize=9)
     figure.supylabel(unit, fontsize=9)
     return figure
 
 
-def _draw_smooth(ax: Axes, suite: Suite, arm: str, metric: str, **look: Any) -> bool:
-    """Draw an arm's curve, smoothed where it has no gap; whether it has any value."""
-    curve = mean_curve(suite.runs.get(arm, []), metric)
-    if not np.isfinite(curve.mean).any():
-        return False
-    whole = not np.isnan(curve.mean).any()
-    mean, low, high = (smooth(x, len(x) // 25) if whole else x for x in curve[1:])
-    ax.plot(curve.updates, mean, **look)
-    if "linestyle" not in look:
-        ax.fill_between(curve.updates, low, high, color=look["color"], alpha=0.2, linewidth=0)
-    return True
+def _draw_arm(ax: Axes, suite: Suite, arm: str, metric: str) -> None:
+    """An arm's curve, or its name in the legend alone."""
+    look = arm_look(arm)
+    if not draw_curve(ax, suite.runs.get(arm, []), metric, look, arm, "update", band="span"):
+        ax.plot([], [], color=look.colour, ls=look.line, marker=look.marker, label=f"{arm} (missing)")

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from remdm.analysis.ablations.actions import action_use, entropy, gini, jensen_shannon
+from remdm.analysis.ablations.actions import ActionUse, action_use, entropy, gini
 from remdm.analysis.ablations.runs import ACHIEVEMENT, BIN_NORM, Suite
-from remdm.analysis.ablations.significance import BETTER
-from remdm.analysis.ablations.standing import Standings
+from remdm.analysis.ablations.standing import BETTER, Standings
 from remdm.config.arms import BASELINE, HYPOTHESES
 
 SUPPORTED, SUGGESTED, NOT_SUPPORTED, UNMEASURED = "SUPPORTED", "SUGGESTED", "NOT SUPPORTED", "NOT MEASURED"
 DRIFT = 0.05  # nats: the radius of trust_region_kl
-BATCH_SIZE = "ablation_batch_size"
+LOST = 0.05  # a change of an achievement's rate that counts
+BEST_ARM = "best difference to baseline_rl of the arms that address it, as a share of the scale"
 
 NEXT_STEPS = {
     "forgetting": "sweep the strength of the best constraint, and add a behaviour-cloning loss",
@@ -25,31 +25,25 @@ NEXT_STEPS = {
 }
 
 
-@dataclass(frozen=True)
-class Indicator:
-    """A quantity that speaks for a hypothesis when it lies above (or below) a threshold."""
-
-    hypothesis: str
-    quantity: str
-    measure: Callable[[Suite, Standings], float | None]
-    sign: str
-    threshold: float
+# A quantity of the baseline, the sign and the threshold with which it speaks for a hypothesis.
+Indicator = tuple[str, Callable[[Suite], float | None], str, float]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """An indicator and its value; `speaks_for` is None where it was not measured."""
+    """An indicator and its value, None where it was not measured."""
 
-    indicator: Indicator
+    quantity: str
     value: float | None
+    sign: str
+    threshold: float
 
     @property
     def speaks_for(self) -> bool | None:
-        """Whether it speaks for the hypothesis."""
+        """Whether it speaks for the hypothesis; None where it was not measured."""
         if self.value is None:
             return None
-        above = self.value > self.indicator.threshold
-        return above if self.indicator.sign == ">" else self.value < self.indicator.threshold
+        return self.value > self.threshold if self.sign == ">" else self.value < self.threshold
 
 
 @dataclass(frozen=True)
@@ -72,7 +66,7 @@ class Finding:
     @property
     def an_arm_helps(self) -> bool:
         """Whether an arm that addresses it improves on the baseline: an experiment, not a correlate."""
-        return any(e.speaks_for is True and e.indicator.quantity == BEST_ARM for e in self.evidence)
+        return any(e.speaks_for is True and e.quantity == BEST_ARM for e in self.evidence)
 
     @property
     def verdict(self) -> str:
@@ -94,17 +88,14 @@ class Finding:
 
 def judge(suite: Suite, standings: Standings) -> list[Finding]:
     """All hypotheses, the best supported first."""
-    findings = [
-        Finding(
-            hypothesis,
-            tuple(
-                Evidence(indicator, indicator.measure(suite, standings))
-                for indicator in INDICATORS
-                if indicator.hypothesis == hypothesis
-            ),
-        )
-        for hypothesis in HYPOTHESES
-    ]
+    findings = []
+    for hypothesis in HYPOTHESES:
+        measured = [
+            Evidence(quantity, measure(suite), sign, threshold)
+            for quantity, measure, sign, threshold in INDICATORS[hypothesis]
+        ]
+        best = Evidence(BEST_ARM, _best_difference(standings, hypothesis), ">", BETTER)
+        findings.append(Finding(hypothesis, (*measured, best)))
     return sorted(findings, key=lambda finding: finding.rank)
 
 
@@ -123,18 +114,6 @@ def trend(values: np.ndarray) -> float:
     quarter = max(1, len(values) // 4)
     first = float(values[:quarter].mean())
     return (float(values[-quarter:].mean()) - first) / max(abs(first), 1e-9)
-
-
-def high_to_low_norm(suite: Suite, arm: str) -> float | None:
-    """Mean gradient norm of the upper third of the t-bins over that of the lower third."""
-    names = suite.columns(BIN_NORM)
-    norms = [suite.average(arm, BIN_NORM + name) for name in sorted(names, key=int)]
-    known = [norm for norm in norms if norm is not None]
-    third = len(known) // 3
-    if not third or len(known) < len(names):
-        return None
-    low, high = np.mean(known[:third]), np.mean(known[-third:])
-    return float(high / low) if low > 0 else None
 
 
 def achievement_rates(suite: Suite, arm: str) -> dict[str, tuple[float, float]]:
@@ -156,128 +135,86 @@ def achievement_rates(suite: Suite, arm: str) -> dict[str, tuple[float, float]]:
     return rates
 
 
-LOST = 0.05  # a change of an achievement's rate that counts
+def _best_difference(standings: Standings, hypothesis: str) -> float | None:
+    """`BEST_ARM` of a hypothesis."""
+    arms = [standing for standing in standings.arms if standing.entry.hypothesis == hypothesis]
+    differences = [arm.to_baseline for arm in arms if arm.to_baseline is not None]
+    return max(differences) / standings.scale if differences and standings.scale > 0 else None
 
 
-def achievements_lost(suite: Suite, arm: str) -> float | None:
+def _achievements_lost(suite: Suite) -> float | None:
     """Of the achievements the pretrained planner had, the share whose rate fell by more than LOST."""
-    had = [(b, a) for b, a in achievement_rates(suite, arm).values() if b > LOST]
+    had = [(b, a) for b, a in achievement_rates(suite, BASELINE).values() if b > LOST]
     return sum(b - a > LOST for b, a in had) / len(had) if had else None
 
 
-def effective_actions_kept(suite: Suite, arm: str) -> float | None:
-    """Effective actions (exp of the entropy) after, as a share of those before."""
-    use = action_use(suite.runs.get(arm, []))
-    return None if use is None else float(np.exp(entropy(use.after) - entropy(use.before)))
+def _high_to_low_norm(suite: Suite) -> float | None:
+    """Mean gradient norm of the upper third of the t-bins over that of the lower third."""
+    names = suite.columns(BIN_NORM)
+    norms = [suite.average(BASELINE, BIN_NORM + name) for name in sorted(names, key=int)]
+    known = [norm for norm in norms if norm is not None]
+    third = len(known) // 3
+    if not third or len(known) < len(names):
+        return None
+    low, high = np.mean(known[:third]), np.mean(known[-third:])
+    return float(high / low) if low > 0 else None
 
 
-def _gini_rise(suite: Suite, _: Standings) -> float | None:
-    use = action_use(suite.baseline)
-    return None if use is None else gini(use.after) - gini(use.before)
-
-
-def _pair_shift(suite: Suite, _: Standings) -> float | None:
-    use = action_use(suite.baseline)
-    return None if use is None else jensen_shannon(use.pairs_before.ravel(), use.pairs_after.ravel())
-
-
-def _effective_batch(suite: Suite, _: Standings) -> float | None:
+def _effective_batch(suite: Suite) -> float | None:
     found = suite.average(BASELINE, "train/effective_batch")
-    return None if found is None else found / suite.config[BATCH_SIZE]
+    return None if found is None else found / suite.config["ablation_batch_size"]
 
 
-def _kl_ratio(suite: Suite, _: Standings) -> float | None:
+def _kl_ratio(suite: Suite) -> float | None:
     high, low = (suite.average(BASELINE, f"diag/kl_{part}_t", last) for part in ("high", "low"))
     return None if high is None or low is None or low <= 0 else high / low
 
 
-def _baseline(
-    name: str, of: Callable[[np.ndarray], float] = np.mean
-) -> Callable[[Suite, Standings], float | None]:
-    return lambda suite, _: suite.average(BASELINE, name, of)
+def _metric(name: str, of: Callable[[np.ndarray], float] = np.mean) -> Callable[[Suite], float | None]:
+    return lambda suite: suite.average(BASELINE, name, of)
 
 
-BEST_ARM = "best difference to baseline_rl of the arms that address it, as a share of the scale"
+def _of_actions(measure: Callable[[ActionUse], float]) -> Callable[[Suite], float | None]:
+    def measured(suite: Suite) -> float | None:
+        use = action_use(suite, BASELINE)
+        return None if use is None else measure(use)
+
+    return measured
 
 
-def _best_arm(hypothesis: str) -> Indicator:
-    def measure(suite: Suite, standings: Standings) -> float | None:
-        differences = [
-            standing.to_baseline
-            for standing in standings.arms
-            if standing.entry.hypothesis == hypothesis and standing.to_baseline is not None
-        ]
-        return max(differences) / standings.scale if differences and standings.scale > 0 else None
-
-    return Indicator(hypothesis, BEST_ARM, measure, ">", BETTER)
-
-
-INDICATORS = (
-    Indicator("forgetting", "final KL to the pretrained, nats", _baseline("diag/kl", last), ">", DRIFT),
-    Indicator("forgetting", "final CKA with the pretrained policy", _baseline("diag/cka", last), "<", 0.9),
-    Indicator(
-        "forgetting",
-        "share of the pretrained planner's achievements that fell by over 5 points",
-        lambda suite, _: achievements_lost(suite, BASELINE),
-        ">",
-        0.25,
+INDICATORS: dict[str, tuple[Indicator, ...]] = {
+    "forgetting": (
+        ("final KL to the pretrained, nats", _metric("diag/kl", last), ">", DRIFT),
+        ("final CKA with the pretrained policy", _metric("diag/cka", last), "<", 0.9),
+        ("share of the pretrained planner's achievements that fell by over 5 points",
+                  _achievements_lost, ">", 0.25),
     ),
-    _best_arm("forgetting"),
-    Indicator(
-        "gradient conflict", "mean cosine of RL and BC gradient", _baseline("diag/gradient_cosine"), "<", 0.0
+    "gradient conflict": (
+        ("mean cosine of RL and BC gradient", _metric("diag/gradient_cosine"), "<", 0.0),
+        ("share of measurements with a negative cosine",
+                  _metric("diag/gradient_cosine", share_negative), ">", 0.25),
+        ("share of the gradient that PCGrad would remove",
+                  _metric("diag/pcgrad_removed_fraction"), ">", 0.1),
     ),
-    Indicator(
-        "gradient conflict",
-        "share of measurements with a negative cosine",
-        _baseline("diag/gradient_cosine", share_negative),
-        ">",
-        0.25,
+    "signal sparsity": (
+        ("mean win rate", _metric("train/win_rate"), "<", 0.1),
+        ("effective batch as a share of the batch", _effective_batch, "<", 0.5),
     ),
-    Indicator(
-        "gradient conflict",
-        "share of the gradient that PCGrad would remove",
-        _baseline("diag/pcgrad_removed_fraction"),
-        ">",
-        0.1,
+    "distribution shift": (
+        ("change of the collected windows' return, first to last quarter",
+                  _metric("train/window_return", trend), "<", -0.1),
+        ("JS of action pairs before and after, nats",
+                  _of_actions(lambda use: use.divergence_of_pairs), ">", 0.05),
     ),
-    _best_arm("gradient conflict"),
-    Indicator("signal sparsity", "mean win rate", _baseline("train/win_rate"), "<", 0.1),
-    Indicator("signal sparsity", "effective batch as a share of the batch", _effective_batch, "<", 0.5),
-    _best_arm("signal sparsity"),
-    Indicator(
-        "distribution shift",
-        "change of the collected windows' return, first to last quarter",
-        _baseline("train/window_return", trend),
-        "<",
-        -0.1,
+    "mode collapse": (
+        ("effective actions after, as a share of before",
+                  _of_actions(lambda use: float(np.exp(entropy(use.after) - entropy(use.before)))), "<", 0.8),
+        ("rise of the actions' Gini coefficient",
+                  _of_actions(lambda use: gini(use.after) - gini(use.before)), ">", 0.05),
     ),
-    Indicator(
-        "distribution shift",
-        "JS of action pairs before and after, nats",
-        _pair_shift,
-        ">",
-        0.05,
+    "t-bias": (
+        ("mean cosine of low-t and high-t gradients", _metric("diag/t_low_high_cosine"), "<", 0.0),
+        ("gradient norm of the highest third of t over the lowest", _high_to_low_norm, ">", 2.0),
+        ("final KL at high t over that at low t", _kl_ratio, ">", 2.0),
     ),
-    _best_arm("distribution shift"),
-    Indicator(
-        "mode collapse",
-        "effective actions after, as a share of before",
-        lambda suite, _: effective_actions_kept(suite, BASELINE),
-        "<",
-        0.8,
-    ),
-    Indicator("mode collapse", "rise of the actions' Gini coefficient", _gini_rise, ">", 0.05),
-    _best_arm("mode collapse"),
-    Indicator(
-        "t-bias", "mean cosine of low-t and high-t gradients", _baseline("diag/t_low_high_cosine"), "<", 0.0
-    ),
-    Indicator(
-        "t-bias",
-        "gradient norm of the highest third of t over the lowest",
-        lambda suite, _: high_to_low_norm(suite, BASELINE),
-        ">",
-        2.0,
-    ),
-    Indicator("t-bias", "final KL at high t over that at low t", _kl_ratio, ">", 2.0),
-    _best_arm("t-bias"),
-)
+}  # fmt: skip

@@ -5,18 +5,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from remdm.analysis.ablations.drawing import draw_map, map_figure, mean_curve, say_missing, symmetric
+from remdm.analysis.ablations.drawing import draw_map, map_figure, symmetric
 from remdm.analysis.ablations.hypotheses import achievement_rates
 from remdm.analysis.ablations.runs import ACHIEVEMENT, BIN_NORM, LAYER_COSINE, LAYER_NORM, Suite
 from remdm.analysis.ablations.standing import Standings
-from remdm.analysis.style import new_figure
+from remdm.analysis.seeds import mean_curve
+from remdm.analysis.style import INK, SERIES, new_figure, say
 from remdm.config.arms import BASELINE
 
 
 def draw_conflict(suite: Suite) -> Figure:
     """Mean cosine of RL and BC gradient in each layer; negative where they conflict."""
     layers = suite.columns(LAYER_COSINE)
-    figure, (ax,) = map_figure(len(suite.arms), len(layers))
+    figure, ax = map_figure(len(suite.arms), len(layers))
     title = "Cosine of RL and BC gradient, mean over training (dark: conflict)"
     draw_map(ax, _means(suite, LAYER_COSINE, layers), suite.arms, layers, title, limits=(-1.0, 1.0))
     return figure
@@ -25,7 +26,7 @@ def draw_conflict(suite: Suite) -> Figure:
 def draw_layers(suite: Suite) -> Figure:
     """Gradient norm of each layer, on a logarithmic scale."""
     layers = suite.columns(LAYER_NORM)
-    figure, (ax,) = map_figure(len(suite.arms), len(layers))
+    figure, ax = map_figure(len(suite.arms), len(layers))
     values = _log10(_means(suite, LAYER_NORM, layers))
     draw_map(ax, values, suite.arms, layers, "log10 of gradient norm, mean over training", "{:.1f}")
     return figure
@@ -38,7 +39,7 @@ def draw_noise_levels(suite: Suite) -> Figure:
     largest = np.max(norms, axis=1, keepdims=True, initial=0.0)
     shares = np.divide(norms, largest, out=np.full(norms.shape, np.nan), where=largest > 0)
     edges = [f"{int(k) / len(bins):.1f}-{(int(k) + 1) / len(bins):.1f}" for k in bins]
-    figure, (ax,) = map_figure(len(suite.arms), len(bins))
+    figure, ax = map_figure(len(suite.arms), len(bins))
     title = "Gradient norm by t, share of the arm's largest"
     draw_map(ax, shares, suite.arms, edges, title, limits=(0.0, 1.0))
     ax.set_xlabel("t")
@@ -48,11 +49,11 @@ def draw_noise_levels(suite: Suite) -> Figure:
 def draw_achievements(suite: Suite) -> Figure:
     """Change of each achievement's rate from the pretrained planner to the end, in points."""
     names = _names(suite)
-    rows = {arm: achievement_rates(suite, arm) for arm in suite.arms}
+    rates = [achievement_rates(suite, arm) for arm in suite.arms]
     nan = (np.nan, np.nan)
-    values = np.array([[np.diff(rates.get(name, nan))[0] for name in names] for rates in rows.values()]) * 100
-    values = values.reshape(len(suite.arms), len(names))
-    figure, (ax,) = map_figure(len(suite.arms), len(names))
+    pairs = np.array([[row.get(name, nan) for name in names] for row in rates], float)
+    values = 100 * np.diff(pairs.reshape(len(rates), len(names), 2))[..., 0]
+    figure, ax = map_figure(*values.shape)
     title = "Episodes with each achievement: end less pretrained, points (dark: lost)"
     draw_map(ax, values, suite.arms, _readable(names), title, "{:+.0f}", limits=symmetric(values, 10.0))
     return figure
@@ -67,17 +68,17 @@ def draw_achievements_start_end(suite: Suite, standings: Standings) -> Figure:
         4.6 * max(len(shown), 1), 1.2 + 0.24 * max(len(names), 6), 1, max(len(shown), 1)
     )
     for ax in axes[len(shown) :]:
-        say_missing(ax)
+        say(ax)
     for ax, arm in zip(axes, shown, strict=False):
         rates = achievement_rates(suite, arm)
         for y, name in enumerate(names):
             if name in rates:
                 before, after = (100 * rate for rate in rates[name])
                 ax.plot([before, after], [y, y], color="#999999", linewidth=1.5, zorder=1)
-                ax.plot(before, y, "o", color="#222222", markerfacecolor="white", markersize=5)
-                ax.plot(after, y, "D", color="#d55e00" if after < before else "#0072b2", markersize=4)
+                ax.plot(before, y, "o", color=INK, markerfacecolor="white", markersize=5)
+                ax.plot(after, y, "D", color=SERIES[after < before], markersize=4)
         if not rates:
-            say_missing(ax)
+            say(ax)
         ax.set_yticks(range(len(names)), _readable(names), fontsize=7)
         ax.set_ylim(len(names) - 0.5, -0.5)
         ax.set_xlim(-2, 102)
@@ -88,20 +89,14 @@ def draw_achievements_start_end(suite: Suite, standings: Standings) -> Figure:
 
 def draw_achievements_over_time(suite: Suite) -> Figure:
     """The baseline's rate of each achievement at every evaluation; without the baseline, the first arm's."""
-    arm = BASELINE if suite.baseline else next(iter(suite.runs))
-    names = _names(suite)
-    curves = {name: mean_curve(suite.runs[arm], ACHIEVEMENT + name) for name in names}
-    updates = next((curve.updates for curve in curves.values() if curve.updates.size), np.array([], int))
-    start = suite.pretrained
-    rows = [
-        [
-            _mean(start(ACHIEVEMENT + name)),
-            *(curves[name].mean if curves[name].updates.size else np.full(len(updates), np.nan)),
-        ]
-        for name in names
-    ]
-    values = 100 * np.array(rows, float).reshape(len(names), 1 + len(updates))
-    figure, (ax,) = map_figure(len(names), 1 + len(updates))
+    arm, names = suite.shown, _names(suite)
+    curves = [mean_curve(suite.runs[arm], ACHIEVEMENT + name, "update", smoothed=False) for name in names]
+    updates = next((curve.x for curve in curves if curve), np.array([], int))
+    values = np.full((len(names), 1 + len(updates)), np.nan)
+    for row, name, curve in zip(values, names, curves, strict=True):
+        row[0] = 100 * np.mean(start) if (start := suite.pretrained(ACHIEVEMENT + name)).size else np.nan
+        row[1:] = 100 * curve.mean if curve else np.nan
+    figure, ax = map_figure(*values.shape)
     title = f"{arm}: episodes with each achievement, %"
     columns = ["pretrained", *map(str, updates)]
     draw_map(ax, values, _readable(names), columns, title, "{:.0f}", limits=(0.0, 100.0))
@@ -134,7 +129,3 @@ def _names(suite: Suite) -> list[str]:
 
 def _readable(names: Sequence[str]) -> list[str]:
     return [name.replace("_", " ").lower() for name in names]
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if values.size else float("nan")

@@ -1,19 +1,19 @@
 """The runs of the suite: what each left in its folder, and which of them are missing."""
 
-import json
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 
+from remdm.analysis.results import Result, grouped, read_file, read_json
 from remdm.base.errors import ConfigError, UserError
 from remdm.config.arms import ARMS, BASELINE
 
+T = TypeVar("T")
 SCORE = "val/episode_return"
 EVALUATED = "val/score"  # always there when there was an evaluation, even if no episode ended in it
 ACHIEVEMENT = "val/achievement/"
@@ -27,32 +27,23 @@ SEED_KEYS = {"checkpoint_path"}
 
 
 @dataclass(frozen=True)
-class ArmRun:
+class ArmRun(Result):
     """One arm with one seed.
 
     Attributes:
-        folder: what it measured.
-        record: the folder of its `run.json`; another one where a job repeated the run.
+        record: the folder of its `run.json`; not `folder` where a job repeated the run.
     """
 
-    folder: Path
     record: Path
 
     @cached_property
     def run(self) -> dict[str, Any]:
         """`run.json`."""
-        run = _read(self.record / "run.json", lambda path: json.loads(path.read_text(encoding="utf-8")))
+        run = read_json(self.record / "run.json", self._remedy)
         for key in ("arm", "env_name", "seed"):
-            if not isinstance(run, dict) or key not in run.get("config", {}):
-                raise UserError(
-                    f"{self.record / 'run.json'}: config.{key} is missing; {_remedy(self.record)}"
-                )
-        return dict(run)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """All keys."""
-        return dict(self.run["config"])
+            if key not in run.get("config", {}):
+                raise UserError(f"{self.record / 'run.json'}: config.{key} is missing; {self._remedy}")
+        return run
 
     @property
     def arm(self) -> str:
@@ -60,26 +51,26 @@ class ArmRun:
         return str(self.config["arm"])
 
     @property
-    def seed(self) -> str:
+    def replicate(self) -> str:
         """The seed, and which repetition of it."""
-        own = "" if self.folder == self.record else f".{self.folder.name}"
-        return f"{self.config['seed']}{own}"
+        repetition = "" if self.folder == self.record else f".{self.folder.name}"
+        return f"{self.config['seed']}{repetition}"
 
     @cached_property
     def metrics(self) -> pl.DataFrame:
         """`metrics.parquet`: a row for each update, null where nothing was measured."""
-        table = _read(self.folder / "metrics.parquet", pl.read_parquet)
+        table = self._read("metrics.parquet", pl.read_parquet)
         if "update" not in table.columns or table.is_empty():
-            raise UserError(f"{self.folder / 'metrics.parquet'}: has no updates; {_remedy(self.folder)}")
+            raise UserError(f"{self.folder / 'metrics.parquet'}: has no updates; {self._remedy}")
         return table.with_columns(pl.selectors.float().fill_nan(None)).sort("update")
 
     @cached_property
     def pretrained(self) -> dict[str, float | None]:
         """The evaluation of the pretrained weights on the same worlds."""
-        table = _read(self.folder / "pretrained.parquet", pl.read_parquet)
+        table = self._read("pretrained.parquet", pl.read_parquet)
         if table.height != 1:
             path = self.folder / "pretrained.parquet"
-            raise UserError(f"{path}: has {table.height} rows, not 1; {_remedy(self.folder)}")
+            raise UserError(f"{path}: has {table.height} rows, not 1; {self._remedy}")
         return dict(table.with_columns(pl.selectors.float().fill_nan(None)).row(0, named=True))
 
     @cached_property
@@ -90,7 +81,7 @@ class ArmRun:
             with np.load(path) as arrays:
                 return {name: arrays[name] for name in ACTIONS}
 
-        return _read(self.folder / "actions.npz", read)
+        return self._read("actions.npz", read)
 
     @cached_property
     def evaluations(self) -> pl.DataFrame:
@@ -111,19 +102,20 @@ class ArmRun:
 
     def values(self, name: str) -> np.ndarray:
         """All values of a metric in order, where it was measured: [N]."""
-        if name not in self.metrics.columns:
-            return np.array([])
-        return self.metrics[name].drop_nulls().to_numpy()
+        return super().curve(name, "update")[1]
 
-    def curve(self, name: str) -> dict[int, float]:
-        """A metric by update, at every update where it was due: NaN marks a missing evaluation."""
-        rows = self.evaluations if name.startswith("val/") else self.metrics
-        if name not in rows.columns:
-            return {}
-        if not name.startswith("val/"):
-            rows = rows.filter(pl.col(name).is_not_null())
-        values = rows[name].cast(pl.Float64).fill_null(np.nan).to_list()
-        return dict(zip(rows["update"].to_list(), values, strict=True))
+    def curve(self, name: str, against: str = "update") -> tuple[np.ndarray, np.ndarray]:
+        """As of any result, but of evaluations at all of them: NaN marks one in which no episode ended."""
+        if not name.startswith("val/") or name not in self.metrics.columns:
+            return super().curve(name, against)
+        return self.evaluations[against].to_numpy(), self.evaluations[name].cast(pl.Float64).to_numpy()
+
+    def _read(self, name: str, reader: Callable[[Path], T]) -> T:
+        return read_file(self.folder / name, reader, self._remedy)
+
+    @property
+    def _remedy(self) -> str:
+        return f"delete {self.record} and run this arm and seed again"
 
 
 @dataclass(frozen=True)
@@ -153,7 +145,7 @@ class Suite:
     @property
     def env(self) -> str:
         """The game."""
-        return str(self.config["env_name"])
+        return self.all_runs[0].env
 
     @property
     def baseline(self) -> list[ArmRun]:
@@ -161,27 +153,24 @@ class Suite:
         return self.runs.get(BASELINE, [])
 
     @property
+    def shown(self) -> str:
+        """The arm that is shown alone: the baseline, or the first if it is missing."""
+        return BASELINE if self.baseline else next(iter(self.runs))
+
+    @property
     def seeds(self) -> list[str]:
         """All seeds, in the order they come."""
-        return list(dict.fromkeys(run.seed for run in self.all_runs))
+        return list(grouped(self.all_runs, "replicate"))
 
     def scores(self, arm: str) -> np.ndarray:
         """The scores of an arm's runs that have one: [N]."""
-        return _known(run.score for run in self.runs.get(arm, []))
-
-    @property
-    def pretrained_scores(self) -> np.ndarray:
-        """The pretrained planner's score for each seed that has one, arms of a seed averaged: [N]."""
-        return self.pretrained(SCORE)
+        return np.array([run.score for run in self.runs.get(arm, []) if run.score is not None], float)
 
     def pretrained(self, name: str) -> np.ndarray:
-        """A metric of the pretrained planner for each seed that has one: [N]."""
-        seeds: dict[str, list[float]] = {}
-        for run in self.all_runs:
-            value = run.pretrained.get(name)
-            if value is not None:
-                seeds.setdefault(run.seed, []).append(value)
-        return np.array([np.mean(values) for values in seeds.values()])
+        """A metric of the pretrained planner for each seed that has one, arms of a seed averaged: [N]."""
+        known = [run for run in self.all_runs if run.pretrained.get(name) is not None]
+        seeds = grouped(known, "replicate").values()
+        return np.array([np.mean([run.pretrained[name] for run in runs]) for runs in seeds])
 
     def columns(self, prefix: str) -> list[str]:
         """What stands behind a prefix of metrics in any run, in the order it comes."""
@@ -201,37 +190,29 @@ def read_suite(folders: Sequence[str]) -> Suite:
         UserError: an unknown arm, one run twice, no run at all, or a file that cannot be read.
         ConfigError: keys that decide results differ between runs.
     """
-    runs: dict[str, list[ArmRun]] = {}
-    asked: set[str] = set()
-    missing = []
-    for folder in dict.fromkeys(map(Path, folders)):
-        if not (folder / "run.json").is_file():
-            missing.append(folder)
-            asked.add(folder.parent.name)
-            continue
-        for run in _runs_in(folder):
-            twin = next((other for other in runs.get(run.arm, []) if other.seed == run.seed), None)
-            if twin is not None:
-                raise UserError(
-                    f"{twin.folder} and {run.folder}: are both {run.arm}, seed {run.seed}; drop one"
-                )
-            runs.setdefault(run.arm, []).append(run)
-            asked.add(run.arm)
+    paths = list(dict.fromkeys(map(Path, folders)))
+    missing = tuple(path for path in paths if not (path / "run.json").is_file())
+    found = [run for path in paths if path not in missing for run in _runs_in(path)]
+    for (arm, seed), twins in grouped(found, "arm", "replicate").items():
+        if len(twins) > 1:
+            one, other = twins[0].folder, twins[1].folder
+            raise UserError(f"{one} and {other}: are both {arm}, seed {seed}; drop one")
+    runs = grouped(found, "arm")
     names = [entry.name for entry in ARMS]
+    asked = {*runs, *(path.parent.name for path in missing)}
     for arm in asked:
         if arm not in names:
             raise UserError(f"arm = {arm}: is none of {', '.join(names)}")
     if not runs:
-        raise UserError(
-            f"{folders[0] if folders else 'no folder'}: no finished run; run `remdm ablations` first"
-        )
+        place = folders[0] if folders else "no folder"
+        raise UserError(f"{place}: no finished run; run `remdm ablations` first")
     ordered = {arm: runs[arm] for arm in names if arm in runs}
-    suite = Suite(tuple(arm for arm in names if arm in asked), ordered, tuple(missing))
-    check_poolable(suite.all_runs)
+    suite = Suite(tuple(arm for arm in names if arm in asked), ordered, missing)
+    _check_poolable(suite.all_runs)
     return suite
 
 
-def check_poolable(runs: Sequence[ArmRun]) -> None:
+def _check_poolable(runs: Sequence[ArmRun]) -> None:
     """Refuse to compare runs of which keys that decide results differ.
 
     Raises:
@@ -240,13 +221,12 @@ def check_poolable(runs: Sequence[ArmRun]) -> None:
     firsts: dict[str, ArmRun] = {}
     for run in runs:
         _check_agree(runs[0], run, OWN_KEYS | SEED_KEYS)
-        _check_agree(firsts.setdefault(run.seed, run), run, OWN_KEYS)
+        _check_agree(firsts.setdefault(run.replicate, run), run, OWN_KEYS)
 
 
 def _check_agree(one: ArmRun, other: ArmRun, but: set[str]) -> None:
     keys = sorted((one.config.keys() | other.config.keys()) - but)
-    absent = "absent"
-    values = {key: (one.config.get(key, absent), other.config.get(key, absent)) for key in keys}
+    values = {key: (one.config.get(key, "absent"), other.config.get(key, "absent")) for key in keys}
     differing = [f"{key} = {a} and {b}" for key, (a, b) in values.items() if a != b]
     if differing:
         raise ConfigError(
@@ -259,26 +239,3 @@ def _runs_in(folder: Path) -> list[ArmRun]:
     """The run of a folder, or the repetitions of it, `r0`, `r1`, ..."""
     repeats = sorted(path for path in folder.glob("r[0-9]*") if path.is_dir())
     return [ArmRun(path, folder) for path in repeats] or [ArmRun(folder, folder)]
-
-
-def _known(values: Any) -> np.ndarray:
-    return np.array([value for value in values if value is not None], float)
-
-
-def _read(path: Path, reader: Callable[[Path], Any]) -> Any:
-    """What a file holds.
-
-    Raises:
-        UserError: one line that names the file and the way out.
-    """
-    try:
-        return reader(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: is missing; {_remedy(path.parent)}") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: cannot be read ({reason}); {_remedy(path.parent)}") from None
-
-
-def _remedy(folder: Path) -> str:
-    return f"delete {folder} and run this arm and seed again"

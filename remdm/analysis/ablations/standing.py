@@ -4,16 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from remdm.analysis.ablations.runs import Suite
-from remdm.analysis.ablations.significance import (
-    attainable_floor,
-    p_values,
-    scale_of,
-    verdict,
-)
-from remdm.analysis.statistics import difference_interval
+from remdm.analysis.ablations.runs import SCORE, Suite
+from remdm.analysis.statistics import attainable_floor, difference_interval, p_values
 from remdm.config.arms import ARMS, BASELINE, ArmEntry
 
+IMPROVEMENT, NEUTRAL, COLLAPSE = "IMPROVEMENT", "NEUTRAL", "COLLAPSE"
+BETTER, WORSE = 0.05, 0.10  # shares of the scale beyond which a difference counts
 MISSING, NOT_RUN, REFERENCE, UNKNOWN = "missing", "not run", "reference", "no baseline"
 
 
@@ -30,7 +26,6 @@ class Standing:
 
     entry: ArmEntry
     scores: np.ndarray
-    std: float | None
     to_pretrained: float | None
     to_baseline: float | None
     low: float | None
@@ -48,6 +43,11 @@ class Standing:
     def score(self) -> float | None:
         """Mean over seeds."""
         return mean(self.scores)
+
+    @property
+    def std(self) -> float | None:
+        """Standard deviation over seeds."""
+        return std(self.scores)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Standings:
 def stand(suite: Suite) -> Standings:
     """Where every arm of the registry stands."""
     scores = {entry.name: suite.scores(entry.name) for entry in ARMS}
-    baseline, pretrained = mean(scores[BASELINE]), mean(suite.pretrained_scores)
+    baseline, pretrained = mean(scores[BASELINE]), mean(suite.pretrained(SCORE))
     tested = {arm: found for arm, found in scores.items() if arm != BASELINE and found.size}
     p = p_values(tested, scores[BASELINE])
     scale = scale_of(baseline, pretrained)
@@ -101,18 +101,32 @@ def stand(suite: Suite) -> Standings:
         else:
             found = UNKNOWN if to_baseline is None else verdict(to_baseline, scale)
         floor = attainable_floor(own.size, scores[BASELINE].size) if to_baseline is not None else None
-        std = float(own.std(ddof=1)) if own.size > 1 else None
         to_pretrained = difference(score, pretrained)
-        return Standing(
-            entry, own, std, to_pretrained, to_baseline, low, high, found, p.get(entry.name), floor
-        )
+        return Standing(entry, own, to_pretrained, to_baseline, low, high, found, p.get(entry.name), floor)
 
     return Standings(tuple(one(entry) for entry in ARMS), baseline, pretrained)
+
+
+def scale_of(baseline: float | None, pretrained: float | None) -> float:
+    """What differences are measured by: the larger of the two scores in size, 0 if there is none."""
+    return max((abs(score) for score in (baseline, pretrained) if score is not None), default=0.0)
+
+
+def verdict(difference: float, scale: float) -> str:
+    """IMPROVEMENT above +5 % of the scale, COLLAPSE below -10 %, else NEUTRAL; no scale, NEUTRAL."""
+    if scale > 0 and difference > BETTER * scale:
+        return IMPROVEMENT
+    return COLLAPSE if scale > 0 and difference < -WORSE * scale else NEUTRAL
 
 
 def mean(values: np.ndarray) -> float | None:
     """The mean, or None of nothing."""
     return float(values.mean()) if values.size else None
+
+
+def std(values: np.ndarray) -> float | None:
+    """The standard deviation of a sample, or None of fewer than two values."""
+    return float(values.std(ddof=1)) if values.size > 1 else None
 
 
 def difference(a: float | None, b: float | None) -> float | None:

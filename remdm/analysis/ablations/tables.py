@@ -1,44 +1,92 @@
 """The suite's tables; a missing value is null, never zero."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from remdm.analysis.ablations.actions import (
+    ActionUse,
     action_use,
     entropy,
     gini,
-    jensen_shannon,
     kl,
     total_variation,
 )
-from remdm.analysis.ablations.hypotheses import (
-    LOST,
-    Finding,
-    achievement_rates,
-    last,
-    share_negative,
-)
+from remdm.analysis.ablations.hypotheses import LOST, Finding, achievement_rates, last, share_negative
 from remdm.analysis.ablations.published import published_scores
 from remdm.analysis.ablations.runs import BIN_NORM, LAYER_NORM, Suite
-from remdm.analysis.ablations.significance import COLLAPSE, IMPROVEMENT, NEUTRAL
-from remdm.analysis.ablations.standing import MISSING, NOT_RUN, Standings, difference, mean
-from remdm.analysis.formats import write_table
+from remdm.analysis.ablations.standing import (
+    COLLAPSE,
+    IMPROVEMENT,
+    MISSING,
+    NEUTRAL,
+    NOT_RUN,
+    Standings,
+    difference,
+    mean,
+    std,
+)
+from remdm.analysis.formats import as_frame, write_table
 from remdm.config.arms import GROUPS
+
+# By column, a metric and its summary over training, which is averaged over an arm's seeds.
+Summaries = dict[str, tuple[str, Callable[[np.ndarray], float]]]
+
+GRADIENTS: Summaries = {
+    "cosine": ("diag/gradient_cosine", np.mean),
+    "cosine_min": ("diag/gradient_cosine", np.min),
+    "cosine_negative": ("diag/gradient_cosine", share_negative),
+    "rl_norm": ("diag/rl_grad_norm", np.mean),
+    "bc_norm": ("diag/bc_grad_norm", np.mean),
+    "pcgrad_removed": ("diag/pcgrad_removed_fraction", np.mean),
+    "pcgrad_tensors": ("diag/pcgrad_conflicting_tensors", np.mean),
+    "step_norm": ("diffusion/grad_norm", np.mean),
+    "effective_batch": ("train/effective_batch", np.mean),
+    "win_rate": ("train/win_rate", np.mean),
+    "empty_batches": ("train/empty_batches", np.sum),
+}
+NOISE_LEVELS: Summaries = {
+    "low_high_cosine": ("diag/t_low_high_cosine", np.mean),
+    **{f"kl_{part}_t": (f"diag/kl_{part}_t", last) for part in ("low", "mid", "high")},
+}
+DRIFT: Summaries = {
+    "kl_final": ("diag/kl", last),
+    "kl_max": ("diag/kl", np.max),
+    "cka_final": ("diag/cka", last),
+}
+REPRESENTATION: Summaries = {
+    "cka_first": ("diag/cka", lambda values: float(values[0])),
+    "cka_final": ("diag/cka", last),
+    "cka_min": ("diag/cka", np.min),
+}
+# Entropy and divergences in nats.
+ACTIONS: dict[str, Callable[[ActionUse], float]] = {
+    "entropy_before": lambda use: entropy(use.before),
+    "entropy_after": lambda use: entropy(use.after),
+    "effective_before": lambda use: float(np.exp(entropy(use.before))),
+    "effective_after": lambda use: float(np.exp(entropy(use.after))),
+    "gini_before": lambda use: gini(use.before),
+    "gini_after": lambda use: gini(use.after),
+    "js": lambda use: use.divergence,
+    "kl_after_before": lambda use: kl(use.after, use.before),
+    "total_variation": lambda use: total_variation(use.before, use.after),
+    "js_pairs": lambda use: use.divergence_of_pairs,
+}
 
 
 def write_tables(suite: Suite, standings: Standings, findings: list[Finding], folder: Path) -> None:
     """Write every table as CSV, LaTeX and Markdown."""
+    bins = {f"norm_{k}": (BIN_NORM + k, np.mean) for k in sorted(suite.columns(BIN_NORM), key=int)}
+    layers = {layer: (LAYER_NORM + layer, np.mean) for layer in suite.columns(LAYER_NORM)}
     tables = {
         "results": results(suite, standings),
         "groups": groups(suite, standings),
-        "gradients": gradients(suite),
-        "noise_levels": noise_levels(suite),
+        "gradients": summaries(suite, GRADIENTS),
+        "noise_levels": summaries(suite, bins | NOISE_LEVELS),
         "forgetting": forgetting(suite, standings),
-        "representation": representation(suite),
+        "representation": summaries(suite, REPRESENTATION | layers),
         "actions": actions(suite),
         "achievements": achievements(suite),
         "hypotheses": hypotheses(standings, findings),
@@ -49,9 +97,17 @@ def write_tables(suite: Suite, standings: Standings, findings: list[Finding], fo
         write_table(frame, folder / name)
 
 
+def summaries(suite: Suite, columns: Summaries) -> pl.DataFrame:
+    """A row for each arm asked for: summaries over training, averaged over seeds."""
+    return as_frame(
+        {"arm": arm} | {title: suite.average(arm, name, of) for title, (name, of) in columns.items()}
+        for arm in suite.arms
+    )
+
+
 def results(suite: Suite, standings: Standings) -> pl.DataFrame:
     """Score, spread, differences and verdict of every arm."""
-    return _frame(
+    return as_frame(
         {
             "group": s.entry.group,
             "arm": s.name,
@@ -73,7 +129,7 @@ def results(suite: Suite, standings: Standings) -> pl.DataFrame:
 
 def arms(standings: Standings) -> pl.DataFrame:
     """What each arm is there to find out, and its verdict."""
-    return _frame(
+    return as_frame(
         {
             "group": s.entry.group,
             "arm": s.name,
@@ -100,7 +156,7 @@ def groups(suite: Suite, standings: Standings) -> pl.DataFrame:
                 "arms": len(members),
                 "scored": len(scored),
                 "score": mean(means),
-                "std": float(means.std(ddof=1)) if means.size > 1 else None,
+                "std": std(means),
                 "to_baseline": difference(mean(means), standings.baseline),
                 "best": scored[0].name if scored else None,
                 "worst": scored[-1].name if scored else None,
@@ -109,93 +165,27 @@ def groups(suite: Suite, standings: Standings) -> pl.DataFrame:
                 "published": published[letter] if published else None,
             }
         )
-    return _frame(rows)
-
-
-def gradients(suite: Suite) -> pl.DataFrame:
-    """Alignment of RL and BC gradients, and their norms, means over training."""
-    return _by_arm(
-        suite,
-        {
-            "cosine": ("diag/gradient_cosine", np.mean),
-            "cosine_min": ("diag/gradient_cosine", np.min),
-            "cosine_negative": ("diag/gradient_cosine", share_negative),
-            "rl_norm": ("diag/rl_grad_norm", np.mean),
-            "bc_norm": ("diag/bc_grad_norm", np.mean),
-            "pcgrad_removed": ("diag/pcgrad_removed_fraction", np.mean),
-            "pcgrad_tensors": ("diag/pcgrad_conflicting_tensors", np.mean),
-            "step_norm": ("diffusion/grad_norm", np.mean),
-            "effective_batch": ("train/effective_batch", np.mean),
-            "win_rate": ("train/win_rate", np.mean),
-            "empty_batches": ("train/empty_batches", np.sum),
-        },
-    )
-
-
-def noise_levels(suite: Suite) -> pl.DataFrame:
-    """Gradient norm for each t-bin and its direction, means over training; final KL by t."""
-    bins = sorted(suite.columns(BIN_NORM), key=int)
-    return _by_arm(
-        suite,
-        {
-            **{f"norm_{number}": (BIN_NORM + number, np.mean) for number in bins},
-            "low_high_cosine": ("diag/t_low_high_cosine", np.mean),
-            "kl_low_t": ("diag/kl_low_t", last),
-            "kl_mid_t": ("diag/kl_mid_t", last),
-            "kl_high_t": ("diag/kl_high_t", last),
-        },
-    )
+    return as_frame(rows)
 
 
 def forgetting(suite: Suite, standings: Standings) -> pl.DataFrame:
     """How far each arm went from the pretrained planner, and what it lost on the way."""
-    rows = []
-    for arm in suite.arms:
-        changes = [after - before for before, after in achievement_rates(suite, arm).values()]
-        rows.append(
-            {
-                "arm": arm,
-                "kl_final": suite.average(arm, "diag/kl", last),
-                "kl_max": suite.average(arm, "diag/kl", np.max),
-                "cka_final": suite.average(arm, "diag/cka", last),
-                "to_pretrained": standings[arm].to_pretrained,
-                "achievements_lost": sum(c < -LOST for c in changes) if changes else None,
-                "achievements_won": sum(c > LOST for c in changes) if changes else None,
-            }
-        )
-    return _frame(rows)
-
-
-def representation(suite: Suite) -> pl.DataFrame:
-    """CKA with the pretrained policy, and each layer's gradient norm, mean over training."""
-    columns = {"cka_first": ("diag/cka", lambda x: float(x[0])), "cka_final": ("diag/cka", last)}
-    columns["cka_min"] = ("diag/cka", np.min)
-    layers = {layer: (LAYER_NORM + layer, np.mean) for layer in suite.columns(LAYER_NORM)}
-    return _by_arm(suite, columns | layers)
+    rates = [achievement_rates(suite, arm).values() for arm in suite.arms]
+    changes = [[after - before for before, after in each] for each in rates]
+    return summaries(suite, DRIFT).with_columns(
+        to_pretrained=pl.Series([standings[arm].to_pretrained for arm in suite.arms], dtype=pl.Float64),
+        achievements_lost=pl.Series([sum(c < -LOST for c in each) if each else None for each in changes]),
+        achievements_won=pl.Series([sum(c > LOST for c in each) if each else None for each in changes]),
+    )
 
 
 def actions(suite: Suite) -> pl.DataFrame:
-    """The actions played before and after; entropy and divergences in nats."""
-    rows = []
-    for arm in suite.arms:
-        use = action_use(suite.runs.get(arm, []))
-        row: dict[str, Any] = {"arm": arm}
-        if use is not None:
-            before, after = use.before, use.after
-            row |= {
-                "entropy_before": entropy(before),
-                "entropy_after": entropy(after),
-                "effective_before": float(np.exp(entropy(before))),
-                "effective_after": float(np.exp(entropy(after))),
-                "gini_before": gini(before),
-                "gini_after": gini(after),
-                "js": jensen_shannon(before, after),
-                "kl_after_before": kl(after, before),
-                "total_variation": total_variation(before, after),
-                "js_pairs": jensen_shannon(use.pairs_before.ravel(), use.pairs_after.ravel()),
-            }
-        rows.append(row)
-    return _frame(rows)
+    """The actions played before and after."""
+    uses = {arm: action_use(suite, arm) for arm in suite.arms}
+    return as_frame(
+        {"arm": arm} | ({name: of(use) for name, of in ACTIONS.items()} if use else {})
+        for arm, use in uses.items()
+    )
 
 
 def achievements(suite: Suite) -> pl.DataFrame:
@@ -206,51 +196,37 @@ def achievements(suite: Suite) -> pl.DataFrame:
         for name, (before, after) in achievement_rates(suite, arm).items()
     ]
     silent = [{"arm": arm} for arm in suite.arms if arm not in {row["arm"] for row in rows}]
-    return _frame([*rows, *silent])
+    return as_frame([*rows, *silent])
 
 
 def hypotheses(standings: Standings, findings: list[Finding]) -> pl.DataFrame:
     """The ranking of the hypotheses, with the arms that address each."""
-    rows = []
-    for rank, finding in enumerate(findings, 1):
-        addressing = [s for s in standings.arms if s.entry.hypothesis == finding.hypothesis]
-        rows.append(
-            {
-                "rank": rank,
-                "hypothesis": finding.hypothesis,
-                "verdict": finding.verdict,
-                "speak_for": finding.supporting,
-                "measured": finding.measured,
-                "indicators": len(finding.evidence),
-                "arms": ", ".join(f"{s.name} {s.verdict}" for s in addressing if s.verdict != NOT_RUN),
-            }
-        )
-    return _frame(rows)
+    ran = [s for s in standings.arms if s.verdict != NOT_RUN]
+    return as_frame(
+        {
+            "rank": rank,
+            "hypothesis": each.hypothesis,
+            "verdict": each.verdict,
+            "speak_for": each.supporting,
+            "measured": each.measured,
+            "indicators": len(each.evidence),
+            "arms": ", ".join(f"{s.name} {s.verdict}" for s in ran if s.entry.hypothesis == each.hypothesis),
+        }
+        for rank, each in enumerate(findings, 1)
+    )
 
 
 def evidence(findings: list[Finding]) -> pl.DataFrame:
     """Every indicator with its value and threshold, by rank of the hypothesis."""
     words = {True: "for", False: "against", None: "not measured"}
-    return _frame(
+    return as_frame(
         {
-            "hypothesis": e.indicator.hypothesis,
-            "quantity": e.indicator.quantity,
+            "hypothesis": finding.hypothesis,
+            "quantity": e.quantity,
             "value": e.value,
-            "speaks_for_it_if": f"{e.indicator.sign} {e.indicator.threshold:g}",
+            "speaks_for_it_if": f"{e.sign} {e.threshold:g}",
             "speaks": words[e.speaks_for],
         }
         for finding in findings
         for e in finding.evidence
     )
-
-
-def _by_arm(suite: Suite, columns: dict[str, tuple[str, Callable[[np.ndarray], float]]]) -> pl.DataFrame:
-    """A row for each arm asked for: summaries over training, averaged over seeds."""
-    return _frame(
-        {"arm": arm, **{title: suite.average(arm, name, of) for title, (name, of) in columns.items()}}
-        for arm in suite.arms
-    )
-
-
-def _frame(rows: Iterable[dict[str, Any]]) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), infer_schema_length=None)
