@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -20,15 +21,16 @@ import pytest
 from remdm.base.errors import UserError
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.runtime import RuntimeConfig
-from remdm.training import tracking
+from remdm.training import tracking, wandb_client
 from remdm.training.tracking import NoTracker, Tracker, fetch, is_reference, new_run_id
 
+REPOSITORY = Path(__file__).parents[1]
 KEY = "0123456789abcdef" * 2 + "01234567"
 ROWS = [{"update": i, "frames": 64 * i, "diffusion/loss": 1 / i} for i in (1, 2, 3)]
 
 # A process of its own, for what is tested is its exit.
 SCRIPT = """
-import logging, sys
+import logging, sys, time
 from tests.test_tracking import ROWS, runtime
 from remdm.training import tracking
 logging.basicConfig(level=logging.INFO)
@@ -219,7 +221,7 @@ def _alone(tmp_path, monkeypatch, caplog):
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     monkeypatch.chdir(tmp_path)
     caplog.set_level(logging.INFO, "remdm")
 
@@ -240,6 +242,30 @@ def hanging(monkeypatch):
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         yield
+
+
+def in_the_client(tmp_path, monkeypatch, code):
+    """Run code at the start of the client's process."""
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start" / "sitecustomize.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'start'}:{REPOSITORY}")
+
+
+def ended(pid, seconds):
+    """Whether a process, which need not be a child of ours, is gone in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def children(pid):
+    return [int(child) for child in subprocess.getoutput(f"ps -o pid= --ppid {pid}").split()]
 
 
 def recorded(folder):
@@ -426,41 +452,50 @@ def test_a_server_that_stops_answering_leaves_the_rows_on_disk(server, tmp_path,
     assert f"within 1 s; `wandb sync {folder}`" in messages(caplog)[-1]
 
 
-def test_what_the_client_warns_of_is_said_once(server, caplog):
-    import wandb
-
+def test_what_the_client_warns_of_is_said_once(server, tmp_path, monkeypatch, caplog):
+    code = """
+import wandb
+finish = wandb.Run.finish
+def chatty(run, exit_code):
+    finish(run, exit_code)
+    wandb.termwarn("a warning\\nof two lines")
+    wandb.termwarn("a warning\\nof two lines")
+    wandb.termlog("chatter")
+wandb.Run.finish = chatty
+"""
+    in_the_client(tmp_path, monkeypatch, code)
     server.refuses_metrics = True
     tracker = Tracker(runtime(), "the-id", "a name", {})
     tracker.log(ROWS)
     tracker.close()
-    wandb.termwarn("a warning\nof two lines")
-    wandb.termwarn("a warning\nof two lines")
-    wandb.termlog("chatter")
     assert messages(caplog)[2:] == ["W&B: a warning"]
     assert sum("Fatal error while uploading data" in message for message in messages(caplog)) == 1
 
 
-def test_its_page_cannot_stop_the_run(server, caplog, monkeypatch):
-    from wandb.sdk.lib import run_stopping
-
-    sleep = run_stopping._SLEEP
-    monkeypatch.setattr(run_stopping, "_SLEEP", lambda _: sleep(0.05))
+def test_its_page_cannot_stop_the_run(server, tmp_path, caplog, monkeypatch):
+    code = """
+from wandb.sdk.lib import run_stopping
+sleep = run_stopping._SLEEP
+run_stopping._SLEEP = lambda _: sleep(0.05)
+"""
+    in_the_client(tmp_path, monkeypatch, code)
     server.stop_requested = True
     tracker = Tracker(runtime(), "the-id", "a name", {})
     deadline = time.monotonic() + 20.0
     while len(messages(caplog)) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)  # the client's own answer is a KeyboardInterrupt here
+        time.sleep(0.05)  # the client's own answer is a KeyboardInterrupt of its process
     tracker.close()
     assert sum("asked to stop" in message for message in messages(caplog)) == 1
 
 
-def test_a_client_that_raises_stops_tracking_alone(monkeypatch, caplog):
-    import wandb
-
-    def init(**settings):
-        raise RuntimeError(f"http://us:secret@host refuses {KEY}\nand more")
-
-    monkeypatch.setattr(wandb, "init", init)
+def test_a_client_that_raises_stops_tracking_alone(tmp_path, monkeypatch, caplog):
+    code = f"""
+import wandb
+def init(**settings):
+    raise RuntimeError("http://us:secret@host refuses {KEY}\\nand more")
+wandb.init = init
+"""
+    in_the_client(tmp_path, monkeypatch, code)
     monkeypatch.setattr(tracking, "QUEUED_ROWS", 1)  # nobody empties the queue any more
     tracker = Tracker(runtime(), "the-id", "a name", {})
     tracker._thread.join()
@@ -471,27 +506,70 @@ def test_a_client_that_raises_stops_tracking_alone(monkeypatch, caplog):
     assert message.endswith("training goes on: http://***host refuses ***")
 
 
-def test_a_client_that_crashes_stops_tracking_alone(caplog):
-    from wandb.sdk import wandb_setup
-
+@pytest.mark.parametrize("whose", ["client", "its service"])
+def test_a_client_that_crashes_stops_tracking_alone(whose, caplog):
     tracker = Tracker(runtime(), "the-id", "a name", {})
     while not messages(caplog):
         time.sleep(0.05)
-    process = wandb_setup.singleton()._connection._proc._process
-    process.kill()
-    process.wait()
+    client = tracker._client.pid
+    (service,) = children(client)
+    os.kill(client if whose == "client" else service, signal.SIGKILL)
+    assert ended(service, 10.0)
     tracker.log(ROWS)
     tracker.close()
     assert "tracking stops, training goes on" in messages(caplog)[-1]
 
 
-def test_a_missing_client_stops_tracking_alone(monkeypatch, caplog):
-    monkeypatch.setitem(sys.modules, "wandb", None)
+def test_a_missing_client_stops_tracking_alone(tmp_path, monkeypatch, caplog):
+    in_the_client(tmp_path, monkeypatch, "import sys; sys.modules['wandb'] = None")
     tracker = Tracker(runtime(), "the-id", "a name", {})
     tracker.log(ROWS)
     tracker.close()
     (message,) = messages(caplog)
     assert "tracking stops, training goes on" in message
+
+
+def test_a_client_that_cannot_be_started_stops_tracking_alone(monkeypatch, caplog):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    tracker = Tracker(runtime(), "the-id", "a name", {})
+    tracker.log(ROWS)
+    tracker.close()
+    (message,) = messages(caplog)
+    assert "tracking stops, training goes on" in message
+
+
+@pytest.mark.parametrize(("state", "close"), [("recording", "600"), ("connecting", "1")])
+def test_the_client_ends_after_the_process_that_trains(state, close, request, tmp_path):
+    """So does its service; a client that waits for a server is ended, others see that no more will come."""
+    if state == "connecting":
+        request.getfixturevalue("hanging")
+    waiting = "while tracker._commands.qsize(): time.sleep(0.1)\nprint('sent', flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", SCRIPT.replace("tracker.close()", waiting), close, "60"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    with subprocess.Popen(command, **pipes) as process:
+        if state == "recording":
+            assert process.stdout.readline() == b"sent\n"
+        while not (clients := children(process.pid)) or not children(clients[0]):
+            time.sleep(0.05)
+        (client,) = clients
+        (service,) = children(client)
+        assert os.getpgid(client) not in (process.pid, os.getpgid(0))  # Ctrl-C does not reach it
+        process.kill()
+    assert ended(client, 15.0)
+    assert ended(service, 15.0)
+    if state == "recording":
+        assert [row["_step"] for row in history(recorded(offline_run(tmp_path)))] == [1, 2, 3]
+
+
+def test_nothing_of_the_working_folder_is_imported(server, tmp_path):
+    for name in ("wandb", "json", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w')")
+    tracker = Tracker(runtime(), "the-id", "a name", {})
+    tracker.log(ROWS)
+    tracker.close()
+    assert len(server.history) == len(ROWS)
+    fetch("wandb:someone/remdm/model:latest", tmp_path / "down")
+    assert not (tmp_path / "imported").exists()
 
 
 # Fetching
@@ -554,9 +632,9 @@ def test_entries_are_checked(path, ref):
         loaded = ArtifactManifest.from_manifest_json(manifest(files, {path: ref} if ref else {}))
         return SimpleNamespace(version="v3", manifest=loaded)
 
-    tracking._check(artifact({"model/weights": b"1"}))
+    wandb_client._check(artifact({"model/weights": b"1"}))
     with pytest.raises(UserError) as error:
-        tracking._check(artifact({"model/weights": b"1", path: b"x"}))
+        wandb_client._check(artifact({"model/weights": b"1", path: b"x"}))
     assert repr(path) in str(error.value)
 
 

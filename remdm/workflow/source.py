@@ -21,6 +21,7 @@ SHOWING = (
     "remdm/training/lock.py",
     "remdm/training/progress.py",
     "remdm/training/tracking.py",
+    "remdm/training/wandb_client.py",
 )
 
 
