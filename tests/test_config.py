@@ -159,7 +159,8 @@ def test_numbers_as_people_write_them(tmp_path):
     }  # fmt: skip
     assert offline(num_envs=1e3, num_minibatches=1).num_envs == 1000
     assert parse_value("null") is None
-    assert parse_value("[1") == "[1"
+    for text in ("[1", "[" * 2000, "2024-13-45", "9" * 5000, "!!int x", "&a [*a]"):
+        assert parse_value(text) == text
 
 
 BAD_VALUES = [
@@ -230,6 +231,11 @@ def test_a_message_names_the_file_that_the_value_came_from(tmp_path):
         (b"\xff\xfe", "not UTF-8"),
         (b"a: !!python/object/apply:os.system [echo]", "not valid YAML"),
         (b"lr: \x00", "not valid YAML"),
+        (b"lr: 1\nd_model: &a [1]", "line 2: not valid YAML (anchors, aliases and tags are not read)"),
+        (b"lr: 1\nd_model: *a", "line 2: not valid YAML (anchors, aliases and tags are not read)"),
+        (b"lr: 1\nd_model: !!int x", "line 2: not valid YAML (anchors, aliases and tags are not read)"),
+        (b"lr: 1\nd_model: " + b"9" * 5000, "line 2: not valid YAML ('99999999999999999999' is not"),
+        (b"lr: 1\nd_model: 0x" + b"f" * 5000, "line 2: not valid YAML ('0xffffffffffffffffff' is not"),
     ],
 )
 def test_a_bad_file_is_one_line_with_its_name(tmp_path, content, message):

@@ -1,22 +1,32 @@
-"""YAML as this project reads it: safe, YAML 1.2 numbers, duplicate keys refused."""
+"""YAML as this project reads it: values alone, YAML 1.2 numbers, duplicate keys refused."""
 
 import re
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
+from yaml.constructor import ConstructorError
 
 from remdm.base.errors import ConfigError
 
+UNREADABLE = (yaml.YAMLError, RecursionError, ValueError, OverflowError)
+
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML follows YAML 1.1, where `1e8` and `3e-4` are strings; researchers mean numbers."""
+    """PyYAML follows YAML 1.1, where `1e8` and `3e-4` are strings and a date is no string."""
+
+    def _refuse(self) -> NoReturn:
+        # A few aliases can stand for gigabytes.
+        raise ConstructorError(None, None, "anchors, aliases and tags are not read", self.get_mark())
+
+    fetch_anchor = fetch_alias = fetch_tag = _refuse
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: list(resolvers) for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
@@ -25,28 +35,35 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, str):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key {key!r} is not a name", key_node.start_mark
-            )
-        if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"{key} stands twice", key_node.start_mark)
-        seen.add(key)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
+    mapping: dict[str, Any] = {}
+    for (key, value), (key_node, _) in zip(loader.construct_pairs(node, deep=True), node.value, strict=True):
+        if not isinstance(key, str) or key in mapping:
+            problem = f"{key} stands twice" if isinstance(key, str) else f"key {key!r} is not a name"
+            raise ConstructorError(None, None, problem, key_node.start_mark)
+        mapping[key] = value
+    return mapping
+
+
+def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
+    try:
+        value: int = loader.construct_yaml_int(node)
+        str(value)  # no message could show one of thousands of digits
+    except ValueError:
+        problem = f"{node.value[:20]!r} is not an integer, or begins one of thousands of digits"
+        raise ConstructorError(None, None, problem, node.start_mark) from None
+    return value
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 def parse_value(text: str) -> Any:
     """Read one value as the files' reader does; what is no YAML is taken as a string."""
     try:
         return yaml.load(text, _Loader)
-    except yaml.YAMLError:
+    except UNREADABLE:
         return text
 
 
@@ -72,7 +89,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
         raise ConfigError(f"{path}{line}: not valid YAML ({error.problem or error.context})") from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ConfigError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from None
     if data is None:
         return {}
