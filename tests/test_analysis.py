@@ -438,6 +438,8 @@ def test_smooth_keeps_constants_and_length():
     assert smooth(np.full(10, 2.0), 4).tolist() == [2.0] * 10
     assert smooth(np.arange(5.0), 1).tolist() == [0, 1, 2, 3, 4]
     assert smooth(np.arange(5.0), 3)[2] == 2.0
+    gap = np.array([1.0, np.nan, 3.0, 4.0])
+    np.testing.assert_array_equal(smooth(gap, 3), gap)  # a mean would widen it
 
 
 # --- files that are not whole ---

@@ -7,6 +7,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from remdm.analysis.results import read_parquet
 from remdm.analysis.style import CYCLE, WIDTH, new_figure, save, say
 
 # What is varied, in words, and whether the time shown is that of a call or of one plan or window.
@@ -30,7 +31,7 @@ def draw_growth(results: Path, output: Path) -> None:
     Args:
         results: a parquet file of the benchmark, whose last run counts: others had other settings.
     """
-    table = pl.read_parquet(results).filter(pl.col("varied").is_not_null())
+    table = read_parquet(results).filter(pl.col("varied").is_not_null())
     table = table.filter(pl.col("run") == pl.col("run").last())
     figure, axes = new_figure(WIDTH, 5.0, 2, 2)
     for ax, (key, (words, of_one)) in zip(axes, PANELS.items(), strict=True):

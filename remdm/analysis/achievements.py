@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from remdm.analysis.policies import Policy, behind, read_policies
 from remdm.analysis.results import grouped
 from remdm.analysis.statistics import Estimate
-from remdm.analysis.style import WIDTH, legend_below, looks, new_figure, publish
+from remdm.analysis.style import WIDTH, legend_below, looks, new_figure, publish, readable
 
 
 def draw(evaluations: list[str], path: Path) -> None:
@@ -43,28 +43,17 @@ def _draw_bars(ax: Axes, rates: dict[str, dict[str, Estimate]], labels: dict[str
     for k, (policy, look) in enumerate(looks(rates).items()):
         mean, low, high = 100 * np.array([rates[policy][name] for name in order]).reshape(-1, 3).T
         ax.barh(
-            np.arange(len(order)) + (k - (len(rates) - 1) / 2) * height,
-            mean,
-            height,
-            xerr=[mean - low, high - mean],
-            color=look.colour,
-            hatch=look.hatch,
-            edgecolor="white",
-            linewidth=0,
-            label=labels[policy],
-            error_kw={"elinewidth": 0.6, "ecolor": "#444444"},
-        )
-    ax.set_yticks(range(len(order)), [_readable(name) for name in order])
+            np.arange(len(order)) + (k - (len(rates) - 1) / 2) * height, mean, height,
+            xerr=[mean - low, high - mean], color=look.colour, hatch=look.hatch, edgecolor="white",
+            linewidth=0, label=labels[policy], error_kw={"elinewidth": 0.6, "ecolor": "#444444"},
+        )  # fmt: skip
+    ax.set_yticks(range(len(order)), [readable(name) for name in order])
     ax.set_ylim(max(len(order), 1) - 0.5, -0.5)
     ax.set_xlim(0, 100)
     ax.grid(axis="y", visible=False)
-    never = ", ".join(_readable(name) for name in next(iter(rates.values())) if name not in order)
+    never = ", ".join(readable(name) for name in next(iter(rates.values())) if name not in order)
     note = "\n" + textwrap.fill(f"never: {never}", 100) if never else ""
     ax.set_xlabel(f"episodes that unlock it, %{note}")
-
-
-def _readable(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _unlocked(rates: dict[str, dict[str, Estimate]]) -> list[str]:

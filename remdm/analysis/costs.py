@@ -20,7 +20,6 @@ def job_cost(result: Result) -> dict[str, str | int | float | None]:
     Of a run that went on after an interruption, both measure what came after it.
     """
     measured = result.benchmark
-    device = result.recorded("device")
     return {
         "env": result.env,
         "stage": result.stage,
@@ -32,7 +31,7 @@ def job_cost(result: Result) -> dict[str, str | int | float | None]:
         "cpu_minutes": measured["cpu_time"] / 60 if "cpu_time" in measured else None,
         "frames_per_second": float(result.recorded("frames_per_second")),
         "memory_GB": measured.get("max_rss", float(result.recorded("peak_memory_mb"))) / 1024,
-        "device": f"{device['count']} × {device['kind']}, {result.recorded('cpus')} CPUs",
+        "device": result.device,
         "measured_by": "Snakemake" if measured else "the job",
     }
 
@@ -44,10 +43,10 @@ def cost_table(jobs: list[str]) -> pl.DataFrame:
 
 def draw(jobs: list[str], path: Path) -> None:
     """For each game and kind of job, time by its parts and peak memory, seeds averaged."""
-    games = grouped(read_results(jobs), "env")
-    rows = {env: _averaged(results) for env, results in games.items()}
+    results = read_results(jobs)
+    rows = {env: _averaged(own) for env, own in grouped(results, "env").items()}
     height = 0.9 + 0.24 * max(len(kinds) for kinds in rows.values())
-    figure, axes = new_figure(7.0, height * len(games) + 0.3, len(games), 2)
+    figure, axes = new_figure(7.0, height * len(rows) + 0.3, len(rows), 2)
     for row, (env, kinds) in enumerate(rows.items()):
         time_ax, memory_ax = axes[2 * row], axes[2 * row + 1]
         y = np.arange(len(kinds))
@@ -65,20 +64,15 @@ def draw(jobs: list[str], path: Path) -> None:
             ax.grid(axis="y", visible=False)
         time_ax.set_title(env, loc="left")
     legend_below(figure, axes)
-    publish(figure, path, caption(jobs))
-
-
-def caption(jobs: list[str]) -> str:
-    """What the figure shows, and how many jobs are behind it."""
-    results = read_results(jobs)
     seeds = len({result.seed for result in results})
     by_snakemake = sum(bool(result.benchmark) for result in results)
-    return (
+    caption = (
         f"Cost of every stage: {len(results)} jobs, averaged over {seeds} training "
         f"{'seed' if seeds == 1 else 'seeds'}. Times and memory of {by_snakemake} of them are from "
         f"Snakemake's benchmark files, else from the job's own record; rest is starting, loading and saving. "
         f"Where a compiled program was found in the cache, compiling is its loading."
     )
+    publish(figure, path, caption)
 
 
 def _averaged(results: list[Result]) -> dict[str, dict[str, float]]:

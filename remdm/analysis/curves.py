@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from remdm.analysis.results import Result, smooth
-from remdm.analysis.style import LINE_VARIANTS, in_millions, new_figure, save
+from remdm.analysis.results import Result
+from remdm.analysis.seeds import draw_curve
+from remdm.analysis.style import LINE_VARIANTS, Look, in_millions, new_figure, save
 
 # Panels in order; those of which a run has no metric are left out.
 PANELS = {
@@ -24,11 +25,7 @@ PANELS = {
     "KL and clip fraction": ["ppo/kl", "ppo/clip_fraction"],
     "Explained variance": ["ppo/explained_variance"],
     "Intrinsic reward": ["exploration/reward"],
-    "Exploration's losses": [
-        "exploration/rnd_loss",
-        "exploration/forward_loss",
-        "exploration/inverse_loss",
-    ],
+    "Exploration's losses": ["exploration/rnd_loss", "exploration/forward_loss", "exploration/inverse_loss"],
     "Expert share and agreement": ["dagger/beta", "dagger/agreement"],
     "Valid windows": ["train/valid_fraction", "dagger/valid_fraction"],
 }
@@ -51,9 +48,7 @@ def draw(results: list[str], path: Path) -> None:
     figure, axes = new_figure(2.6 * columns, 1.9 * rows, rows, columns)
     for ax, (title, names) in zip(axes, panels.items(), strict=False):
         for i, name in enumerate(names):
-            frames, values = result.curve(name)
-            ax.plot(frames, values, color=f"C{i}", alpha=0.25, linewidth=0.8)
-            ax.plot(frames, smooth(values, len(values) // 25), color=f"C{i}", ls=LINE_VARIANTS[i], label=name)
+            draw_curve(ax, [result], name, Look(f"C{i}", "", "", LINE_VARIANTS[i]), name)
         ax.set_title(title)
         ax.legend(fontsize=5.5)
         in_millions(ax)

@@ -17,9 +17,7 @@ PANELS = {
 def draw(trainings: list[str], path: Path) -> None:
     """For each game beta, the buffer's fill and the agreement with the expert over frames.
 
-    Args:
-        trainings: files of trainings by DAgger; where there are none the figure says so.
-        path: of the files to write, without suffix.
+    Where there are no trainings by DAgger, the figure says so.
     """
     results = read_results(trainings)
     games = grouped(results, "env")

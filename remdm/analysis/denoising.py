@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
 
-from remdm.analysis.film import MASK, Film, read_filmed, token_colour, token_text
-from remdm.analysis.style import new_figure, save
+from remdm.analysis.film import MASK, Film, read_filmed, token_colour
+from remdm.analysis.style import new_figure, readable, save
 
 MAX_PLANS = 2
 REMASKED = "#d4145a"
@@ -79,7 +79,7 @@ def _draw_plan(ax: Axes, film: Film, k: int) -> None:
                 ax.text(column + 0.5, row + 0.5, "×", color=REMASKED, ha="center", va="center", weight="bold")
             fresh = row in (0, rows - 1) or tokens[row - 1, column] != token
             if fresh and not masked:
-                text = token_text(names[token]).replace(" ", "\n")
+                text = readable(names[token]).replace(" ", "\n")
                 ax.text(column + 0.5, row + 0.5, text, color="white", size=6.5, ha="center", va="center")
     ax.set_xlim(0, horizon)
     ax.set_ylim(rows, 0)

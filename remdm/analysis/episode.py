@@ -8,7 +8,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from remdm.analysis.film import Film, read_filmed, token_colour, token_text
+from remdm.analysis.film import Film, read_filmed, token_colour
+from remdm.analysis.style import readable
 from remdm.base.files import whole_file
 
 MAX_BYTES = 3_000_000
@@ -98,7 +99,7 @@ def _picture(film: Film, step: int, title: str, stride: int) -> Image.Image:
     rows = game.height // (CHIP_HEIGHT + CHIP_GAP) - 1
     panels = columns(film, step, rows)
     most = 1 - (-film.plans.shape[1] // rows)  # columns, at any step
-    chip = 28 + round(max(_font(11).getlength(token_text(str(name))) for name in film.action_names))
+    chip = 28 + round(max(_font(11).getlength(readable(str(name))) for name in film.action_names))
     width = 2 * MARGIN + game.width + most * (MARGIN + chip)
     width = max(width, 2 * MARGIN + round(_font(13).getlength(title)))
     picture = Image.new("RGB", (width, TITLE + game.height + CAPTION), BACKGROUND)
@@ -123,7 +124,7 @@ def _chip(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], action: str
         colour, ink = _pale(colour), FAINT
     draw.rectangle(box, colour, MARK if mark == "now" else None, 2)
     sign = {"done": "✓ ", "now": "▶ ", "next": ""}[mark]
-    draw.text((box[0] + 5, box[1] + 1), sign + token_text(action), ink, _font(11))
+    draw.text((box[0] + 5, box[1] + 1), sign + readable(action), ink, _font(11))
 
 
 def _caption(film: Film, step: int, stride: int) -> list[tuple[str, str]]:
@@ -135,7 +136,7 @@ def _caption(film: Film, step: int, stride: int) -> list[tuple[str, str]]:
         (" ", INK),
         ("every step" if stride == 1 else f"every {stride} steps", FAINT),
     ]
-    fresh = [token_text(name) for when, name in unlocked if step - when < SHOWN_STEPS]
+    fresh = [readable(name) for when, name in unlocked if step - when < SHOWN_STEPS]
     if step == film.steps:
         lines[1] = ("the episode is over" if film.ended[0] else f"cut after {step} steps", MARK)
     elif fresh:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from remdm.analysis.results import Result
+from remdm.analysis.results import Result, read_arrays
 from remdm.analysis.style import label
 
 MASK = "#dddddd"
@@ -83,8 +83,7 @@ class Film(NamedTuple):
 
 def read_film(path: Path) -> Film:
     """Read `film.npz`."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return Film(**arrays)
+    return Film(**read_arrays(path))
 
 
 def read_filmed(results: Sequence[str]) -> tuple[Film, str]:
@@ -102,8 +101,3 @@ def film_title(folder: Path) -> str:
 def token_colour(action: str) -> str:
     """The colour of an action; those that place something share one, and so do those that make something."""
     return TOKENS.get(action, TOKENS.get(action.split("_")[0], OTHER))
-
-
-def token_text(action: str) -> str:
-    """The name of an action as it is read."""
-    return action.replace("_", " ")

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
+from remdm.analysis.results import read_parquet
 from remdm.analysis.style import draw_cells, new_figure, save
 
 MEASURES = {
@@ -23,7 +23,7 @@ def draw(results: list[str], path: Path) -> None:
     Args:
         results: files of the folder of a sweep, with `sweep.parquet`.
     """
-    table = pl.read_parquet(Path(results[0]).parent / "sweep.parquet")
+    table = read_parquet(Path(results[0]).parent / "sweep.parquet")
     measures = [name for name in MEASURES if name in table.columns and table[name].count()]
     rows = table.select("strategy", "steps").unique(maintain_order=True).rows()
     columns = table.select("eta", "temperature").unique(maintain_order=True).rows()

@@ -15,10 +15,6 @@ def draw(trainings: list[str], path: Path) -> None:
     """For each game the expert's return in training, the planners' validation and their accuracy.
 
     Above against frames, below against the wall time they took.
-
-    Args:
-        trainings: files of trainings.
-        path: of the files to write, without suffix.
     """
     results = read_results(trainings)
     games = grouped(results, "env")
@@ -30,16 +26,12 @@ def draw(trainings: list[str], path: Path) -> None:
         axes[6 * row + 1].set_title("planners:\nvalidation", loc="left")
         axes[6 * row + 2].set_title("planners:\nmasked actions", loc="left")
     legend_below(figure, axes)
-    publish(figure, path, caption(results))
-
-
-def caption(results: list[Result]) -> str:
-    """What the figure shows, and how many seeds are behind it."""
-    return (
+    caption = (
         "Learning curves against frames (above) and against wall time without compilation (below): the "
         "expert's mean episode return in training; the planners' reward in validation rollouts, always of "
         f"the same fresh worlds, and their accuracy on masked actions. {bands_of(results)}"
     )
+    publish(figure, path, caption)
 
 
 def _draw_row(axes: Sequence[Axes], results: list[Result], against: str) -> None:

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from remdm.analysis.film import Film, read_filmed, token_text
-from remdm.analysis.style import new_figure, save
+from remdm.analysis.film import Film, read_filmed
+from remdm.analysis.style import new_figure, readable, save
 
 OUTLINE = [withStroke(linewidth=2.5, foreground="black")]
 
@@ -25,7 +25,7 @@ def draw_path(film: Film, output: Path, title: str) -> None:
     Numbers stand where something was unlocked, and the legend says what.
     """
     floors = visited_floors(film)
-    lines = [f"{i}  {token_text(name)} (step {step})" for i, (step, name) in enumerate(film.unlocked, 1)]
+    lines = [f"{i}  {readable(name)} (step {step})" for i, (step, name) in enumerate(film.unlocked, 1)]
     note = "\n".join("    ".join(lines[i : i + 4]) for i in range(0, len(lines), 4))
     height = 5.6 * len(floors) + 0.6 + 0.2 * len(lines) / 4
     figure, axes = new_figure(10.6, height, len(floors), 2)
@@ -96,15 +96,10 @@ def _number_unlocks(ax: Axes, film: Film, floor: int) -> None:
         at, row, column = film.places[step]
         if at == floor:
             ax.annotate(
-                str(i),
-                (column, row),
-                xytext=_fanned(film, i),
-                textcoords="offset points",
-                color="#ffd84d",
-                weight="bold",
-                path_effects=OUTLINE,
+                str(i), (column, row), _fanned(film, i), textcoords="offset points", color="#ffd84d",
+                weight="bold", path_effects=OUTLINE,
                 arrowprops={"arrowstyle": "-", "color": "#ffd84d", "linewidth": 0.8},
-            )
+            )  # fmt: skip
 
 
 def _fanned(film: Film, i: int) -> tuple[float, float]:

@@ -74,6 +74,11 @@ def read_policies(evaluations: list[str]) -> list[Policy]:
     return [Policy(env, name, tuple(results)) for (env, name), results in groups.items()]
 
 
+def expert_mean(policies: list[Policy]) -> float | None:
+    """The expert's mean return, if it is among policies of a game."""
+    return next((policy.mean().value for policy in policies if policy.role == "expert"), None)
+
+
 def differences(policy: Policy, other: Policy) -> dict[int, np.ndarray]:
     """For each seed both have, first minus second return of the first episodes in the same worlds [N].
 

@@ -7,18 +7,13 @@ import numpy as np
 from remdm.analysis.policies import behind, read_policies
 from remdm.analysis.results import grouped
 from remdm.analysis.statistics import profile
-from remdm.analysis.style import WIDTH, legend_below, looks, new_figure, publish
+from remdm.analysis.style import WIDTH, draw_line, legend_below, looks, new_figure, publish
 
 POINTS = 150
 
 
 def draw(evaluations: list[str], path: Path) -> None:
-    """For each game, the share of episodes that return at least so much, with pointwise intervals.
-
-    Args:
-        evaluations: files of evaluations.
-        path: of the files to write, without suffix.
-    """
+    """For each game, the share of episodes that return at least so much, with pointwise intervals."""
     policies = read_policies(evaluations)
     games = grouped(policies, "env")
     figure, axes = new_figure(WIDTH * (0.6 if len(games) == 1 else 1.0), 3.0, 1, len(games))
@@ -27,25 +22,12 @@ def draw(evaluations: list[str], path: Path) -> None:
         thresholds = np.linspace(everything.min(), everything.max(), POINTS)
         drawn = looks(policy.name for policy in rivals)
         for policy in rivals:
-            look = drawn[policy.name]
             mean, low, high = 100 * profile(policy.returns, thresholds)
-            ax.plot(
-                thresholds,
-                mean,
-                color=look.colour,
-                ls=look.line,
-                marker=look.marker,
-                markevery=15,
-                label=policy.label,
-            )
-            ax.fill_between(thresholds, low, high, color=look.colour, alpha=0.2, lw=0)
+            draw_line(ax, thresholds, mean, drawn[policy.name], policy.label, 15, (low, high))
         ax.set_title(env, loc="left")
         ax.set_xlabel("return")
         ax.set_ylabel("episodes that return at least this, %")
         ax.set_ylim(0, 102)
     legend_below(figure, axes)
-    publish(
-        figure,
-        path,
-        f"Performance profiles: share of episodes that return at least so much. {behind(policies, 'share')}",
-    )
+    text = "Performance profiles: share of episodes that return at least so much."
+    publish(figure, path, f"{text} {behind(policies, 'share')}")

@@ -4,12 +4,9 @@ import html
 from collections.abc import Iterable
 from pathlib import Path
 from string import Template
-from typing import Any
 
-import polars as pl
-
-from remdm.analysis.formats import as_html
-from remdm.analysis.policies import Policy, read_policies
+from remdm.analysis.formats import as_frame, as_html
+from remdm.analysis.policies import Policy, expert_mean, read_policies
 from remdm.analysis.results import Result, grouped, read_results
 from remdm.analysis.tables import TABLES
 from remdm.base.files import whole_file
@@ -75,19 +72,13 @@ def write_report(records: list[str], figures: list[Path], output: Path) -> None:
     results = read_results(records)
     evaluations = [str(result.folder) for result in results if result.stage == "inference"]
     policies = read_policies(evaluations)
-    shown = {figure.stem: _figure(figure) for figure in figures}
+    trained = [_expert(result) for result in results if result.stage == "ppo"]
+    experts = [policy for policy in policies if policy.role == "expert"]
+    given = (_external(result) for expert in experts for result in expert.results)
     page = PAGE.substitute(
-        shown,
+        {figure.stem: _figure(figure) for figure in figures},
         headline=_headline(policies),
-        expert=" ".join(
-            [_expert(result) for result in results if result.stage == "ppo"]
-            or dict.fromkeys(
-                _external(result)
-                for policy in policies
-                if policy.role == "expert"
-                for result in policy.results
-            )
-        ),
+        expert=" ".join(trained or dict.fromkeys(given)),
         policies=_table("policies", evaluations),
         improvement=_table("improvement", evaluations),
         published=_table("published", evaluations),
@@ -103,13 +94,11 @@ def _headline(policies: list[Policy]) -> str:
     """The result in a sentence for each game."""
     sentences = []
     for env, rivals in grouped(policies, "env").items():
-        expert = next((policy.mean().value for policy in rivals if policy.role == "expert"), None)
-        parts = []
+        expert, parts = expert_mean(rivals), []
         for policy in rivals:
             mean = policy.mean().value
-            share = (
-                f" ({100 * mean / expert:.0f} % of the expert)" if expert and policy.role != "expert" else ""
-            )
+            share = f" ({100 * mean / expert:.0f} % of the expert)" if expert else ""
+            share = "" if policy.role == "expert" else share
             parts.append(f"{policy.label} {mean:.2f}{share}")
         sentences.append(f"In {env}, the mean return of an episode is: {', '.join(parts)}.")
     return html.escape(" ".join(sentences))
@@ -117,7 +106,7 @@ def _headline(policies: list[Policy]) -> str:
 
 def _expert(result: Result) -> str:
     """Who the expert is, in a sentence."""
-    keys = result.run["config"]
+    keys = result.config
     _, returns = result.curve("env/episode_return")
     frames = int(result.metrics["frames"][-1])
     rose = ""
@@ -132,34 +121,29 @@ def _expert(result: Result) -> str:
 
 def _external(result: Result) -> str:
     """Who the expert is where none was trained, in a sentence."""
-    return html.escape(
-        f"In {result.env} it was not trained here: it is {result.run['config']['checkpoint_path']}."
-    )
+    path = result.config["checkpoint_path"]
+    return html.escape(f"In {result.env} it was not trained here: it is {path}.")
 
 
 def _provenance(results: Iterable[Result]) -> str:
     rows = [
         {
             "job": f"{result.stage} {result.name} s{result.seed}",
-            "commit": (result.run["git_commit"] or "no clone")[:10],
+            "commit": result.commit,
             "accepted at": _accepted(result.run),
             "digest": result.run["digest"],
             "jax": result.run["packages"]["jax"],
             "craftax": result.run["packages"]["craftax"],
-            "device": _device(result.run),
+            "device": result.device,
         }
         for result in results
     ]
-    return as_html(pl.DataFrame(rows))
+    return as_html(as_frame(rows))
 
 
 def _accepted(run: dict[str, Any]) -> str:
     """The commits at which a user let the result count as current, though older code had made it."""
     return ", ".join((trace["git_commit"] or "no clone")[:10] for trace in run.get("accepted", []))
-
-
-def _device(run: dict[str, Any]) -> str:
-    return f"{run['device']['count']} × {run['device']['kind']}, {run['cpus']} CPUs"
 
 
 def _table(name: str, jobs: list[str]) -> str:

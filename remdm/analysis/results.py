@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
@@ -53,6 +53,12 @@ class Result:
     def commit(self) -> str:
         """The commit of the code that made it."""
         return str(self.recorded("git_commit") or "no clone")[:10]
+
+    @property
+    def device(self) -> str:
+        """What it ran on, in words."""
+        device = self.recorded("device")
+        return f"{device['count']} × {device['kind']}, {self.recorded('cpus')} CPUs"
 
     @cached_property
     def run(self) -> dict[str, Any]:
@@ -108,9 +114,21 @@ def read_json(path: Path, remedy: str | None = None) -> dict[str, Any]:
     return read_file(path, lambda path: dict(json.loads(path.read_text(encoding="utf-8"))), remedy)
 
 
-def read_parquet(path: Path) -> pl.DataFrame:
-    """A table from a file; errors as of `read_file`."""
-    return read_file(path, pl.read_parquet)
+def read_parquet(path: Path, remedy: str | None = None) -> pl.DataFrame:
+    """A table from a file; arguments and errors as of `read_file`."""
+    return read_file(path, pl.read_parquet, remedy)
+
+
+def read_arrays(
+    path: Path, names: Sequence[str] | None = None, remedy: str | None = None
+) -> dict[str, np.ndarray]:
+    """Arrays from a file, all if no names are given; other arguments and errors as of `read_file`."""
+
+    def read(path: Path) -> dict[str, np.ndarray]:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names or arrays.files}
+
+    return read_file(path, read, remedy)
 
 
 def read_file(path: Path, reader: Callable[[Path], T], remedy: str | None = None) -> T:

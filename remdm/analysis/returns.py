@@ -17,9 +17,7 @@ from remdm.analysis.style import WIDTH, looks, new_figure, publish
 def draw(evaluations: list[str], path: Path) -> None:
     """For each game, return and number of achievements of every policy: mean, interval, each seed's mean.
 
-    Args:
-        evaluations: files of evaluations; policies are drawn in the order they come.
-        path: of the files to write, without suffix.
+    Policies are drawn in the order they come.
     """
     policies = read_policies(evaluations)
     games = grouped(policies, "env")
@@ -42,18 +40,15 @@ def draw(evaluations: list[str], path: Path) -> None:
 
 def caption(policies: list[Policy]) -> str:
     """What the figure shows, and how many seeds and episodes are behind it."""
-    compared = any(published(policy) for policy in policies)
-    return (
+    parts = [
         "Return and achievements of an episode: mean with its 95 % interval, and below it the interquartile "
         "mean of the return (tick)."
-        + (" Dots are the seeds' means." if any(len(p.results) > 1 for p in policies) else "")
-        + (
-            " Open diamonds are published values, at 1e9 (expert) and 1e8 (planners) frames."
-            if compared
-            else ""
-        )
-        + f" {behind(policies, 'mean')}"
-    )
+    ]
+    if any(len(policy.results) > 1 for policy in policies):
+        parts.append("Dots are the seeds' means.")
+    if any(map(published, policies)):
+        parts.append("Open diamonds are published values, at 1e9 (expert) and 1e8 (planners) frames.")
+    return " ".join([*parts, behind(policies, "mean")])
 
 
 def _draw(
@@ -78,14 +73,15 @@ def _draw(
         ax.annotate(
             f"{found.value:.2f}",
             (found.value, y),
-            xytext=(0, 5),
+            (0, 5),
             textcoords="offset points",
             ha="center",
             fontsize=7,
         )
-        for other in [other for other in published(policy) if other.quantity == quantity]:
-            reach = max(reach, other.high * unit)
-            _mark(ax, other, y, unit)
+        for other in published(policy):
+            if other.quantity == quantity:
+                reach = max(reach, other.high * unit)
+                _mark(ax, other, y, unit)
     # An interval of two seeds may be wider than all that was ever reached: it runs out of the picture.
     ax.set_xlim(0, 1.12 * reach)
     ax.set_ylim(len(policies) - 0.5, -0.75)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from remdm.analysis.results import Result, smooth
 from remdm.analysis.statistics import seed_interval
-from remdm.analysis.style import Look
+from remdm.analysis.style import Look, draw_line
 
 POINTS = 200
 FEW = 30  # values are all marked; of more, ten
@@ -81,21 +81,21 @@ def draw_curve(
     Returns:
         Whether there is any value to draw.
     """
-    curve = mean_curve(results, metric, against)
-    if curve is None or np.isnan(mean := curve.mean).all():
+    curve = mean_curve(results, metric, against, smoothed=band == "interval")
+    if curve is None or np.isnan(curve.mean).all():
         return False
+    if band == "interval":
+        mean, ends = curve.mean, curve.interval
+    else:
+        # The span is of the values that were measured, and then smoothed as their mean is.
+        mean, low, high = (smooth(line, len(line) // 25) for line in (curve.mean, *curve.span))
+        ends = (low, high) if band else None
     x = curve.x / scale
     # Where there are gaps every value is marked: one between two gaps has no line.
     every = 1 if len(x) < FEW or np.isnan(mean).any() else len(x) // 10
-    ax.plot(
-        x, mean, color=look.colour, ls=look.line, lw=look.width, marker=look.marker, markevery=every,
-        label=label,
-    )  # fmt: skip
-    ends = getattr(curve, band) if band else None
-    if ends is not None:
-        # The band may leave the picture; the lines decide what is seen.
-        ax.fill_between(x, *ends, color=look.colour, alpha=0.2, lw=0)
-    elif band and len(x) >= FEW:
+    # The band may leave the picture; the lines decide what is seen.
+    draw_line(ax, x, mean, look, label, every, ends)
+    if band and ends is None and len(x) >= FEW:
         for result in results:
             raw_x, raw = result.curve(metric, against)
             ax.plot(raw_x / scale, raw, color=look.colour, alpha=0.2, lw=0.7)

@@ -219,15 +219,24 @@ def p_values(arms: Mapping[str, np.ndarray], baseline: np.ndarray, seed: int = 0
 
 def _p_of_largest(groups: Sequence[np.ndarray], seed: int) -> float:
     """The share of labellings in which some group differs from the first as much as any does now."""
-    sizes = [len(group) for group in groups]
-    scores = np.concatenate(groups)
-    observed = np.abs(_differences(scores[None], sizes)).max()
+    sizes, scores = [len(group) for group in groups], np.concatenate(groups)
+    starts = np.cumsum([0, *sizes[:-1]])
+
+    def largest(scores: np.ndarray) -> np.ndarray:
+        """Of the differences between the first group's mean and the others': [R, N] -> [R]."""
+        means = np.add.reduceat(scores, starts, axis=1) / np.array(sizes)
+        return np.abs(means[:, 1:] - means[:, :1]).max(axis=1)
+
     enumerated = count_labellings(sizes) <= ENUMERATED
-    labellings = _all_labellings(sizes) if enumerated else _draw_labellings(len(scores), seed)
-    largest = np.abs(_differences(scores[labellings], sizes)).max(axis=1)
+    if enumerated:
+        labellings = np.array(list(_deal(tuple(range(len(scores))), sizes)))
+    else:
+        every = np.tile(np.arange(len(scores)), (ENUMERATED, 1))
+        labellings = np.random.default_rng(seed).permuted(every, axis=1)
     tolerance = 1e-9 * max(1.0, np.abs(scores).max())  # equal differences, summed in another order
+    reached = largest(scores[labellings]) >= largest(scores[None]) - tolerance
     extra = 0 if enumerated else 1
-    return float(((largest >= observed - tolerance).sum() + extra) / (len(largest) + extra))
+    return float((reached.sum() + extra) / (len(reached) + extra))
 
 
 def count_labellings(sizes: Sequence[int]) -> int:
@@ -235,30 +244,14 @@ def count_labellings(sizes: Sequence[int]) -> int:
     return math.factorial(sum(sizes)) // math.prod(math.factorial(size) for size in sizes)
 
 
-def _differences(scores: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
-    """Mean of each later group less that of the first: [R, N] -> [R, K]."""
-    starts = np.cumsum([0, *sizes[:-1]])
-    means = np.add.reduceat(scores, starts, axis=1) / np.array(sizes)
-    return means[:, 1:] - means[:, :1]
-
-
-def _all_labellings(sizes: Sequence[int]) -> np.ndarray:
-    """Every way to deal the scores out to the groups, as rows of indices: [R, N]."""
-
-    def deal(left: tuple[int, ...], sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
-        if len(sizes) == 1:
-            yield left
-            return
-        for chosen in combinations(left, sizes[0]):
-            rest = tuple(i for i in left if i not in chosen)
-            yield from (chosen + others for others in deal(rest, sizes[1:]))
-
-    return np.array(list(deal(tuple(range(sum(sizes))), sizes)))
-
-
-def _draw_labellings(count: int, seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return rng.permuted(np.tile(np.arange(count), (ENUMERATED, 1)), axis=1)
+def _deal(left: tuple[int, ...], sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Every way to deal indices out to groups of these sizes, one group after the other."""
+    if len(sizes) == 1:
+        yield left
+        return
+    for chosen in combinations(left, sizes[0]):
+        rest = tuple(i for i in left if i not in chosen)
+        yield from (chosen + others for others in _deal(rest, sizes[1:]))
 
 
 def _bootstrap(samples: Samples, statistic: Statistic) -> tuple[np.ndarray, np.ndarray]:

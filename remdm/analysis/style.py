@@ -75,6 +75,11 @@ def label(policy: str) -> str:
     return f"{LABELS[role(policy)]} ({named})" if named else LABELS[role(policy)]
 
 
+def readable(name: str) -> str:
+    """The name of an action or an achievement as it is read."""
+    return name.replace("_", " ").lower()
+
+
 def colour(policy: str) -> str:
     """A policy's colour."""
     return ROLES[role(policy)].colour
@@ -159,6 +164,23 @@ def legend_below(figure: Figure, axes: Iterable[Axes]) -> None:
     figure.legend(
         handles.values(), handles, loc="outside lower center", ncols=2 if figure.get_figwidth() < WIDTH else 3
     )
+
+
+def draw_line(
+    ax: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    look: Look,
+    label: str,
+    every: int = 1,
+    ends: tuple[np.ndarray, np.ndarray] | None = None,
+) -> None:
+    """Draw y [N] at x [N], a marker at every so many, and a band between two ends; arrays [N]."""
+    ax.plot(
+        x, y, color=look.colour, ls=look.line, lw=look.width, marker=look.marker, markevery=every, label=label
+    )
+    if ends is not None:
+        ax.fill_between(x, *ends, color=look.colour, alpha=0.2, lw=0)
 
 
 def say(axes: Axes, text: str = "missing") -> None:

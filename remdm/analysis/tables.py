@@ -15,6 +15,7 @@ from remdm.analysis.policies import (
     Policy,
     behind,
     differences,
+    expert_mean,
     probability_of_improvement,
     read_policies,
 )
@@ -24,11 +25,22 @@ from remdm.analysis.statistics import Estimate, episode_interval, estimate, iqm,
 
 
 class Table(NamedTuple):
-    """How a table is made of the files of jobs, and which of its columns LaTeX and Markdown show."""
+    """How a table is made of the files of jobs, and what readers are shown.
+
+    Attributes:
+        columns: those that LaTeX and Markdown show, all if None.
+        template: of the note below it; `{}` says how many seeds and episodes are behind the intervals.
+        of: what these intervals are of.
+    """
 
     frame: Callable[[list[str]], pl.DataFrame]
     columns: Sequence[str] | None
-    note: Callable[[list[str]], str]
+    template: str
+    of: str | None = None
+
+    def note(self, jobs: list[str]) -> str:
+        """What a reader must know, below the table."""
+        return self.template.format(behind(read_policies(jobs), self.of)) if self.of else self.template
 
 
 def policy_table(evaluations: list[str]) -> pl.DataFrame:
@@ -39,7 +51,7 @@ def policy_table(evaluations: list[str]) -> pl.DataFrame:
     """
     rows = []
     for policies in grouped(read_policies(evaluations), "env").values():
-        expert = next((policy.mean().value for policy in policies if policy.role == "expert"), None)
+        expert = expert_mean(policies)
         rows += [_policy_row(policy, expert) for policy in policies]
     return as_frame(rows)
 
@@ -122,12 +134,7 @@ def _pair_row(policy: Policy, other: Policy) -> dict[str, Any]:
     row |= _columns("difference", test and test.difference)
     row |= {"p": test and test.p, "floor": test and test.floor}
     p, floor = sign_flip(np.array([sample.mean() for sample in paired])) if len(paired) > 1 else (None, None)
-    return row | {
-        "p_seeds": p,
-        "floor_seeds": floor,
-        "worlds": sum(map(len, paired)),
-        "seeds": len(paired),
-    }
+    return row | {"p_seeds": p, "floor_seeds": floor, "worlds": sum(map(len, paired)), "seeds": len(paired)}
 
 
 def _columns(name: str, found: Estimate | None) -> dict[str, float | None]:
@@ -135,60 +142,42 @@ def _columns(name: str, found: Estimate | None) -> dict[str, float | None]:
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
-def _policies_note(evaluations: list[str]) -> str:
-    return (
-        f"Return of an episode, its interquartile mean (IQM), and number of achievements unlocked. "
-        f"{behind(read_policies(evaluations), 'mean')} Published: the unit is in table published; the "
-        f"difference is ours less theirs. Published values were reached with 1e9 frames (expert) and 1e8 "
-        f"frames (planners), and are comparable at those budgets alone."
-    )
-
-
-def _published_note(evaluations: list[str]) -> str:
-    return (
-        f"{behind(read_policies(evaluations), 'mean')} The difference is ours less the published value, or "
-        f"the middle of its range; it is comparable at the same number of frames alone."
-    )
-
-
-def _achievements_note(evaluations: list[str]) -> str:
-    return f"Per cent of episodes in which it is unlocked. {behind(read_policies(evaluations), 'rate')}"
-
-
-def _improvement_note(evaluations: list[str]) -> str:
-    return (
-        f"Probability of improvement: that an episode of the first policy has a higher return than one of "
-        f"the other, ties halved. Difference: of returns of the first episodes in the same worlds; p: of "
-        f"these trained policies, sign-flip test over pairs of episodes; p seeds: of the training methods, "
-        f"sign-flip test over seeds. Floor: smallest attainable p at this sample size. p values are not "
-        f"corrected for the number of rows. "
-        f"{behind(read_policies(evaluations), 'difference')}"
-    )
-
-
-def _costs_note(jobs: list[str]) -> str:
-    return "Of a run that went on after an interruption, what came after it is measured."
-
-
 TABLES = {
     "policies": Table(
         policy_table,
         ("env", "policy", "return", "IQM", "percent_of_maximum", "percent_of_expert", "achievements",
          "published", "difference", "seeds", "episodes"),
-        _policies_note,
+        "Return of an episode, its interquartile mean (IQM), and number of achievements unlocked. {} "
+        "Published: the unit is in table published; the difference is ours less theirs. Published values "
+        "were reached with 1e9 frames (expert) and 1e8 frames (planners), and are comparable at those "
+        "budgets alone.",
+        of="mean",
     ),
     "published": Table(
         published_table,
         ("env", "policy", "unit", "ours", "published", "difference", "published_frames", "source"),
-        _published_note,
+        "{} The difference is ours less the published value, or the middle of its range; it is comparable "
+        "at the same number of frames alone.",
+        of="mean",
     ),
-    "achievements": Table(achievement_table, None, _achievements_note),
-    "improvement": Table(improvement_table, None, _improvement_note),
+    "achievements": Table(
+        achievement_table, None, "Per cent of episodes in which it is unlocked. {}", of="rate",
+    ),
+    "improvement": Table(
+        improvement_table,
+        None,
+        "Probability of improvement: that an episode of the first policy has a higher return than one of "
+        "the other, ties halved. Difference: of returns of the first episodes in the same worlds; p: of "
+        "these trained policies, sign-flip test over pairs of episodes; p seeds: of the training methods, "
+        "sign-flip test over seeds. Floor: smallest attainable p at this sample size. p values are not "
+        "corrected for the number of rows. {}",
+        of="difference",
+    ),
     "costs": Table(
         cost_table,
         ("env", "stage", "name", "seed", "minutes", "compiling_minutes", "cpu_minutes", "frames_per_second",
          "memory_GB", "device"),
-        _costs_note,
+        "Of a run that went on after an interruption, what came after it is measured.",
     ),
 }  # fmt: skip
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from remdm.analysis.ablations.drawing import GROUP_COLOURS, draw_map, group_of, map_figure, symmetric
+from remdm.analysis.ablations.drawing import GROUP_COLOURS, draw_map, fill_map, group_of, symmetric
 from remdm.analysis.ablations.runs import Suite
 from remdm.analysis.style import MISSING, new_figure
 
@@ -97,11 +97,9 @@ def draw_actions(suite: Suite) -> Figure:
     start = next((100 * use.before for use in uses if use), np.full(1, np.nan))
     nothing = np.full(len(start), np.nan)
     changes = np.array([100 * (use.after - use.before) if use else nothing for use in uses])
-    figure, ax = map_figure(*changes.shape)
     names = [f"{name} ({share:.1f} %)" for name, share in zip(NAMES, start, strict=False)]
     title = "Share of each action at the end less pretrained (in brackets), points (dark: rarer)"
-    draw_map(ax, changes, suite.arms, names, title, "{:+.1f}", limits=symmetric(changes, 1.0))
-    return figure
+    return draw_map(changes, suite.arms, names, title, "{:+.1f}", symmetric(changes, 1.0))
 
 
 def draw_divergence(suite: Suite) -> Figure:
@@ -131,9 +129,7 @@ def draw_transitions(suite: Suite) -> Figure:
     arm = suite.shown
     use = action_use(suite, arm)
     if use is None:
-        figure, ax = map_figure(4, 4)
-        draw_map(ax, np.full((1, 1), np.nan), [arm], [""], "no action was played")
-        return figure
+        return draw_map(np.full((1, 1), np.nan), [arm], [""], "no action was played")
     frequent = np.argsort(-(use.before + use.after), kind="stable")[:MOST]
     played = sorted(int(k) for k in frequent if use.before[k] + use.after[k] > 0)
     names = [NAMES[k] for k in played]
@@ -145,8 +141,8 @@ def draw_transitions(suite: Suite) -> Figure:
     change = after - before
     limits = (0.0, float(np.nanmax([before, after])))
     share, nameless = "next action, %", [""] * len(names)
-    draw_map(axes[0], before, names, names, f"pretrained: {share}", "{:.0f}", limits, size=5)
-    draw_map(axes[1], after, nameless, names, f"{arm}, end: {share}", "{:.0f}", limits, size=5)
-    draw_map(axes[2], change, nameless, names, "change, points", "{:+.0f}", symmetric(change, 1.0), size=5)
+    fill_map(axes[0], before, names, names, f"pretrained: {share}", "{:.0f}", limits, size=5)
+    fill_map(axes[1], after, nameless, names, f"{arm}, end: {share}", "{:.0f}", limits, size=5)
+    fill_map(axes[2], change, nameless, names, "change, points", "{:+.0f}", symmetric(change, 1.0), size=5)
     axes[0].set_ylabel("action")
     return figure

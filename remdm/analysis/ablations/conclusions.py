@@ -7,13 +7,7 @@ from remdm.analysis.ablations.decision import TREE, decide, preventing
 from remdm.analysis.ablations.hypotheses import NEXT_STEPS, NOT_SUPPORTED, SUPPORTED, UNMEASURED, Finding
 from remdm.analysis.ablations.published import BEST, SCORES, WORST, mismatch
 from remdm.analysis.ablations.runs import SCORE, Suite
-from remdm.analysis.ablations.standing import (
-    BETTER,
-    COLLAPSE,
-    IMPROVEMENT,
-    WORSE,
-    Standings,
-)
+from remdm.analysis.ablations.standing import BETTER, COLLAPSE, IMPROVEMENT, WORSE, Standings
 from remdm.analysis.results import grouped
 from remdm.analysis.seeds import mean_curve
 from remdm.analysis.statistics import ENUMERATED, attainable_floor, count_labellings

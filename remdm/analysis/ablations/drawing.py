@@ -1,4 +1,4 @@
-"""What the suite's figures share: who looks how, heat maps, and bars that may be missing."""
+"""What the suite's figures share: who looks how, heat maps, and curves over training."""
 
 import textwrap
 from collections.abc import Sequence
@@ -7,7 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from remdm.analysis.ablations.runs import Suite
+from remdm.analysis.seeds import draw_curve
 from remdm.analysis.style import (
+    GREY,
     INK,
     LINE_VARIANTS,
     MARKER_VARIANTS,
@@ -16,8 +19,9 @@ from remdm.analysis.style import (
     draw_cells,
     new_figure,
     say,
+    share_limits,
 )
-from remdm.config.arms import ARMS, BASELINE
+from remdm.config.arms import ARMS, BASELINE, GROUPS
 
 GROUP_HATCHES = {"-": "", "A": "", "B": "//", "C": "..", "D": "\\\\"}
 GROUP_COLOURS = dict(zip(GROUP_HATCHES, (INK, *SERIES), strict=False))
@@ -37,6 +41,23 @@ def arm_look(arm: str) -> Look:
 
 
 def draw_map(
+    values: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+    form: str = "{:.2f}",
+    limits: tuple[float, float] | None = None,
+    xlabel: str = "",
+) -> Figure:
+    """A figure of one heat map [rows, columns], large enough for its numbers and names."""
+    width, height = 2.2 + 0.42 * max(len(columns), 4), 1.6 + 0.24 * max(len(rows), 4)
+    figure, (ax,) = new_figure(width, height)
+    fill_map(ax, values, rows, columns, title, form, limits)
+    ax.set_xlabel(xlabel)
+    return figure
+
+
+def fill_map(
     ax: Axes,
     values: np.ndarray,
     rows: Sequence[str],
@@ -64,7 +85,59 @@ def symmetric(values: np.ndarray, least: float) -> tuple[float, float]:
     return -float(size), float(size)
 
 
-def map_figure(rows: int, columns: int) -> tuple[Figure, Axes]:
-    """A figure for a heat map of so many cells."""
-    figure, (ax,) = new_figure(2.2 + 0.42 * max(columns, 4), 1.6 + 0.24 * max(rows, 4))
-    return figure, ax
+def draw_groups(suite: Suite, *panels: tuple[str, str], pretrained: str | None = None) -> Figure:
+    """A row of panels for each metric, a column for each group; the baseline in each of them.
+
+    Args:
+        panels: metric and the label of its axis.
+        pretrained: a metric of the pretrained planner to draw as a level.
+    """
+    groups = {letter: [arm for arm in suite.arms if group_of(arm) == letter] for letter in GROUPS}
+    groups = {letter: arms for letter, arms in groups.items() if arms} or {"-": []}
+    width, height = 3.4 * len(groups), 2.7 * len(panels) + 1.1
+    figure, axes = new_figure(max(width, 5), height, len(panels), len(groups))
+    level = suite.pretrained(pretrained) if pretrained else None
+    for row, (metric, unit) in enumerate(panels):
+        cells = axes[row * len(groups) : (row + 1) * len(groups)]
+        for ax, arms in zip(cells, groups.values(), strict=True):
+            if level is not None and level.size:
+                ax.axhline(level.mean(), color=GREY, linestyle=":", label="pretrained")
+            for arm in [BASELINE, *arms]:
+                _draw_arm(ax, suite, arm, metric)
+        cells[0].set_ylabel(unit)
+        share_limits(cells)
+    for ax, letter in zip(axes, groups, strict=False):
+        ax.set_title(f"{letter}: {GROUPS[letter]}" if letter in GROUPS else "baseline", fontsize=9)
+    for ax in axes[-len(groups) :]:
+        ax.set_xlabel("iteration")
+        ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2)
+    return figure
+
+
+def draw_panels(suite: Suite, metric: str, unit: str) -> Figure:
+    """A panel for each arm with the range of its seeds; the baseline dotted in every panel."""
+    columns = min(5, len(suite.arms))
+    rows = -(-len(suite.arms) // columns)
+    figure, axes = new_figure(2.6 * columns, 1.9 * rows + 0.3, rows, columns)
+    for ax, arm in zip(axes, suite.arms, strict=False):
+        if arm != BASELINE:
+            dotted = Look("#555555", "", "", ":")
+            draw_curve(ax, suite.baseline, metric, dotted, BASELINE, "update", band=None)
+        look = Look(GROUP_COLOURS[group_of(arm)], "", "", "-")
+        if not draw_curve(ax, suite.runs.get(arm, []), metric, look, arm, "update", band="span"):
+            say(ax)
+        ax.set_title(arm, fontsize=9)
+        ax.tick_params(labelsize=7)
+    share_limits(axes[: len(suite.arms)])
+    for ax in axes[len(suite.arms) :]:
+        ax.set_visible(False)
+    figure.supxlabel(f"iteration (dotted: {BASELINE})" if suite.baseline else "iteration", fontsize=9)
+    figure.supylabel(unit, fontsize=9)
+    return figure
+
+
+def _draw_arm(ax: Axes, suite: Suite, arm: str, metric: str) -> None:
+    """An arm's curve, or its name in the legend alone."""
+    look = arm_look(arm)
+    if not draw_curve(ax, suite.runs.get(arm, []), metric, look, arm, "update", band="span"):
+        ax.plot([], [], color=look.colour, ls=look.line, marker=look.marker, label=f"{arm} (missing)")

@@ -150,11 +150,10 @@ def _achievements_lost(suite: Suite) -> float | None:
 
 def _high_to_low_norm(suite: Suite) -> float | None:
     """Mean gradient norm of the upper third of the t-bins over that of the lower third."""
-    names = suite.columns(BIN_NORM)
-    norms = [suite.average(BASELINE, BIN_NORM + name) for name in sorted(names, key=int)]
+    norms = [suite.average(BASELINE, BIN_NORM + name) for name in suite.bins]
     known = [norm for norm in norms if norm is not None]
     third = len(known) // 3
-    if not third or len(known) < len(names):
+    if not third or len(known) < len(norms):
         return None
     low, high = np.mean(known[:third]), np.mean(known[-third:])
     return float(high / low) if low > 0 else None

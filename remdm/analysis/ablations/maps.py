@@ -1,72 +1,63 @@
 """Heat maps: layers, noise levels and achievements of all arms."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from remdm.analysis.ablations.drawing import draw_map, map_figure, symmetric
+from remdm.analysis.ablations.drawing import draw_map, symmetric
 from remdm.analysis.ablations.hypotheses import achievement_rates
 from remdm.analysis.ablations.runs import ACHIEVEMENT, BIN_NORM, LAYER_COSINE, LAYER_NORM, Suite
 from remdm.analysis.ablations.standing import Standings
 from remdm.analysis.seeds import mean_curve
-from remdm.analysis.style import INK, SERIES, new_figure, say
+from remdm.analysis.style import INK, SERIES, new_figure, readable, say
 from remdm.config.arms import BASELINE
 
 
 def draw_conflict(suite: Suite) -> Figure:
     """Mean cosine of RL and BC gradient in each layer; negative where they conflict."""
     layers = suite.columns(LAYER_COSINE)
-    figure, ax = map_figure(len(suite.arms), len(layers))
     title = "Cosine of RL and BC gradient, mean over training (dark: conflict)"
-    draw_map(ax, _means(suite, LAYER_COSINE, layers), suite.arms, layers, title, limits=(-1.0, 1.0))
-    return figure
+    return draw_map(_means(suite, LAYER_COSINE, layers), suite.arms, layers, title, limits=(-1.0, 1.0))
 
 
 def draw_layers(suite: Suite) -> Figure:
-    """Gradient norm of each layer, on a logarithmic scale."""
+    """Gradient norm of each layer, on a logarithmic scale; a frozen layer's, zero, has no logarithm."""
     layers = suite.columns(LAYER_NORM)
-    figure, ax = map_figure(len(suite.arms), len(layers))
-    values = _log10(_means(suite, LAYER_NORM, layers))
-    draw_map(ax, values, suite.arms, layers, "log10 of gradient norm, mean over training", "{:.1f}")
-    return figure
+    norms = _means(suite, LAYER_NORM, layers)
+    logarithms = np.log10(norms, out=np.full(norms.shape, np.nan), where=norms > 0)
+    return draw_map(logarithms, suite.arms, layers, "log10 of gradient norm, mean over training", "{:.1f}")
 
 
 def draw_noise_levels(suite: Suite) -> Figure:
     """Gradient norm of each t-bin as a share of its arm's largest: which noise levels drive the step."""
-    bins = sorted(suite.columns(BIN_NORM), key=int)
+    bins = suite.bins
     norms = _means(suite, BIN_NORM, bins)
     largest = np.max(norms, axis=1, keepdims=True, initial=0.0)
     shares = np.divide(norms, largest, out=np.full(norms.shape, np.nan), where=largest > 0)
     edges = [f"{int(k) / len(bins):.1f}-{(int(k) + 1) / len(bins):.1f}" for k in bins]
-    figure, ax = map_figure(len(suite.arms), len(bins))
     title = "Gradient norm by t, share of the arm's largest"
-    draw_map(ax, shares, suite.arms, edges, title, limits=(0.0, 1.0))
-    ax.set_xlabel("t")
-    return figure
+    return draw_map(shares, suite.arms, edges, title, limits=(0.0, 1.0), xlabel="t")
 
 
 def draw_achievements(suite: Suite) -> Figure:
     """Change of each achievement's rate from the pretrained planner to the end, in points."""
     names = _names(suite)
-    rates = [achievement_rates(suite, arm) for arm in suite.arms]
-    nan = (np.nan, np.nan)
-    pairs = np.array([[row.get(name, nan) for name in names] for row in rates], float)
-    values = 100 * np.diff(pairs.reshape(len(rates), len(names), 2))[..., 0]
-    figure, ax = map_figure(*values.shape)
+    values = np.full((len(suite.arms), len(names)), np.nan)
+    for row, arm in zip(values, suite.arms, strict=True):
+        for name, (before, after) in achievement_rates(suite, arm).items():
+            if name in names:
+                row[names.index(name)] = 100 * (after - before)
     title = "Episodes with each achievement: end less pretrained, points (dark: lost)"
-    draw_map(ax, values, suite.arms, _readable(names), title, "{:+.0f}", limits=symmetric(values, 10.0))
-    return figure
+    return draw_map(values, suite.arms, list(map(readable, names)), title, "{:+.0f}", symmetric(values, 10.0))
 
 
 def draw_achievements_start_end(suite: Suite, standings: Standings) -> Figure:
     """Start against end of each achievement, for the baseline and the best arm."""
     best = [s.name for s in standings.scored[:1]]
     shown = [*([BASELINE] if suite.baseline else []), *best]
-    names = _names(suite)
-    figure, axes = new_figure(
-        4.6 * max(len(shown), 1), 1.2 + 0.24 * max(len(names), 6), 1, max(len(shown), 1)
-    )
+    names, columns = _names(suite), max(len(shown), 1)
+    figure, axes = new_figure(4.6 * columns, 1.2 + 0.24 * max(len(names), 6), 1, columns)
     for ax in axes[len(shown) :]:
         say(ax)
     for ax, arm in zip(axes, shown, strict=False):
@@ -79,7 +70,7 @@ def draw_achievements_start_end(suite: Suite, standings: Standings) -> Figure:
                 ax.plot(after, y, "D", color=SERIES[after < before], markersize=4)
         if not rates:
             say(ax)
-        ax.set_yticks(range(len(names)), _readable(names), fontsize=7)
+        ax.set_yticks(range(len(names)), list(map(readable, names)), fontsize=7)
         ax.set_ylim(len(names) - 0.5, -0.5)
         ax.set_xlim(-2, 102)
         ax.set_title(arm, fontsize=9)
@@ -96,36 +87,24 @@ def draw_achievements_over_time(suite: Suite) -> Figure:
     for row, name, curve in zip(values, names, curves, strict=True):
         row[0] = 100 * np.mean(start) if (start := suite.pretrained(ACHIEVEMENT + name)).size else np.nan
         row[1:] = 100 * curve.mean if curve else np.nan
-    figure, ax = map_figure(*values.shape)
     title = f"{arm}: episodes with each achievement, %"
     columns = ["pretrained", *map(str, updates)]
-    draw_map(ax, values, _readable(names), columns, title, "{:.0f}", limits=(0.0, 100.0))
-    ax.set_xlabel("iteration of the evaluation (hatched: no episode ended)")
-    return figure
+    xlabel = "iteration of the evaluation (hatched: no episode ended)"
+    return draw_map(values, list(map(readable, names)), columns, title, "{:.0f}", (0.0, 100.0), xlabel)
 
 
-def _means(suite: Suite, prefix: str, columns: Sequence[str], of: Callable = np.mean) -> np.ndarray:
+def _means(suite: Suite, prefix: str, columns: Sequence[str]) -> np.ndarray:
     """Means over training and seeds: [arms, columns], NaN where never measured."""
-    values = [[suite.average(arm, prefix + name, of) for name in columns] for arm in suite.arms]
+    values = [[suite.average(arm, prefix + name) for name in columns] for arm in suite.arms]
     return np.array(values, float).reshape(len(suite.arms), len(columns))
-
-
-def _log10(values: np.ndarray) -> np.ndarray:
-    """Of a gradient that is zero, as in a frozen layer, there is no logarithm: NaN."""
-    return np.log10(values, out=np.full(values.shape, np.nan), where=values > 0)
 
 
 def _names(suite: Suite) -> list[str]:
     """Achievements that any evaluation has seen, in the game's order."""
     found = suite.columns(ACHIEVEMENT)
-    seen = [
-        name
-        for name in found
-        if any(run.values(ACHIEVEMENT + name).any() for run in suite.all_runs)
-        or suite.pretrained(ACHIEVEMENT + name).any()
-    ]
-    return seen or found
 
+    def seen(name: str) -> bool:
+        in_runs = (any(run.values(name)) for run in suite.all_runs)
+        return any(suite.pretrained(name)) or any(in_runs)
 
-def _readable(names: Sequence[str]) -> list[str]:
-    return [name.replace("_", " ").lower() for name in names]
+    return [name for name in found if seen(ACHIEVEMENT + name)] or found

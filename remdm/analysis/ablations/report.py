@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from remdm.analysis.ablations import actions, maps, scores
 from remdm.analysis.ablations.conclusions import conclude
-from remdm.analysis.ablations.curves import draw_groups, draw_panels
 from remdm.analysis.ablations.decision import decide, draw_tree
+from remdm.analysis.ablations.drawing import draw_groups, draw_panels
 from remdm.analysis.ablations.hypotheses import judge
 from remdm.analysis.ablations.runs import SCORE, Suite, read_suite
 from remdm.analysis.ablations.standing import Standings, stand
@@ -28,62 +28,36 @@ def _of_runs(draw: Callable[..., Figure], *panels: Any, **keys: Any) -> Draw:
 # By file name: who draws it, and its caption.
 FIGURES: dict[str, tuple[Draw, str]] = {
     "scores": (scores.draw_scores, "Episode return at the last evaluation; dots are seeds."),
-    "differences": (
-        scores.draw_differences, "Difference to baseline_rl, with 95 % intervals over seeds (Welch).",
-    ),
+    "differences": (scores.draw_differences,
+                    "Difference to baseline_rl, with 95 % intervals over seeds (Welch)."),
     "groups": (scores.draw_group_scores, "Groups of arms; dots are arms."),
     "decision_tree": (lambda s, st: draw_tree(decide(s, st)), "The way from the scores to what is next."),
-    "training_return": (
-        _of_runs(draw_panels, "train/window_return", "window return"),
-        "Return of the collected windows, by arm.",
-    ),
+    "training_return": (_of_runs(draw_panels, "train/window_return", "window return"),
+                        "Return of the collected windows, by arm."),
     "training_loss": (_of_runs(draw_panels, "diffusion/loss", "loss"), "Loss, by arm."),
-    "evaluation": (
-        _of_runs(draw_groups, (SCORE, "episode return"), pretrained=SCORE),
-        "Episode return over training; bands span the seeds.",
-    ),
-    "alignment": (
-        _of_runs(
-            draw_groups,
-            ("diag/gradient_cosine", "cosine of RL and BC gradient"),
-            ("diag/rl_grad_norm", "norm of the RL gradient"),
-            ("diag/bc_grad_norm", "norm of the BC gradient"),
-        ),
-        "Cosine of RL and BC gradients, and their norms.",
-    ),
+    "evaluation": (_of_runs(draw_groups, (SCORE, "episode return"), pretrained=SCORE),
+                   "Episode return over training; bands span the seeds."),
+    "alignment": (_of_runs(draw_groups, ("diag/gradient_cosine", "cosine of RL and BC gradient"),
+                           ("diag/rl_grad_norm", "norm of the RL gradient"),
+                           ("diag/bc_grad_norm", "norm of the BC gradient")),
+                  "Cosine of RL and BC gradients, and their norms."),
     "conflict": (_of_runs(maps.draw_conflict), "Where RL and BC gradients conflict."),
     "layers": (_of_runs(maps.draw_layers), "Gradient norm of each layer; hatched where it is zero."),
-    "drift": (
-        _of_runs(
-            draw_groups,
-            ("diag/kl", "KL (nats), all t"),
-            ("diag/kl_low_t", "KL (nats), t < 0.2"),
-            ("diag/kl_mid_t", "KL (nats), t 0.3-0.7"),
-            ("diag/kl_high_t", "KL (nats), t > 0.8"),
-        ),
-        "KL to the pretrained policy, by noise level.",
-    ),
-    "similarity": (
-        _of_runs(draw_groups, ("diag/cka", "CKA with pretrained logits")),
-        "CKA of logits with the pretrained planner's.",
-    ),
+    "drift": (_of_runs(draw_groups, ("diag/kl", "KL (nats), all t"), ("diag/kl_low_t", "KL (nats), t < 0.2"),
+                       ("diag/kl_mid_t", "KL (nats), t 0.3-0.7"), ("diag/kl_high_t", "KL (nats), t > 0.8")),
+              "KL to the pretrained policy, by noise level."),
+    "similarity": (_of_runs(draw_groups, ("diag/cka", "CKA with pretrained logits")),
+                   "CKA of logits with the pretrained planner's."),
     "noise_levels": (_of_runs(maps.draw_noise_levels), "Gradient norm by noise level t."),
-    "signal": (
-        _of_runs(
-            draw_groups,
-            ("train/win_rate", "win rate of windows"),
-            ("train/effective_batch", "effective batch (windows)"),
-        ),
-        "Win rate and effective batch size.",
-    ),
+    "signal": (_of_runs(draw_groups, ("train/win_rate", "win rate of windows"),
+                        ("train/effective_batch", "effective batch (windows)")),
+               "Win rate and effective batch size."),
     "achievements": (_of_runs(maps.draw_achievements), "Change of each achievement's rate, by arm."),
     "achievements_start_end": (maps.draw_achievements_start_end, "Achievements, start against end."),
     "achievements_over_time": (_of_runs(maps.draw_achievements_over_time), "Achievements over training."),
     "actions": (_of_runs(actions.draw_actions), "Change of the share of each action, by arm."),
     "transitions": (_of_runs(actions.draw_transitions), "Which action follows which, before and after."),
-    "divergence": (
-        _of_runs(actions.draw_divergence), "Divergence of actions from the pretrained planner's.",
-    ),
+    "divergence": (_of_runs(actions.draw_divergence), "Divergence of actions from the pretrained planner's."),
 }  # fmt: skip
 
 

@@ -4,16 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from remdm.analysis.results import Result, grouped, read_file, read_json
+from remdm.analysis.results import Result, grouped, read_arrays, read_json, read_parquet
 from remdm.base.errors import ConfigError, UserError
 from remdm.config.arms import ARMS, BASELINE
 
-T = TypeVar("T")
 SCORE = "val/episode_return"
 EVALUATED = "val/score"  # always there when there was an evaluation, even if no episode ended in it
 ACHIEVEMENT = "val/achievement/"
@@ -59,29 +58,25 @@ class ArmRun(Result):
     @cached_property
     def metrics(self) -> pl.DataFrame:
         """`metrics.parquet`: a row for each update, null where nothing was measured."""
-        table = self._read("metrics.parquet", pl.read_parquet)
+        path = self.folder / "metrics.parquet"
+        table = read_parquet(path, self._remedy)
         if "update" not in table.columns or table.is_empty():
-            raise UserError(f"{self.folder / 'metrics.parquet'}: has no updates; {self._remedy}")
+            raise UserError(f"{path}: has no updates; {self._remedy}")
         return table.with_columns(pl.selectors.float().fill_nan(None)).sort("update")
 
     @cached_property
     def pretrained(self) -> dict[str, float | None]:
         """The evaluation of the pretrained weights on the same worlds."""
-        table = self._read("pretrained.parquet", pl.read_parquet)
+        path = self.folder / "pretrained.parquet"
+        table = read_parquet(path, self._remedy)
         if table.height != 1:
-            path = self.folder / "pretrained.parquet"
             raise UserError(f"{path}: has {table.height} rows, not 1; {self._remedy}")
         return dict(table.with_columns(pl.selectors.float().fill_nan(None)).row(0, named=True))
 
     @cached_property
     def actions(self) -> dict[str, np.ndarray]:
         """Counts of actions [V] and of pairs of successive actions [V, V], before and after."""
-
-        def read(path: Path) -> dict[str, np.ndarray]:
-            with np.load(path) as arrays:
-                return {name: arrays[name] for name in ACTIONS}
-
-        return self._read("actions.npz", read)
+        return read_arrays(self.folder / "actions.npz", ACTIONS, self._remedy)
 
     @cached_property
     def evaluations(self) -> pl.DataFrame:
@@ -109,9 +104,6 @@ class ArmRun(Result):
         if not name.startswith("val/") or name not in self.metrics.columns:
             return super().curve(name, against)
         return self.evaluations[against].to_numpy(), self.evaluations[name].cast(pl.Float64).to_numpy()
-
-    def _read(self, name: str, reader: Callable[[Path], T]) -> T:
-        return read_file(self.folder / name, reader, self._remedy)
 
     @property
     def _remedy(self) -> str:
@@ -177,6 +169,11 @@ class Suite:
         names = (name for run in self.all_runs for name in run.metrics.columns if name.startswith(prefix))
         return [name.removeprefix(prefix) for name in dict.fromkeys(names)]
 
+    @property
+    def bins(self) -> list[str]:
+        """The bins of t of which gradients were measured, from low to high."""
+        return sorted(self.columns(BIN_NORM), key=int)
+
     def average(self, arm: str, name: str, of: Callable[[np.ndarray], float] = np.mean) -> float | None:
         """A summary of a metric over training, averaged over an arm's runs; None if never measured."""
         values = [of(found) for run in self.runs.get(arm, []) if (found := run.values(name)).size]
@@ -208,31 +205,28 @@ def read_suite(folders: Sequence[str]) -> Suite:
         raise UserError(f"{place}: no finished run; run `remdm ablations` first")
     ordered = {arm: runs[arm] for arm in names if arm in runs}
     suite = Suite(tuple(arm for arm in names if arm in asked), ordered, missing)
-    _check_poolable(suite.all_runs)
+    _check_poolable(suite.all_runs, OWN_KEYS | SEED_KEYS)
+    for same_seed in grouped(suite.all_runs, "replicate").values():
+        _check_poolable(same_seed, OWN_KEYS)
     return suite
 
 
-def _check_poolable(runs: Sequence[ArmRun]) -> None:
-    """Refuse to compare runs of which keys that decide results differ.
+def _check_poolable(runs: Sequence[ArmRun], but: set[str]) -> None:
+    """Refuse to compare runs of which keys that decide results differ: all but these.
 
     Raises:
         ConfigError: it names the keys, the two values of each, and the folders.
     """
-    firsts: dict[str, ArmRun] = {}
-    for run in runs:
-        _check_agree(runs[0], run, OWN_KEYS | SEED_KEYS)
-        _check_agree(firsts.setdefault(run.replicate, run), run, OWN_KEYS)
-
-
-def _check_agree(one: ArmRun, other: ArmRun, but: set[str]) -> None:
-    keys = sorted((one.config.keys() | other.config.keys()) - but)
-    values = {key: (one.config.get(key, "absent"), other.config.get(key, "absent")) for key in keys}
-    differing = [f"{key} = {a} and {b}" for key, (a, b) in values.items() if a != b]
-    if differing:
-        raise ConfigError(
-            f"{one.record} and {other.record}: cannot be pooled, for they differ in {', '.join(differing)}; "
-            f"run one again or leave it out"
-        )
+    one, *others = runs
+    for other in others:
+        keys = sorted((one.config.keys() | other.config.keys()) - but)
+        values = {key: (one.config.get(key, "absent"), other.config.get(key, "absent")) for key in keys}
+        differing = [f"{key} = {a} and {b}" for key, (a, b) in values.items() if a != b]
+        if differing:
+            raise ConfigError(
+                f"{one.record} and {other.record}: cannot be pooled, for they differ in "
+                f"{', '.join(differing)}; run one again or leave it out"
+            )
 
 
 def _runs_in(folder: Path) -> list[ArmRun]:

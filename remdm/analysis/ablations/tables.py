@@ -6,14 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from remdm.analysis.ablations.actions import (
-    ActionUse,
-    action_use,
-    entropy,
-    gini,
-    kl,
-    total_variation,
-)
+from remdm.analysis.ablations.actions import ActionUse, action_use, entropy, gini, kl, total_variation
 from remdm.analysis.ablations.hypotheses import LOST, Finding, achievement_rates, last, share_negative
 from remdm.analysis.ablations.published import published_scores
 from remdm.analysis.ablations.runs import BIN_NORM, LAYER_NORM, Suite
@@ -78,7 +71,7 @@ ACTIONS: dict[str, Callable[[ActionUse], float]] = {
 
 def write_tables(suite: Suite, standings: Standings, findings: list[Finding], folder: Path) -> None:
     """Write every table as CSV, LaTeX and Markdown."""
-    bins = {f"norm_{k}": (BIN_NORM + k, np.mean) for k in sorted(suite.columns(BIN_NORM), key=int)}
+    bins = {f"norm_{k}": (BIN_NORM + k, np.mean) for k in suite.bins}
     layers = {layer: (LAYER_NORM + layer, np.mean) for layer in suite.columns(LAYER_NORM)}
     tables = {
         "results": results(suite, standings),
