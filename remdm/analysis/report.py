@@ -4,6 +4,7 @@ import html
 from collections.abc import Iterable
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from remdm.analysis.formats import as_frame, as_html
 from remdm.analysis.policies import Policy, expert_mean, read_policies
