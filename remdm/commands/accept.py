@@ -29,13 +29,15 @@ def run_accept(arguments: argparse.Namespace) -> None:
     if not arguments.yes:
         print(f"{len(chosen)} results would count as current; --yes records it")
         return
-    accept(verdicts)
-    _tell_snakemake(plan, [verdict for verdict in verdicts if not verdict.refusals])
+    _tell_snakemake(plan, chosen)
+    accept(chosen)
     print(f"{len(chosen)} results count as current")
 
 
 def _tell_snakemake(plan: Plan, verdicts: Sequence[Verdict]) -> None:
     """Have Snakemake write down today's parameters of results, which it compares with those of the next call.
+
+    The records must still be old: of what is settled Snakemake would leave out what was made from it.
 
     Raises:
         UserError: it failed, such as beside another that runs.
@@ -48,4 +50,4 @@ def _tell_snakemake(plan: Plan, verdicts: Sequence[Verdict]) -> None:
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise UserError(f"snakemake --touch: {reason}; the records are written, repeat the command to finish")
+        raise UserError(f"snakemake --touch: {reason}; nothing was recorded")
