@@ -546,7 +546,7 @@ def test_times_are_drawn_from_the_arms_range(name, update, expected):
     low, high = time_range(numbers, jnp.asarray(update))
     assert (float(low), float(high)) == pytest.approx(expected, abs=1e-5)
     batch = batch_of([0.0] * 500)
-    t = problem_of().noised(jax.random.PRNGKey(0), batch, low, high).t
+    t = problem_of().objective.noise(jax.random.PRNGKey(0), batch.plan, low, high).t
     assert expected[0] - 1e-5 <= t.min() < t.max() <= expected[1] + 1e-5
     # The range of 500 draws covers all but a few hundredths of it.
     assert t.max() - t.min() > 0.95 * (expected[1] - expected[0])
