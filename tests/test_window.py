@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from remdm.planners.window import return_weights, window_places, window_returns, window_validity
+from remdm.planners.window import (
+    at_start,
+    plans_from,
+    return_weights,
+    window_returns,
+    window_validity,
+)
 
 
 def test_validity_by_hand():
@@ -34,12 +40,15 @@ def test_validity_and_returns_equal_the_definition(done, horizon):
             assert returns[t, e] == reward[t : t + horizon, e].sum()
 
 
-def test_places_pair_an_observation_with_the_actions_from_it_on():
+def test_a_window_pairs_an_observation_with_the_actions_from_it_on():
     num_envs, horizon = 3, 4
-    first, env, times = window_places(jnp.arange(2 * num_envs), num_envs, horizon)
-    assert first.tolist() == [0, 0, 0, 1, 1, 1]
-    assert env.tolist() == [0, 1, 2, 0, 1, 2]
-    assert times[4].tolist() == [1, 2, 3, 4]
+    # Step t of environment e is 10 t + e.
+    steps = 10 * jnp.arange(5)[:, None] + jnp.arange(num_envs)
+    numbers = jnp.arange(2 * num_envs)
+    assert at_start(steps, numbers).tolist() == [0, 1, 2, 10, 11, 12]
+    plans = plans_from(steps, numbers, horizon)
+    assert plans.shape == (6, horizon)
+    assert plans[4].tolist() == [11, 21, 31, 41]
 
 
 def test_return_weights_by_hand():
