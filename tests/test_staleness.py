@@ -61,11 +61,10 @@ def would_run(folder, *arguments):
     for rule, text in re.findall(r"^(?:local)?rule (\w+):\n((?: {4}.*\n)+)", done.stdout + done.stderr, re.M):
         found = re.search(r"wildcards: (.*)", text)
         wildcards = dict(pair.split("=") for pair in found[1].split(", ")) if found else {}
-        name = wildcards.get("table", wildcards.get("stage", wildcards.get("name")))
+        name = wildcards.get("table", wildcards.get("stage" if rule == "curves" else "name"))
         job = f"{rule}:{name}" if rule in NAMED else rule
         seed = wildcards.get("seed", "0")
         job = wildcards.get("figure", job)
-        job = f"{wildcards['picture']}:{name}" if rule == "picture" else job
         jobs.add(job if seed == "0" else f"{job}@{seed}")
     return jobs - {"all"}
 
