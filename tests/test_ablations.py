@@ -355,7 +355,7 @@ def test_what_cannot_run_is_one_line(arguments, message, capsys, tmp_path, monke
 def test_a_failing_arm_does_not_stop_the_rest(error, status, capsys, tmp_path, monkeypatch, planner, caplog):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("remdm.stages.session.prepare_jax", lambda runtime: None)
-    monkeypatch.setattr("remdm.commands.stage._draw", lambda model, folder: None)
+    monkeypatch.setattr("remdm.commands.stage._draw", lambda mode, config, folder: None)
     reported = []
     report = "remdm.analysis.ablations.report.write_ablations"
     monkeypatch.setattr(report, lambda runs, folder: reported.append((runs, folder)))
