@@ -36,8 +36,8 @@ def plain(checkpoint: str, frames: int, way: str, folder: Path) -> float:
     """Collect in the direct way; the seconds that compiling took."""
     keys = {"ppo_checkpoint_path": checkpoint, "use_optimistic_resets": True, "seed": 0}
     config = build(CollectConfig, [*base_layers(None), Layer("benchmark", keys)])
-    env = make_batch_env(config, NUM_ENVS)
-    expert = load_expert("CHECKPOINT", checkpoint, config.env_name, env.game, config.collect_temperature)
+    env = make_batch_env(config.env, NUM_ENVS)
+    expert = load_expert("CHECKPOINT", checkpoint, config.env.env_name, env.game, config.collect_temperature)
     key = jax.random.PRNGKey(config.seed)
 
     def collect(key: jax.Array) -> tuple:

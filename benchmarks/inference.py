@@ -40,13 +40,13 @@ def players(num_envs: int, steps: int, replan_every: int) -> dict[str, Player]:
     """Compiled players by name."""
     layers = [*base_layers(None), Layer("benchmark", {**NETWORK, "seed": 0, "diffusion_steps_eval": steps})]
     config, network = build(InferenceConfig, layers), build(DenoiserConfig, layers)
-    env = make_paired_env(config, num_envs)
+    env = make_paired_env(config.env, num_envs)
     denoiser = make_denoiser(network, env.game.num_actions)
     params = init_params(denoiser, jax.random.PRNGKey(0), env.game.obs_dim)
     specified = BatchEnv(env.game, BatchEnvWrapper(AutoResetEnvWrapper(LogWrapper(env.game.env)), num_envs))
 
     def planner(every: int, whole_plans: bool, env: BatchEnv = env, steps: int = steps) -> Player:
-        sampler = make_sampler(config, network.diffusion_schedule, steps)
+        sampler = make_sampler(config.sampler, network.diffusion_schedule, steps)
         policy = Planner(denoiser, sampler).policy(params, every, config.inpaint_history, whole_plans)
         return compile_player(jax.random.PRNGKey(1), env, policy, lambda played: played.step)
 

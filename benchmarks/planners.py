@@ -53,7 +53,7 @@ class PlainDenoiser(nn.Module):
         self, obs: jax.Array, tokens: jax.Array, t: jax.Array, deterministic: bool = True
     ) -> jax.Array:
         """Observations [B, D], tokens [B, H], times [B] -> logits [B, H, V]."""
-        c = self.config
+        c = self.config.denoiser
         encoder = ObservationEncoder(c.obs_encoder_layers, c.obs_encoder_width, c.d_model, jnp.float32)
         time = TimeEmbedding(c.d_model, jnp.float32)
         plan = nn.Embed(self.num_tokens + 1, c.d_model)(tokens)
@@ -79,8 +79,8 @@ def make_plain(config: Any, env: BatchEnv, val_env: BatchEnv, expert: Policy) ->
     """Offline BC or DAgger, laid out directly."""
     network = PlainDenoiser(config, env.game.num_actions)
     optimizer = make_optimizer(config)
-    objective = make_objective(config, config.diffusion_schedule, network.num_tokens)
-    horizon, num_envs, dagger = config.plan_horizon, env.num_envs, isinstance(config, OnlineConfig)
+    objective = make_objective(config, config.denoiser.diffusion_schedule, network.num_tokens)
+    horizon, num_envs, dagger = config.denoiser.plan_horizon, env.num_envs, isinstance(config, OnlineConfig)
 
     def init(key: jax.Array) -> tuple:
         tokens = jnp.zeros((1, horizon), jnp.int32)
@@ -122,7 +122,7 @@ def make_plain(config: Any, env: BatchEnv, val_env: BatchEnv, expert: Policy) ->
             key,
             lambda tokens, t: network.apply(params, obs, tokens, t),
             # A last call of the network unmasks what is left.
-            make_sampler(config, config.diffusion_schedule, steps + 1),
+            make_sampler(config.sampler, config.denoiser.diffusion_schedule, steps + 1),
             num_tokens=network.num_tokens,
             locked_tokens=nothing,
             locked=nothing.astype(bool),
@@ -132,16 +132,16 @@ def make_plain(config: Any, env: BatchEnv, val_env: BatchEnv, expert: Policy) ->
         key, params = state[:2]
 
         def plan_and_follow(play: PlayState, key: jax.Array) -> tuple:
-            plan = plan_actions(params, key, play.obs, config.val_diffusion_steps)
+            plan = plan_actions(params, key, play.obs, config.validation.val_diffusion_steps)
 
             def follow(play: PlayState, inputs: tuple) -> tuple:
                 new, step = advance(inputs[0], val_env, play, inputs[1], ())
                 return new, step.reward
 
-            every = config.val_replan_every
+            every = config.validation.val_replan_every
             return jax.lax.scan(follow, play, (jax.random.split(key, every), plan.T[:every]))
 
-        plans = jax.random.split(key, -(-config.val_steps // config.val_replan_every))
+        plans = jax.random.split(key, -(-config.validation.val_steps // config.validation.val_replan_every))
         return jax.lax.scan(plan_and_follow, start(key, val_env, ()), plans)[1].sum()
 
     def offline(state: tuple) -> tuple:
@@ -191,7 +191,9 @@ def make_plain(config: Any, env: BatchEnv, val_env: BatchEnv, expert: Policy) ->
 
 def make(config: Any, name: str) -> Way:
     """One way, by its name."""
-    envs = [make_batch_env(config, number) for number in (config.num_envs, config.val_num_envs)]
+    envs = [
+        make_batch_env(config.env, number) for number in (config.num_envs, config.validation.val_num_envs)
+    ]
     env = envs[0]
     network = make_network(build(ExpertConfig, base_layers("bench")), env.game.num_actions)
     temperature = 0.0 if isinstance(config, OnlineConfig) else config.collect_temperature

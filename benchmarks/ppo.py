@@ -60,13 +60,13 @@ class PlainActorCritic(nn.Module):
 
 def make_plain(config: PPOConfig, env: BatchEnv) -> Way:
     """PPO, laid out as the public code is."""
-    network = PlainActorCritic(env.game.num_actions, config.layer_size)
+    network = PlainActorCritic(env.game.num_actions, config.network.layer_size)
     optimizer = optax.chain(
         optax.clip_by_global_norm(config.ppo_max_grad_norm), optax.adam(config.ppo_lr, eps=1e-5)
     )
 
     def init(key: jax.Array) -> tuple:
-        hidden = jnp.zeros((env.num_envs, config.layer_size))
+        hidden = jnp.zeros((env.num_envs, config.network.layer_size))
         obs = jnp.zeros((1, env.num_envs, env.game.obs_dim))
         params = network.init(key, hidden, obs, jnp.zeros((1, env.num_envs), bool))
         return key, params, optimizer.init(params), start(key, env, hidden)
@@ -133,7 +133,7 @@ def make_plain(config: PPOConfig, env: BatchEnv) -> Way:
 
 def make(config: PPOConfig, name: str) -> Way:
     """One way, by its name."""
-    env = make_batch_env(config, config.ppo_num_envs)
+    env = make_batch_env(config.env, config.ppo_num_envs)
     if name == OURS:
         algorithm = make_ppo(config, env)
         return Way(algorithm.init, lambda state: algorithm.update(state)[0])

@@ -79,9 +79,9 @@ def load_planner(path: str | Path, preset: str | None = None, **keys: Any) -> Lo
     if record.exists():  # else whoever opens it says what it is
         own["env_name"] = checkpoint.read_metadata(Path(path)).get("env_name")
     config = build(PolicyConfig, [*layers, Layer(str(record), own)])
-    policy = load_policy(config, load_game(config.env_name))
+    policy = load_policy(config, load_game(config.env.env_name))
     fields = {field.name: getattr(policy, field.name) for field in dataclasses.fields(policy)}
-    return LoadedPlanner(**fields, env_name=config.env_name)
+    return LoadedPlanner(**fields, env_name=config.env.env_name)
 
 
 def make_env(env_name: str, num_envs: int = 1) -> BatchEnv:

@@ -187,7 +187,7 @@ def eight(folder):
 def craftax(folder):
     """One update in the real game."""
     config = ppo_config(ppo_model_type="ppo_rnn", ppo_total_timesteps=E * T)
-    train(make_ppo(config, make_batch_env(config, E)), 0, run_of(folder))
+    train(make_ppo(config, make_batch_env(config.env, E)), 0, run_of(folder))
 
 
 def two(folder):

@@ -48,7 +48,7 @@ def of_real_game(name: str) -> dict[str, float]:
     if name != "online":
         return trained(real.algorithm_of(name))
     config = real.config_of("online", online_total_timesteps=1000)
-    env = real.make_batch_env(config, real.ENVS)
+    env = real.make_batch_env(config.env, real.ENVS)
     return trained(make_online(config, env, env, random_policy(env.game.num_actions)))
 
 
@@ -60,7 +60,7 @@ def of_toy(name: str) -> dict[str, float]:
     config = keys.config_of(name, **({"arm": "kl_penalty"} if name == "ablations" else {}))
     if name == "ppo":
         return trained(keys.algorithm_of(name, config, toy_env(config.ppo_num_envs)))
-    validated = config.eval_num_envs if name == "ablations" else config.val_num_envs
+    validated = config.eval_num_envs if name == "ablations" else config.validation.val_num_envs
     return trained(keys.algorithm_of(name, config, toy_env(config.num_envs), toy_env(validated)))
 
 
@@ -72,12 +72,12 @@ def of_sampler(strategy: str) -> dict[str, float]:
     from tests import test_keys as keys
     from tests.toy import paired_env
 
-    network = keys.section(keys.config_of("offline"), keys.DenoiserConfig)
+    network = keys.config_of("offline").denoiser
     config = keys.config_of("inference", remask_strategy=strategy, eta=0.5)
     env = paired_env(16)
     denoiser = keys.make_denoiser(network, env.game.num_actions)
     params = keys.init_params(denoiser, jax.random.PRNGKey(3), env.game.obs_dim)
-    sampler = make_sampler(config, network.diffusion_schedule, 8)
+    sampler = make_sampler(config.sampler, network.diffusion_schedule, 8)
     policy = Planner(denoiser, sampler).policy(params, replan_every=2, inpaint_history=True)
     state = start(jax.random.PRNGKey(4), env, policy.init(16))
     play = jax.jit(lambda key, state: rollout(key, env, policy, state, 32)[1])

@@ -56,7 +56,7 @@ def command(
     flags = [
         text
         for key, value in keys.items()
-        if key in model.model_fields or key in runtime_model(model).model_fields
+        if key in model.owners() or key in runtime_model(model).owners()
         for text in (f"--{key}", str(value).lower() if isinstance(value, bool) else str(value))
     ]
     driver = [sys.executable, "-m", "tests.kill"] if game == "toy" else [sys.executable, "-m", "remdm.cli"]

@@ -249,7 +249,7 @@ def test_a_job_leaves_its_files(make_run, planner, toy_game, caplog):
     # Before and after are the same worlds as in every evaluation of the run.
     before = pl.read_parquet(folder / "pretrained.parquet").to_dicts()[0]
     worlds = validation_key(job.key(config.seed))
-    val_env = make_batch_env(config, config.eval_num_envs)
+    val_env = make_batch_env(config.env, config.eval_num_envs)
     play = jax.jit(lambda params: evaluate(problem_of(), val_env, worlds, params))
     assert before["val/score"] == pytest.approx(float(play(PRETRAINED)["val/score"]))
     assert set(before) == {name for name in metrics.columns if name.startswith("val/")}

@@ -115,7 +115,7 @@ def test_a_misspelt_key(case, mode, tmp_path, capsys):
 
 def modes_with(key):
     modes = [*TRAINING, "collect", "inference", "film", "sweep", "ablations"]
-    return [mode for mode in modes if key in STAGES[mode].model.model_fields]
+    return [mode for mode in modes if key in STAGES[mode].model.owners()]
 
 
 @many
@@ -154,7 +154,7 @@ def test_a_dropped_default(key, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("remdm.config.layers.configs_folder", lambda: tmp_path)
     stages = [stage.model for stage in STAGES.values()]
     models = [*stages, *map(runtime_model, stages)]
-    model = next(model for model in models if key in model.model_fields)
+    model = next(model for model in models if key in model.owners())
     with pytest.raises(ConfigError, match=f"{key}: has no value; it belongs in configs/defaults.yaml"):
         build(model, base_layers(None))
 

@@ -294,7 +294,7 @@ def test_training_goes_on_from_one_of_ours_alone(public, tmp_path):
     for model in (PPOConfig, OfflineConfig):
         for step in (None, 2):
             given = {"resume_checkpoint_path": str(policies), "resume_step": step}
-            config = build(model, base_layers(None)).model_copy(update=given)
+            config = build(model, base_layers(None)).updated(**given)
             with pytest.raises(UserError) as raised:
                 resumed(config)
             assert str(raised.value) == (
@@ -494,9 +494,9 @@ def test_the_command_takes_game_and_policy_from_the_arrays(tmp_path):
         return configured(parsed)[0]
 
     config = built()
-    assert (config.env_name, config.policy) == (FULL, "expert")
+    assert (config.env.env_name, config.policy) == (FULL, "expert")
     config = built("--env_name", CLASSIC, "--policy", "planner")
-    assert (config.env_name, config.policy) == (CLASSIC, "planner")
+    assert (config.env.env_name, config.policy) == (CLASSIC, "planner")
 
 
 @pytest.mark.slow

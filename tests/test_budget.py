@@ -49,7 +49,8 @@ def test_every_preset_builds_its_shapes(preset, model, make, monkeypatch):
     """Start, update and validation, traced at full size and never allocated."""
     config = build(model, base_layers(preset))
     env, val_env = (
-        sized_env(n, config.env_name, monkeypatch) for n in (config.num_envs, config.val_num_envs)
+        sized_env(n, config.env.env_name, monkeypatch)
+        for n in (config.num_envs, config.validation.val_num_envs)
     )
     algorithm = make(config, env, val_env, toy_expert())
     key = jax.random.PRNGKey(0)
@@ -64,7 +65,7 @@ def test_every_preset_builds_its_shapes(preset, model, make, monkeypatch):
 
 def test_published_presets_have_the_published_sizes(monkeypatch):
     config = build(OnlineConfig, base_layers("final_classic_ucl"))
-    env = sized_env(config.num_envs, config.env_name, monkeypatch)
+    env = sized_env(config.num_envs, config.env.env_name, monkeypatch)
     algorithm = make_online(config, env, env, toy_expert())
     state = jax.eval_shape(algorithm.init, jax.random.PRNGKey(0))
     plan = resolved_plan(config, algorithm, state, memory_terms(config, state, env.game))
@@ -104,7 +105,7 @@ WIDE = {
 )
 def test_the_estimate_is_near_what_the_compiler_needs(model, make, monkeypatch):
     config = build(model, [*base_layers(None), Layer("test", WIDE)])
-    env = sized_env(64, config.env_name, monkeypatch)
+    env = sized_env(64, config.env.env_name, monkeypatch)
     algorithm = make(config, env)
     state, needed = measured(algorithm)
     estimate = sum(term.size for term in memory_terms(config, state, env.game))
@@ -115,7 +116,7 @@ def test_what_cannot_fit_is_refused_with_its_largest_terms(monkeypatch):
     config = build(
         OnlineConfig, [*base_layers("final_craftax_ucl"), Layer("test", {"dagger_buffer_cycles": 1000})]
     )
-    env = sized_env(config.num_envs, config.env_name, monkeypatch)
+    env = sized_env(config.num_envs, config.env.env_name, monkeypatch)
     algorithm = make_online(config, env, env, toy_expert())
     state = jax.eval_shape(algorithm.init, jax.random.PRNGKey(0))
     terms = memory_terms(config, state, env.game)

@@ -36,8 +36,9 @@ def online(**keys):
 def test_every_default_stands_once_and_every_key_has_one():
     assert set(read_mapping(configs_folder() / "defaults.yaml")) == ALL_KEYS
     for model in [stage.model for stage in STAGES.values()]:
-        assert all(field.is_required() for field in model.model_fields.values())
-        assert all(field.description for field in model.model_fields.values())
+        fields = [owner.model_fields[key] for key, owner in model.owners().items()]
+        assert all(field.is_required() for field in fields)
+        assert all(field.description for field in fields)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -109,16 +110,16 @@ def test_the_same_experiment_at_any_number_of_environments(envs, frames, share, 
         reached = config.dagger_beta_init * config.dagger_beta_decay**config.online_num_updates
         assert reached == pytest.approx(final, rel=1e-6)
         assert abs(config.dagger_buffer_max - cycles * per_update) <= 0.5
-        assert config.val_interval == max(1, keys["val_interval_frames"] // per_update)
+        assert config.validation.val_interval == max(1, keys["val_interval_frames"] // per_update)
         assert resolve_scaled_hyperparams(config) == config
 
 
 def test_resolving_is_pure_and_changes_no_primary_key():
-    raw = OfflineConfig(**{**offline(seed=0).model_dump(), "offline_num_updates": 7, "val_interval": 3})
+    raw = OfflineConfig(**{**offline(seed=0).flat(), "offline_num_updates": 7, "val_interval": 3})
     resolved = resolve_scaled_hyperparams(raw)
     assert raw.offline_num_updates == 7
     assert resolved.offline_num_updates == 1525
-    assert resolved.val_interval == 3
+    assert resolved.validation.val_interval == 3
     assert resolved.offline_total_timesteps == raw.offline_total_timesteps
 
 

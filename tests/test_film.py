@@ -53,7 +53,7 @@ def toy_camera():
 def toy_planner(replan_every, inpaint_history):
     from remdm.config.offline import OfflineConfig
 
-    denoiser = make_denoiser(config_of(OfflineConfig), NUM_ACTIONS)
+    denoiser = make_denoiser(config_of(OfflineConfig).denoiser, NUM_ACTIONS)
     params = init_params(denoiser, KEY, GAME.obs_dim)
     sampler = Sampler(6, "cosine", "rescale", 1.0, True, 0.7, 0.3, 1.0, 1.0)
     return Planner(denoiser, sampler).policy(params, replan_every, inpaint_history)

@@ -17,9 +17,7 @@ from remdm.ablations.arm import load_arm
 from remdm.ablations.finetuning import make_finetuning
 from remdm.ablations.problem import make_problem
 from remdm.base.errors import UserError
-from remdm.config.denoiser import DenoiserConfig
 from remdm.config.layers import ALL_KEYS, Layer, base_layers, build, configs_folder, runtime_model
-from remdm.config.ppo import ExpertConfig
 from remdm.config.reference import all_keys, json_schema, reference_page
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.config.stages import STAGES
@@ -28,7 +26,7 @@ from remdm.evaluation.film import stage_env
 from remdm.experts.network import ActorCriticRNN
 from remdm.experts.network import init_params as init_expert
 from remdm.experts.ppo import make_ppo
-from remdm.loading.checkpoint import describe, section
+from remdm.loading.checkpoint import describe
 from remdm.loading.expert import load_expert
 from remdm.loading.policy import load_policy
 from remdm.planners.denoising import init_params, make_denoiser
@@ -157,7 +155,7 @@ def algorithm_of(stage, config, *envs):
         return make_ppo(config, *envs)
     if stage != "ablations":
         return TRAINING[stage](config, *envs, toy_expert())
-    network, game = section(config_of("offline"), DenoiserConfig), envs[0].game
+    network, game = config_of("offline").denoiser, envs[0].game
     denoiser = make_denoiser(network, game.num_actions)
     params = init_params(denoiser, jax.random.PRNGKey(7), game.obs_dim)
     return make_finetuning(make_problem(config, network, envs[0]), envs[1], load_arm(config.arm), params)
@@ -168,8 +166,8 @@ def observed(stage, keys):
     """What can be seen of a training, the cheap first: budgets, its start, its programs."""
     config = config_of(stage, **dict(keys))
     names = {"ppo": ["ppo_num_envs"], "ablations": ["num_envs", "eval_num_envs"]}
-    numbers = [getattr(config, name) for name in names.get(stage, ["num_envs", "val_num_envs"])]
-    envs = [make_batch_env(config, number) for number in numbers]
+    numbers = [config.flat()[name] for name in names.get(stage, ["num_envs", "val_num_envs"])]
+    envs = [make_batch_env(config.env, number) for number in numbers]
     env, algorithm = envs[0], algorithm_of(stage, config, *envs)
     algorithm = repeated(algorithm, config.num_repeats)
     state = jax.eval_shape(algorithm.init, jax.random.PRNGKey(0))
@@ -203,9 +201,9 @@ def test_every_key_is_in_one_of_these_tests():
 
 
 FIRST_STAGE = {
-    key: next(stage for stage in TRAINING if key in STAGES[stage].model.model_fields)
+    key: next(stage for stage in TRAINING if key in STAGES[stage].model.owners())
     for key in set(OTHER) - OF_THE_EXPERT
-    if any(key in STAGES[stage].model.model_fields for stage in TRAINING)
+    if any(key in STAGES[stage].model.owners() for stage in TRAINING)
 }
 
 
@@ -215,7 +213,7 @@ FIRST_STAGE = {
 def test_a_training_key_changes_its_plan_or_its_programs(key):
     given = GIVEN.get(key, {})
     base = tuple(given.items())
-    assert config_of(FIRST_STAGE[key], **given).model_dump()[key] != OTHER[key]
+    assert config_of(FIRST_STAGE[key], **given).flat()[key] != OTHER[key]
     assert differ(FIRST_STAGE[key], base, (*base, (key, OTHER[key])))
 
 
@@ -233,7 +231,7 @@ def test_keys_of_other_explorations_are_of_no_account(given):
     others = {key: OTHER[key] for key in unused}
     assert not differ("ppo", tuple(given.items()), (*given.items(), *others.items()))
     assert config_of("ppo", **given, **others).recorded() == config_of("ppo", **given).recorded()
-    keys = STAGES["ppo"].model.model_fields
+    keys = STAGES["ppo"].model.owners()
     used = {key for key in keys if key.startswith(("rnd_", "icm_", "e3b_"))} - unused
     assert bool(used) == bool(given)
 
@@ -248,11 +246,11 @@ def checkpoints(tmp_path_factory):
     key = jax.random.PRNGKey(7)
     for env_name, game in (("Craftax-Classic-Symbolic-v1", GAME), ("Craftax-Symbolic-v1", _wider(GAME))):
         config = config_of("online")
-        params = init_params(make_denoiser(config, game.num_actions), key, game.obs_dim)
+        params = init_params(make_denoiser(config.denoiser, game.num_actions), key, game.obs_dim)
         params = jax.tree.map(lambda x: 3 * x, params)  # plans that differ from state to state
-        metadata = describe("planner", env_name, section(config, DenoiserConfig), 1, 1)
+        metadata = describe("planner", env_name, config.denoiser, 1, 1)
         checkpoint.save(folder / f"planner-{env_name}", {"params": params}, metadata)
-        expert = section(config_of("ppo"), ExpertConfig)
+        expert = config_of("ppo").network
         params = init_expert(ActorCriticRNN(game.num_actions, expert.layer_size), key, game.obs_dim)
         params = jax.tree.map(lambda x: 3 * x, params)
         checkpoint.save(
@@ -267,7 +265,7 @@ def playing(make_run, checkpoints, stage, **keys):
     config = config_of(stage, **keys)
     if stage in ("inference", "film"):
         if stage == "inference":
-            env = make_paired_env(config, config.eval_num_envs)
+            env = make_paired_env(config.env, config.eval_num_envs)
             steps = config.eval_steps, config.eval_protocol  # tests/test_evaluation.py shows what they do
         else:
             env = stage_env(remdm.envs.batch.load_game(env_name), config.film_num_envs)
@@ -275,7 +273,7 @@ def playing(make_run, checkpoints, stage, **keys):
         path = str(checkpoints / f"planner-{env_name}")
         policy = load_policy(config.model_copy(update={"checkpoint_path": path}), env.game)
     else:
-        env = make_batch_env(config, config.collect_num_envs)
+        env = make_batch_env(config.env, config.collect_num_envs)
         path = str(checkpoints / f"expert-{env_name}")
         temperature = config.collect_temperature
         policy = load_expert("ppo_checkpoint_path", path, env_name, env.game, temperature)
@@ -291,7 +289,7 @@ def playing(make_run, checkpoints, stage, **keys):
     [
         (stage, key)
         for stage in ("inference", "film", "collect")
-        for key in sorted(set(OTHER) & set(STAGES[stage].model.model_fields))
+        for key in sorted(set(OTHER) & set(STAGES[stage].model.owners()))
     ],
 )
 def test_a_playing_key_changes_what_is_played(stage, key, make_run, checkpoints):
@@ -475,7 +473,7 @@ def test_the_checkpoint_has_what_is_asked_for(make_run, monkeypatch, keys, items
     monkeypatch.setattr("remdm.stages.training.announce", lambda *arguments: None)
     config = config_of("online")
     with make_run(name="run", **keys) as run:
-        run_training(counting(), config, GAME, "planner", section(config, DenoiserConfig), run)
+        run_training(counting(), config, GAME, "planner", config.denoiser, run)
     path = run.folder / "checkpoint"
     found = {p.name for p in path.iterdir() if p.is_dir()} if path.exists() else None
     assert found == items

@@ -70,7 +70,7 @@ def test_a_planner_learns_the_experts_plan(method, request):
     assert metrics["diffusion/accuracy"][0] < 0.6
     assert metrics["diffusion/accuracy"][-5:].mean() > 0.9
 
-    denoiser = make_denoiser(config_of(OfflineConfig), NUM_ACTIONS)
+    denoiser = make_denoiser(config_of(OfflineConfig).denoiser, NUM_ACTIONS)
     obs = jnp.hstack([jnp.eye(NUM_ACTIONS), jnp.ones((NUM_ACTIONS, 1))])
     plan = Planner(denoiser, SAMPLER).plans(jax.random.PRNGKey(0), algorithm.params(state), obs)
     assert plan.tolist() == [[(k + h) % NUM_ACTIONS for h in range(4)] for k in range(NUM_ACTIONS)]
@@ -153,7 +153,7 @@ def test_microbatches_add_up_to_the_gradient_of_the_minibatch(share):
     @partial(jax.jit, static_argnums=0)
     def step(microbatch_size):
         config = config_of(OfflineConfig, microbatch_size=microbatch_size)
-        denoiser, optimizer = make_denoiser(config, NUM_ACTIONS), optax.sgd(1.0)
+        denoiser, optimizer = make_denoiser(config.denoiser, NUM_ACTIONS), optax.sgd(1.0)
         params = init_params(denoiser, jax.random.PRNGKey(1), GAME.obs_dim)
         learner = Learner(params, optimizer.init(params))
         numbers = jnp.arange(79, 29, -1)

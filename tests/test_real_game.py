@@ -11,12 +11,10 @@ import pytest
 from remdm.ablations.arm import load_arm
 from remdm.ablations.finetuning import make_finetuning
 from remdm.ablations.problem import make_problem
-from remdm.config.denoiser import DenoiserConfig
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.stages import STAGES
 from remdm.envs.batch import make_batch_env
 from remdm.experts.ppo import make_ppo
-from remdm.loading.checkpoint import section
 from remdm.planners.denoising import init_params, make_denoiser
 from remdm.planners.offline import make_offline
 from remdm.play.policy import random_policy
@@ -40,17 +38,17 @@ def config_of(stage, **keys):
 def algorithm_of(name):
     if name == "offline":
         config = config_of("offline")
-        env = make_batch_env(config, ENVS)
+        env = make_batch_env(config.env, ENVS)
         return make_offline(config, env, env, random_policy(env.game.num_actions))
     if name == "ablations":
-        config, network = config_of("ablations"), section(config_of("offline"), DenoiserConfig)
-        env = make_batch_env(config, ENVS)
+        config, network = config_of("ablations"), config_of("offline").denoiser
+        env = make_batch_env(config.env, ENVS)
         denoiser = make_denoiser(network, env.game.num_actions)
         params = init_params(denoiser, jax.random.PRNGKey(1), env.game.obs_dim)
         return make_finetuning(make_problem(config, network, env), env, load_arm("baseline_rl"), params)
     model, _, exploration = name.partition("+")
     config = config_of("ppo", ppo_model_type=model, ppo_exploration=exploration or "none")
-    return make_ppo(config, make_batch_env(config, ENVS))
+    return make_ppo(config, make_batch_env(config.env, ENVS))
 
 
 FAST = ["ppo_rnd", "offline", "ablations"]

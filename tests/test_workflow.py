@@ -180,7 +180,7 @@ def test_the_scale_names_the_experts_architecture(model):
     plan = with_expert(model, preset="paper")
     [job] = plan.jobs_of("ppo")
     assert job.name == model
-    assert plan.job_config(job).ppo_model_type == model
+    assert plan.job_config(job).network.ppo_model_type == model
     assert Job(GAME, "collect", model, 0) in plan.jobs
 
 
@@ -489,7 +489,9 @@ def test_the_paper_is_a_matrix_of_both_games():
     plan = Plan.load(WORKFLOW, {"scale": "paper"})
     assert {job.seed for job in plan.jobs} == {42, 43, 44}
     assert len({job.env for job in plan.jobs}) == 2
-    assert plan.job_config(Job("Craftax-Symbolic-v1", "online", "craftax_exp_d_7M", 43)).d_model == 256
+    assert (
+        plan.job_config(Job("Craftax-Symbolic-v1", "online", "craftax_exp_d_7M", 43)).denoiser.d_model == 256
+    )
 
 
 def test_which_of_two_keys_counts_is_noted():

@@ -84,7 +84,7 @@ def make_case(request: Request) -> Case:
 def env_step(layers: Layers) -> Case:
     """Random play; what is kept makes XLA compute all of it."""
     config = build(OfflineConfig, layers)
-    env = make_batch_env(config, config.num_envs)
+    env = make_batch_env(config.env, config.num_envs)
 
     def keep(played: Transition) -> Any:
         return played.step, jnp.sum(played.obs, axis=-1)
@@ -95,7 +95,7 @@ def env_step(layers: Layers) -> Case:
 def collect(layers: Layers) -> Case:
     """An expert's play, with its transitions brought to the host as `remdm collect` does."""
     config = build(CollectConfig, layers)
-    env = make_batch_env(config, config.collect_num_envs)
+    env = make_batch_env(config.env, config.collect_num_envs)
     expert = _expert(layers, env.game, config.collect_temperature)
     return _playing(env, expert, lambda played: played.packed(env.game))
 
@@ -103,9 +103,9 @@ def collect(layers: Layers) -> Case:
 def inference(layers: Layers) -> Case:
     """A planner's play as `remdm inference` has it: only tokens that are executed are denoised."""
     config, network = build(InferenceConfig, layers), build(DenoiserConfig, layers)
-    env = make_paired_env(config, config.eval_num_envs)
+    env = make_paired_env(config.env, config.eval_num_envs)
     denoiser = make_denoiser(network, env.game.num_actions)
-    sampler = make_sampler(config, network.diffusion_schedule, config.diffusion_steps_eval)
+    sampler = make_sampler(config.sampler, network.diffusion_schedule, config.diffusion_steps_eval)
     params = init_params(denoiser, KEY, env.game.obs_dim)
     planner = Planner(denoiser, sampler)
     policy = planner.policy(params, config.replan_every, config.inpaint_history, whole_plans=False)
@@ -136,7 +136,7 @@ def _playing(env: BatchEnv, policy: Policy, keep: Callable[[Transition], Any]) -
 def ppo(layers: Layers) -> Case:
     """An update of the expert."""
     config = build(PPOConfig, layers)
-    env = make_batch_env(config, config.ppo_num_envs)
+    env = make_batch_env(config.env, config.ppo_num_envs)
     return _updating(make_ppo(config, env), config.ppo_num_steps)
 
 
@@ -144,18 +144,18 @@ def offline(layers: Layers) -> Case:
     """An update of behaviour cloning, its rollout included."""
     config = _planner_config(OfflineConfig, layers)
     case = _updating(_make_offline(config, layers), config.num_steps)
-    case.dtype = config.compute_dtype
+    case.dtype = config.denoiser.compute_dtype
     return case
 
 
 def online(layers: Layers) -> Case:
     """An update of DAgger: planning, play, labels, the buffer and gradients."""
     config = _planner_config(OnlineConfig, layers)
-    env = make_batch_env(config, config.num_envs)
+    env = make_batch_env(config.env, config.num_envs)
     expert = _expert(layers, env.game, 0.0 if config.dagger_expert_deterministic else 1.0)
-    val_env = make_batch_env(config, config.val_num_envs)
+    val_env = make_batch_env(config.env, config.validation.val_num_envs)
     case = _updating(make_online(config, env, val_env, expert), config.num_steps)
-    case.dtype = config.compute_dtype
+    case.dtype = config.denoiser.compute_dtype
     return case
 
 
@@ -164,8 +164,8 @@ def _planner_config(model: type[P], layers: Layers) -> P:
 
 
 def _make_offline(config: OfflineConfig, layers: Layers) -> Algorithm:
-    env = make_batch_env(config, config.num_envs)
-    val_env = make_batch_env(config, config.val_num_envs)
+    env = make_batch_env(config.env, config.num_envs)
+    val_env = make_batch_env(config.env, config.validation.val_num_envs)
     return make_offline(config, env, val_env, _expert(layers, env.game, config.collect_temperature))
 
 
@@ -187,10 +187,10 @@ def _updating(algorithm: Algorithm, steps: int) -> Case:
 def gradient(layers: Layers) -> Case:
     """A gradient step of a planner on one minibatch of windows."""
     config = _planner_config(OfflineConfig, layers)
-    game = make_batch_env(config, 1).game
-    denoiser, optimizer = make_denoiser(config, game.num_actions), make_optimizer(config)
+    game = make_batch_env(config.env, 1).game
+    denoiser, optimizer = make_denoiser(config.denoiser, game.num_actions), make_optimizer(config)
     params = init_params(denoiser, KEY, game.obs_dim)
-    size, horizon = config.minibatch_size, config.plan_horizon
+    size, horizon = config.minibatch_size, config.denoiser.plan_horizon
     obs = jax.random.uniform(KEY, (size, game.obs_dim))
     plan = jax.random.randint(KEY, (size, horizon), 0, game.num_actions)
     labels = Labels(plan, jnp.ones(size, bool), jnp.ones(size))
@@ -203,20 +203,20 @@ def gradient(layers: Layers) -> Case:
         return step(key, learner, windows, jnp.arange(size))
 
     case = _compiled(step_on, KEY, Learner(params, optimizer.init(params)), obs, labels)
-    case.work, case.dtype = size, config.compute_dtype
+    case.work, case.dtype = size, config.denoiser.compute_dtype
     return case
 
 
 def sampling(layers: Layers) -> Case:
     """Whole plans for all environments of a rollout, as DAgger draws them."""
     config = build(OnlineConfig, layers)
-    game = make_batch_env(config, 1).game
-    denoiser = make_denoiser(config, game.num_actions)
-    sampler = make_sampler(config, config.diffusion_schedule, config.diffusion_steps)
+    game = make_batch_env(config.env, 1).game
+    denoiser = make_denoiser(config.denoiser, game.num_actions)
+    sampler = make_sampler(config.sampler, config.denoiser.diffusion_schedule, config.diffusion_steps)
     params = init_params(denoiser, KEY, game.obs_dim)
     obs = jax.random.uniform(KEY, (config.num_envs, game.obs_dim))
     case = _compiled(Planner(denoiser, sampler).plans, KEY, params, obs)
-    case.work, case.dtype = config.num_envs, config.compute_dtype
+    case.work, case.dtype = config.num_envs, config.denoiser.compute_dtype
     return case
 
 

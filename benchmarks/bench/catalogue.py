@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from remdm.base.errors import ConfigError, near
-from remdm.config.base import Section, StageConfig
+from remdm.config.base import Section
 from remdm.config.collect import CollectConfig
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.inference import InferenceConfig
@@ -12,6 +12,7 @@ from remdm.config.layers import Layer, base_layers, build
 from remdm.config.offline import OfflineConfig
 from remdm.config.online import OnlineConfig
 from remdm.config.ppo import ExpertConfig, PPOConfig
+from remdm.config.stage import StageConfig
 
 PRESET = "bench"
 
@@ -27,7 +28,7 @@ class Entry(NamedTuple):
     def keys(self) -> set[str]:
         """The keys that it can be given, none of which is a path."""
         paths = [model.path_keys() for model in self.models if issubclass(model, StageConfig)]
-        return {key for model in self.models for key in model.model_fields}.difference(*paths)
+        return {key for model in self.models for key in model.owners()}.difference(*paths)
 
 
 CASES: dict[str, Entry] = {
@@ -85,7 +86,7 @@ class Request(NamedTuple):
         for model in CASES[self.case].models:
             section = build(model, self.layers())
             hidden = {"seed", "num_repeats", *getattr(model, "path_keys", set)()}
-            found |= section.model_dump(exclude=hidden)
+            found |= {key: value for key, value in section.flat().items() if key not in hidden}
         return found
 
 

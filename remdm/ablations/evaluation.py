@@ -21,7 +21,7 @@ def evaluate(problem: Problem, env: BatchEnv, key: jax.Array, params: Any) -> Me
         the second followed the first within an episode.
     """
     config, denoiser = problem.config, problem.planner.denoiser
-    sampler = make_sampler(config, problem.network.diffusion_schedule, config.val_diffusion_steps)
+    sampler = make_sampler(config.sampler, problem.network.diffusion_schedule, config.val_diffusion_steps)
     policy = Planner(denoiser, sampler).policy(params, config.ablation_eval_replan, inpaint_history=False)
     data = play_afresh(key, env, policy, config.eval_steps)
     action, going_on = data.action, ~data.step.done[:-1]

@@ -112,6 +112,6 @@ def cloning(batch: Batch) -> Targets:
 def make_problem(config: AblationsConfig, network: DenoiserConfig, env: BatchEnv) -> Problem:
     """What a configuration describes, for the network of a checkpoint."""
     schedule, num_actions = network.diffusion_schedule, env.game.num_actions
-    sampler = make_sampler(config, schedule, config.ablation_diffusion_steps)
+    sampler = make_sampler(config.sampler, schedule, config.ablation_diffusion_steps)
     planner = Planner(make_denoiser(network, num_actions), sampler)
     return Problem(config, network, env, planner, make_objective(config, schedule, num_actions))

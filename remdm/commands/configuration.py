@@ -7,10 +7,10 @@ from typing import Any
 
 from remdm.base.errors import UserError
 from remdm.base.reader import parse_value
-from remdm.config.base import StageConfig
 from remdm.config.layers import Layer, base_layers, build, overridden, runtime_model, without_effect
 from remdm.config.policy import PlayingConfig
 from remdm.config.runtime import RuntimeConfig
+from remdm.config.stage import StageConfig
 from remdm.config.stages import STAGES
 from remdm.training.tracking import fetch, is_reference
 from remdm.workflow.digest import Origin, content_digest, stage_origin
@@ -19,7 +19,7 @@ from remdm.workflow.digest import Origin, content_digest, stage_origin
 def configured(arguments: argparse.Namespace) -> tuple[StageConfig, RuntimeConfig, list[str]]:
     """The configuration of a stage, its inputs on this machine, and what there is to say about it."""
     mode, model = arguments.mode, STAGES[arguments.mode].model
-    keys = [*model.model_fields, *runtime_model(model).model_fields]
+    keys = [*model.owners(), *runtime_model(model).owners()]
     given = {key: parse_value(text) for key in keys if (text := getattr(arguments, key)) is not None}
     preset = arguments.config or ("smoke" if mode == "smoke" else None)
     flags = Layer("command line", given)
@@ -91,7 +91,7 @@ def origin_of(mode: str, config: StageConfig) -> Origin:
 
 def default_folder(mode: str, config: StageConfig, preset: str | None) -> Path:
     """The pipeline's layout in a folder of its own, `runs/<env>/<stage>/<name>/s<seed>`."""
-    keys = config.model_dump()
+    keys = config.flat()
     key = STAGES[mode].named_by
     name = keys[key] if key else Path(preset).stem if preset else "defaults"
-    return Path("runs") / keys["env_name"] / mode / name / f"s{config.seed}"
+    return Path("runs") / config.env.env_name / mode / name / f"s{config.seed}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from remdm.base.errors import UserError
 from remdm.commands.configuration import configured, default_folder, origin_of
-from remdm.config.base import StageConfig
+from remdm.config.stage import StageConfig
 from remdm.config.stages import STAGES
 from remdm.workflow.record import recorded_digest
 

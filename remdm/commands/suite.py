@@ -9,7 +9,7 @@ from remdm.base.errors import ConfigError, UserError
 from remdm.commands.configuration import configured, default_folder, origin_of
 from remdm.commands.stage import is_done, run_stage
 from remdm.config.arms import ARMS, GROUPS
-from remdm.config.base import StageConfig
+from remdm.config.stage import StageConfig
 from remdm.training.interruption import Interrupted
 
 logger = logging.getLogger("remdm")

@@ -65,8 +65,8 @@ class AblationsConfig(PlannerUpdateConfig):
 
     @model_validator(mode="after")
     def _batches(self) -> "AblationsConfig":
-        self.check_steps("val_diffusion_steps", self.val_diffusion_steps)
-        self.check_steps("ablation_diffusion_steps", self.ablation_diffusion_steps)
+        self.sampler.check_steps("val_diffusion_steps", self.val_diffusion_steps)
+        self.sampler.check_steps("ablation_diffusion_steps", self.ablation_diffusion_steps)
         if self.ablation_cka_batch > self.ablation_batch_size:
             raise ValueError(
                 f"ablation_cka_batch = {self.ablation_cka_batch}: "

@@ -1,24 +1,16 @@
-"""What every configuration model shares: strictness, number types and the seed."""
+"""What every configuration model shares: strictness, flat keys and number types."""
 
-import secrets
 from dataclasses import dataclass
-from typing import Annotated, Any
+from functools import cache
+from inspect import isclass
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
-
-from remdm.base.machine import num_processes
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 def _whole(value: Any) -> Any:
     """Let an integer key be written as `1e6`."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _drawn(value: Any) -> Any:
-    """A seed where none is given."""
-    if value is None and num_processes() > 1:
-        raise ValueError("must be given where several processes share a run, for each would draw another")
-    return secrets.randbits(31) if value is None else value
 
 
 @dataclass(frozen=True)
@@ -32,11 +24,6 @@ Positive = Annotated[int, Field(gt=0), BeforeValidator(_whole)]
 Count = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Seed = Annotated[
-    Count,
-    BeforeValidator(_drawn),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]}),
-]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 Frames = Annotated[Positive, Unit("frames")]
@@ -62,41 +49,52 @@ def path_key(description: str, *, needed: bool = True, output: bool = False) -> 
 
 
 class Section(BaseModel):
-    """A frozen group of flat keys. Values come from `configs/defaults.yaml`, never from here."""
+    """A frozen group of keys. Values come from `configs/defaults.yaml`, never from here.
+
+    Files and flags are flat: a field whose type is a section takes those of the given keys that are its own.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-
-class StageConfig(Section):
-    """Every stage."""
-
-    seed: Seed = Field(description="seed of every random draw; null draws one, and the run records it")
+    @model_validator(mode="before")
+    @classmethod
+    def _grouped(cls, given: dict[str, Any]) -> dict[str, Any]:
+        parts = {name: part.owners() for name, part in cls.sections().items() if name not in given}
+        of_parts = {key for keys in parts.values() for key in keys}
+        own = {key: value for key, value in given.items() if key not in of_parts}
+        return own | {name: {key: given[key] for key in keys if key in given} for name, keys in parts.items()}
 
     @classmethod
-    def path_keys(cls, *kinds: str) -> set[str]:
-        """The keys that hold paths, of some kinds or of all."""
-        return {
-            name
-            for name, field in cls.model_fields.items()
-            if isinstance(field.json_schema_extra, dict)
-            and (kind := field.json_schema_extra.get("path"))
-            and (not kinds or kind in kinds)
+    @cache
+    def sections(cls) -> "dict[str, type[Section]]":
+        """The sections that it is composed of, by field."""
+        types = {name: field.annotation for name, field in cls.model_fields.items()}
+        return {name: part for name, part in types.items() if isclass(part) and issubclass(part, Section)}
+
+    @classmethod
+    @cache
+    def owners(cls) -> "dict[str, type[Section]]":
+        """All keys, those of its sections too, each with the model whose field it is."""
+        found: dict[str, type[Section]] = {}
+        parts = cls.sections()
+        for name in cls.model_fields:
+            found |= parts[name].owners() if name in parts else {name: cls}
+        return found
+
+    def flat(self) -> dict[str, Any]:
+        """All keys and their values."""
+        found: dict[str, Any] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            found |= value.flat() if isinstance(value, Section) else {name: value}
+        return found
+
+    def updated(self, **given: Any) -> Self:
+        """The same with other values of some keys, its sections' too; they are not validated again."""
+        parts = {
+            name: getattr(self, name).updated(**own)
+            for name, part in self.sections().items()
+            if (own := {key: value for key, value in given.items() if key in part.owners()})
         }
-
-    def inputs(self) -> dict[str, str | None]:
-        """The paths of the inputs that this configuration needs or names, by key."""
-        needed = {key: getattr(self, key) for key in sorted(self.path_keys("needed input"))}
-        optional = {key: getattr(self, key) for key in sorted(self.path_keys("optional input"))}
-        return needed | {key: path for key, path in optional.items() if path is not None}
-
-    def modules(self) -> tuple[str, ...]:
-        """Modules of the package, such as `room/noun`, that a run loads by name beside what it imports."""
-        return ()
-
-    def unused(self) -> set[str]:
-        """Keys that are of no account, given the others."""
-        return set()
-
-    def recorded(self) -> dict[str, Any]:
-        """The keys that decide the result: all but paths and those of no account."""
-        return self.model_dump(exclude=self.path_keys() | self.unused())
+        own = {key: value for key, value in given.items() if key in type(self).model_fields}
+        return self.model_copy(update=parts | own)

@@ -2,14 +2,17 @@
 
 from pydantic import Field, model_validator
 
-from remdm.config.base import Frames, Positive, PositiveFloat, StageConfig, path_key
+from remdm.config.base import Frames, Positive, PositiveFloat, path_key
 from remdm.config.env import EnvConfig
 from remdm.config.ppo import ExpertInput
+from remdm.config.stage import StageConfig
 
 
-class CollectConfig(StageConfig, EnvConfig, ExpertInput):
+class CollectConfig(StageConfig):
     """Collecting trajectories, the stage `collect`."""
 
+    env: EnvConfig
+    expert: ExpertInput
     offline_data_path: str | None = path_key(
         "where the trajectories go; null is trajectories.npz among the results", output=True
     )

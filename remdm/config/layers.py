@@ -10,10 +10,11 @@ from pydantic import ValidationError
 
 from remdm.base.errors import ConfigError, near
 from remdm.base.reader import read_mapping
-from remdm.config.base import Section, StageConfig
+from remdm.config.base import Section
 from remdm.config.planner import PlannerTrainingConfig
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.config.scaling import SCALED, resolve_scaled_hyperparams
+from remdm.config.stage import StageConfig
 from remdm.config.stages import STAGES
 from remdm.config.training import TrainingConfig
 
@@ -21,7 +22,7 @@ MODELS: tuple[type[Section], ...] = (
     *(stage.model for stage in STAGES.values()),
     TrainingRuntimeConfig,
 )
-ALL_KEYS = frozenset(key for model in MODELS for key in model.model_fields)
+ALL_KEYS = frozenset(key for model in MODELS for key in model.owners())
 
 M = TypeVar("M", bound=Section)
 
@@ -105,11 +106,12 @@ def build(model: type[M], layers: Iterable[Layer]) -> M:
     Raises:
         ConfigError: a value is missing, of the wrong type, out of range or contradicts another.
     """
+    keys = model.owners()
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}  # in the order of the layers that set the keys last
     for layer in layers:
         for key, value in layer.values.items():
-            if key in model.model_fields:
+            if key in keys:
                 merged[key] = value
                 origins.pop(key, None)
                 origins[key] = layer.origin
@@ -135,7 +137,7 @@ def overridden(model: type[Section], layers: Sequence[Layer]) -> list[str]:
 
     lines = []
     for pair in SCALED:
-        if pair.primary not in model.model_fields:
+        if pair.primary not in model.owners():
             continue
         primary, legacy = counts(pair.primary), counts(pair.legacy)
         value, ignored = primary.values[pair.primary], legacy.values[pair.legacy]
@@ -164,7 +166,9 @@ def without_effect(config: StageConfig, given: Layer) -> list[str]:
 def _one_line(error: ValidationError, model: type[Section], origins: Mapping[str, str]) -> str:
     """The first problem of a validation, with the key, its value and its origin."""
     first = error.errors()[0]
-    key = str(first["loc"][0]) if first["loc"] else ""
+    keys = model.owners()
+    # Where a section contradicts itself, the place is the section's.
+    key = next((str(name) for name in first["loc"] if name in keys or first["type"] == "extra_forbidden"), "")
     if not key:  # a contradiction between keys, which names them itself
         message = str(first["ctx"]["error"]) if "error" in first.get("ctx", {}) else first["msg"]
         named = set(re.findall(r"\w+", message))
@@ -174,7 +178,7 @@ def _one_line(error: ValidationError, model: type[Section], origins: Mapping[str
     if first["type"] == "missing":
         return f"{key}: has no value; it belongs in configs/defaults.yaml"
     if first["type"] == "extra_forbidden":
-        return f"unknown key {key}{near(key, model.model_fields)}"
+        return f"unknown key {key}{near(key, keys)}"
     wanted = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    description = model.model_fields[key].description
+    description = keys[key].model_fields[key].description
     return f"{origins.get(key, 'given')}: {key} = {first['input']!r}: {wanted} ({description})"

@@ -7,12 +7,14 @@ from pydantic import Field, model_validator
 from remdm.config.base import Frames, PositiveFloat, Updates
 from remdm.config.planner import PlannerTrainingConfig
 from remdm.config.ppo import ExpertInput
-from remdm.config.training import ResumableConfig
+from remdm.config.training import ResumeConfig
 
 
-class OfflineConfig(PlannerTrainingConfig, ExpertInput, ResumableConfig):
+class OfflineConfig(PlannerTrainingConfig):
     """Offline behaviour cloning, the stage `offline`."""
 
+    expert: ExpertInput
+    resume: ResumeConfig
     offline_total_timesteps: Frames | None = Field(
         description="budget in frames; null leaves it to offline_num_updates"
     )
@@ -27,6 +29,7 @@ class OfflineConfig(PlannerTrainingConfig, ExpertInput, ResumableConfig):
     @model_validator(mode="after")
     def _budget(self) -> "OfflineConfig":
         self.check_warmup()
+        self.resume.check(self)
         return self
 
     @property

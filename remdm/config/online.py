@@ -18,7 +18,7 @@ from remdm.config.base import (
 )
 from remdm.config.planner import PlannerTrainingConfig
 from remdm.config.ppo import ExpertInput
-from remdm.config.training import ResumableConfig
+from remdm.config.training import ResumeConfig
 
 Decay = Annotated[float, Field(gt=0, le=1)]
 Cycles = Annotated[PositiveFloat, Unit("frames of an update")]
@@ -50,7 +50,7 @@ class DaggerConfig(PlannerTrainingConfig):
 
     @model_validator(mode="after")
     def _dagger(self) -> "DaggerConfig":
-        self.check_steps("diffusion_steps", self.diffusion_steps)
+        self.sampler.check_steps("diffusion_steps", self.diffusion_steps)
         if self.dagger_beta_final is not None and self.dagger_beta_final > self.dagger_beta_init:
             raise ValueError(
                 f"dagger_beta_final = {self.dagger_beta_final}: "
@@ -62,10 +62,9 @@ class DaggerConfig(PlannerTrainingConfig):
                 f"{key} = {getattr(self, key)}: a buffer of {self.buffer_size} must hold the "
                 f"{self.windows_per_update} windows of one update"
             )
-        if self.replan_every > self.plan_horizon:
-            raise ValueError(
-                f"dagger_replan_every = {self.replan_every}: at most plan_horizon = {self.plan_horizon}"
-            )
+        horizon = self.denoiser.plan_horizon
+        if self.replan_every > horizon:
+            raise ValueError(f"dagger_replan_every = {self.replan_every}: at most plan_horizon = {horizon}")
         if self.num_steps % self.replan_every:
             key = "plan_horizon" if self.dagger_replan_every is None else "dagger_replan_every"
             raise ValueError(f"{key} = {self.replan_every}: must divide num_steps = {self.num_steps}")
@@ -92,7 +91,7 @@ class DaggerConfig(PlannerTrainingConfig):
     @property
     def replan_every(self) -> int:
         """Environment steps per plan of the learner."""
-        return self.dagger_replan_every or self.plan_horizon
+        return self.dagger_replan_every or self.denoiser.plan_horizon
 
     @property
     def beta_decay(self) -> float:
@@ -109,9 +108,11 @@ class DaggerConfig(PlannerTrainingConfig):
         return round(self.dagger_buffer_cycles * self.frames_per_update)
 
 
-class OnlineConfig(DaggerConfig, ExpertInput, ResumableConfig):
+class OnlineConfig(DaggerConfig):
     """DAgger with a trained expert, the stage `online`."""
 
+    expert: ExpertInput
+    resume: ResumeConfig
     dagger_expert_deterministic: bool = Field(description="label with the expert's argmax, else with a draw")
     offline_checkpoint_path: str | None = path_key(
         "a planner whose weights training starts from", needed=False
@@ -119,7 +120,8 @@ class OnlineConfig(DaggerConfig, ExpertInput, ResumableConfig):
 
     @model_validator(mode="after")
     def _one_start(self) -> "OnlineConfig":
-        if self.offline_checkpoint_path is not None and self.resume_checkpoint_path is not None:
+        self.resume.check(self)
+        if self.offline_checkpoint_path is not None and self.resume.resume_checkpoint_path is not None:
             raise ValueError(
                 f"offline_checkpoint_path = {self.offline_checkpoint_path}: resume_checkpoint_path already "
                 f"says where to start; drop one"

@@ -17,7 +17,6 @@ from remdm.config.base import (
     Updates,
 )
 from remdm.config.denoiser import DenoiserConfig
-from remdm.config.env import EnvConfig
 from remdm.config.sampler import SamplerConfig
 from remdm.config.training import TrainingConfig
 
@@ -40,9 +39,10 @@ class ValidationConfig(Section):
     val_num_envs: Positive = Field(description="parallel environments of a validation")
 
 
-class PlannerUpdateConfig(TrainingConfig, EnvConfig, SamplerConfig):
+class PlannerUpdateConfig(TrainingConfig):
     """Updating a planner, by imitation or by reward."""
 
+    sampler: SamplerConfig
     num_envs: Positive = Field(description="parallel environments")
     num_steps: EnvSteps = Field(description="environment steps per update")
     lr: PositiveFloat = Field(description="learning rate; in imitation its peak, a cosine takes it to 0.1")
@@ -57,9 +57,11 @@ class PlannerUpdateConfig(TrainingConfig, EnvConfig, SamplerConfig):
         return self.num_envs * self.num_steps
 
 
-class PlannerTrainingConfig(PlannerUpdateConfig, DenoiserConfig, ValidationConfig):
+class PlannerTrainingConfig(PlannerUpdateConfig):
     """Training a planner by imitation, offline or online."""
 
+    denoiser: DenoiserConfig
+    validation: ValidationConfig
     num_minibatches: Positive = Field(description="minibatches per epoch")
     microbatch_size: Positive | None = Field(
         description="most windows of a minibatch in the network at once; null is all, on CPUs a cache's fill"
@@ -74,21 +76,21 @@ class PlannerTrainingConfig(PlannerUpdateConfig, DenoiserConfig, ValidationConfi
 
     @model_validator(mode="after")
     def _windows_fit(self) -> "PlannerTrainingConfig":
-        if self.plan_horizon > self.num_steps:
+        horizon, validation = self.denoiser.plan_horizon, self.validation
+        if horizon > self.num_steps:
             raise ValueError(
-                f"plan_horizon = {self.plan_horizon}: a window must fit a rollout, "
-                f"at most num_steps = {self.num_steps}"
+                f"plan_horizon = {horizon}: a window must fit a rollout, at most num_steps = {self.num_steps}"
             )
         if self.num_minibatches > self.windows_per_update:
             raise ValueError(
                 f"num_minibatches = {self.num_minibatches}: at most the {self.windows_per_update} windows "
                 f"of an update, num_envs * (num_steps - plan_horizon + 1)"
             )
-        if self.val_replan_every > self.plan_horizon:
+        if validation.val_replan_every > horizon:
             raise ValueError(
-                f"val_replan_every = {self.val_replan_every}: at most plan_horizon = {self.plan_horizon}"
+                f"val_replan_every = {validation.val_replan_every}: at most plan_horizon = {horizon}"
             )
-        self.check_steps("val_diffusion_steps", self.val_diffusion_steps)
+        self.sampler.check_steps("val_diffusion_steps", validation.val_diffusion_steps)
         return self
 
     def on_device(self, platform: str) -> Self:
@@ -96,12 +98,14 @@ class PlannerTrainingConfig(PlannerUpdateConfig, DenoiserConfig, ValidationConfi
         if self.microbatch_size is not None or platform != "cpu":
             return self
         # On CPUs, activations that stay in the caches are worth a third of the time.
-        return self.model_copy(update={"microbatch_size": max(1, CACHED_TOKENS // self.plan_horizon)})
+        return self.model_copy(
+            update={"microbatch_size": max(1, CACHED_TOKENS // self.denoiser.plan_horizon)}
+        )
 
     @property
     def windows_per_update(self) -> int:
         """Windows of one rollout, W * E with W = T - H + 1."""
-        return self.num_envs * (self.num_steps - self.plan_horizon + 1)
+        return self.num_envs * (self.num_steps - self.denoiser.plan_horizon + 1)
 
     @property
     def minibatch_size(self) -> int:
@@ -136,9 +140,9 @@ class PlannerTrainingConfig(PlannerUpdateConfig, DenoiserConfig, ValidationConfi
     @property
     def val_every(self) -> int:
         """Updates between validations."""
-        if self.val_interval_frames is None:
-            return self.val_interval
-        return self.updates_for(self.val_interval_frames)
+        if self.validation.val_interval_frames is None:
+            return self.validation.val_interval
+        return self.updates_for(self.validation.val_interval_frames)
 
     def check_warmup(self) -> None:
         """Refuse a warm-up that leaves no step at the full learning rate."""

@@ -4,14 +4,15 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from remdm.config.base import DenoisingSteps, EnvSteps, StageConfig, path_key
-from remdm.config.env import GameConfig
+from remdm.config.base import DenoisingSteps, EnvSteps, path_key
 from remdm.config.sampler import SamplerConfig
+from remdm.config.stage import StageConfig
 
 
-class PlayingConfig(StageConfig, GameConfig, SamplerConfig):
+class PlayingConfig(StageConfig):
     """Playing from a checkpoint, and how a planner plans."""
 
+    sampler: SamplerConfig
     checkpoint_path: str | None = path_key("the planner's or the expert's checkpoint")
     diffusion_steps_eval: DenoisingSteps = Field(description="denoising steps of a plan")
     replan_every: EnvSteps = Field(description="environment steps between plans")
@@ -21,13 +22,13 @@ class PlayingConfig(StageConfig, GameConfig, SamplerConfig):
 
     @model_validator(mode="after")
     def _steps(self) -> "PlayingConfig":
-        self.check_steps("diffusion_steps_eval", self.diffusion_steps_eval)
+        self.sampler.check_steps("diffusion_steps_eval", self.diffusion_steps_eval)
         return self
 
     @classmethod
     def planning_keys(cls) -> set[str]:
         """The keys that say how a planner plans."""
-        return {*SamplerConfig.model_fields, "diffusion_steps_eval", "replan_every", "inpaint_history"}
+        return {*SamplerConfig.owners(), "diffusion_steps_eval", "replan_every", "inpaint_history"}
 
 
 class PolicyConfig(PlayingConfig):

@@ -14,8 +14,7 @@ from remdm.config.base import (
     Section,
     path_key,
 )
-from remdm.config.env import EnvConfig
-from remdm.config.training import ResumableConfig
+from remdm.config.training import ResumeConfig, TrainingConfig
 
 Discount = Annotated[float, Field(gt=0, le=1)]
 
@@ -64,9 +63,13 @@ class ICMConfig(Section):
     e3b_reward_coef: NonNegativeFloat = Field(description="weight of E3B's elliptical bonus as a reward")
 
 
-class PPOConfig(ResumableConfig, EnvConfig, ExpertConfig, RNDConfig, ICMConfig):
+class PPOConfig(TrainingConfig):
     """PPO, the stage `ppo`."""
 
+    network: ExpertConfig
+    rnd: RNDConfig
+    icm: ICMConfig
+    resume: ResumeConfig
     ppo_total_timesteps: Frames = Field(description="budget in frames")
     ppo_num_envs: Positive = Field(description="parallel environments")
     ppo_num_steps: EnvSteps = Field(description="environment steps per update")
@@ -89,7 +92,7 @@ class PPOConfig(ResumableConfig, EnvConfig, ExpertConfig, RNDConfig, ICMConfig):
     @model_validator(mode="after")
     def _minibatches_divide(self) -> "PPOConfig":
         sequences = f"ppo_num_envs = {self.ppo_num_envs}", self.ppo_num_envs
-        if self.ppo_model_type != "ppo_rnn":
+        if self.network.ppo_model_type != "ppo_rnn":
             steps = self.frames_per_update
             sequences = f"ppo_num_envs * ppo_num_steps = {steps}", steps
         if sequences[1] % self.ppo_num_minibatches:
@@ -97,8 +100,13 @@ class PPOConfig(ResumableConfig, EnvConfig, ExpertConfig, RNDConfig, ICMConfig):
         return self
 
     @model_validator(mode="after")
+    def _resume(self) -> "PPOConfig":
+        self.resume.check(self)
+        return self
+
+    @model_validator(mode="after")
     def _one_exploration(self) -> "PPOConfig":
-        if self.ppo_model_type == "ppo_rnd" and self.ppo_exploration != "none":
+        if self.network.ppo_model_type == "ppo_rnd" and self.ppo_exploration != "none":
             raise ValueError(
                 f"ppo_exploration = {self.ppo_exploration}: must be none with ppo_model_type = ppo_rnd, "
                 f"which explores by RND"
@@ -108,19 +116,19 @@ class PPOConfig(ResumableConfig, EnvConfig, ExpertConfig, RNDConfig, ICMConfig):
     def unused(self) -> set[str]:
         """The keys of explorations that this one is not."""
         used = {
-            "rnd_": self.ppo_model_type == "ppo_rnd",
+            "rnd_": self.network.ppo_model_type == "ppo_rnd",
             "icm_": self.ppo_exploration != "none",
             "icm_forward_coef": self.ppo_exploration == "icm",
             "icm_reward_coef": self.ppo_exploration == "icm",
             "e3b_": self.ppo_exploration == "e3b",
         }
         unused = tuple(prefix for prefix, is_used in used.items() if not is_used)
-        return {key for key in PPOConfig.model_fields if key.startswith(unused)}
+        return {key for key in PPOConfig.owners() if key.startswith(unused)}
 
     @property
     def explores(self) -> bool:
         """Whether novelty is rewarded."""
-        return self.ppo_model_type == "ppo_rnd" or self.ppo_exploration != "none"
+        return self.network.ppo_model_type == "ppo_rnd" or self.ppo_exploration != "none"
 
     @property
     def frames_per_update(self) -> int:

@@ -29,14 +29,15 @@ class Key(NamedTuple):
 
 def key_of(name: str, model: type[Section], defaults: dict[str, Any]) -> Key:
     """All there is to say about a field of a model."""
-    field = model.model_fields[name]
-    section = next(base for base in reversed(model.__mro__) if name in getattr(base, "model_fields", {}))
+    owner = model.owners()[name]
+    field = owner.model_fields[name]
+    section = next(base for base in reversed(owner.__mro__) if name in getattr(base, "model_fields", {}))
     modes = tuple(
         mode
         for mode, stage in STAGES.items()
-        if name in {**stage.model.model_fields, **runtime_model(stage.model).model_fields}
+        if name in {**stage.model.owners(), **runtime_model(stage.model).owners()}
     )
-    kind = _kind(_properties(model)[name])
+    kind = _kind(_properties(owner)[name])
     unit = ", ".join(dict.fromkeys(unit.name for unit in _units([field.annotation, *field.metadata])))
     return Key(name, section, kind, unit, defaults[name], modes, field.description or "")
 
@@ -45,7 +46,7 @@ def all_keys() -> dict[str, Key]:
     """Every key, in the order of `defaults.yaml`."""
     defaults = read_mapping(configs_folder() / "defaults.yaml")
     return {
-        name: key_of(name, next(model for model in MODELS if name in model.model_fields), defaults)
+        name: key_of(name, next(model for model in MODELS if name in model.owners()), defaults)
         for name in defaults
     }
 
@@ -94,7 +95,7 @@ def json_schema() -> dict[str, Any]:
     """A JSON schema of configuration files, for editors that complete and check them."""
     properties: dict[str, Any] = {}
     for model in MODELS:
-        properties |= _properties(model)
+        properties |= {key: _properties(owner)[key] for key, owner in model.owners().items()}
     for name, key in all_keys().items():
         shown = {"description": key.description, "default": key.default}
         kept = {k: v for k, v in properties[name].items() if k not in ("title", "path")}

@@ -35,7 +35,7 @@ def resolve_scaled_hyperparams(config: C) -> C:
     Pure and idempotent: a primary key stays as it was and gives the same value again. A legacy key
     that a primary one overrides therefore never makes a stage stale.
     """
-    keys = type(config).model_fields
-    return config.model_copy(
-        update={pair.legacy: getattr(config, pair.resolved) for pair in SCALED if pair.legacy in keys}
+    keys = config.owners()
+    return config.updated(
+        **{pair.legacy: getattr(config, pair.resolved) for pair in SCALED if pair.legacy in keys}
     )

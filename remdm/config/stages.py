@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from remdm.config.ablations import AblationsConfig
-from remdm.config.base import StageConfig
 from remdm.config.collect import CollectConfig
 from remdm.config.film import FilmConfig
 from remdm.config.inference import InferenceConfig
@@ -14,6 +13,7 @@ from remdm.config.offline import OfflineConfig
 from remdm.config.online import OnlineConfig, SmokeConfig
 from remdm.config.policy import PlayingConfig
 from remdm.config.ppo import PPOConfig
+from remdm.config.stage import StageConfig
 from remdm.config.sweep import SweepConfig
 
 

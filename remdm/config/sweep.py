@@ -22,9 +22,10 @@ class Setting(NamedTuple):
     temperature: float
 
 
-class SweepConfig(PlayingConfig, ExpertInput):
+class SweepConfig(PlayingConfig):
     """Sweep over sampler settings, the stage `sweep`."""
 
+    expert: ExpertInput
     eval_num_envs: Positive = Field(description="parallel environments")
     sweep_strategies: list[Strategy] = Field(min_length=1, description="values of remask_strategy")
     sweep_steps: list[DenoisingSteps] = Field(min_length=1, description="numbers of denoising steps")
@@ -40,7 +41,7 @@ class SweepConfig(PlayingConfig, ExpertInput):
     @model_validator(mode="after")
     def _loop_fits(self) -> "SweepConfig":
         for steps in self.sweep_steps:
-            self.check_steps("sweep_steps", steps)
+            self.sampler.check_steps("sweep_steps", steps)
         return self
 
     @property
@@ -51,7 +52,12 @@ class SweepConfig(PlayingConfig, ExpertInput):
 
     def is_played(self, setting: Setting) -> bool:
         """Whether a setting is played for its reward too."""
-        usual = Setting(self.remask_strategy, self.diffusion_steps_eval, self.eta, self.temperature)
+        usual = Setting(
+            self.sampler.remask_strategy,
+            self.diffusion_steps_eval,
+            self.sampler.eta,
+            self.sampler.temperature,
+        )
         return self.sweep_play_steps > 0 and sum(a != b for a, b in zip(setting, usual, strict=True)) <= 1
 
     def unused(self) -> set[str]:

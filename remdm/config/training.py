@@ -1,13 +1,18 @@
 """Keys that every stage that trains has."""
 
+from typing import Protocol
+
 from pydantic import Field, model_validator
 
-from remdm.config.base import Count, Positive, Section, StageConfig, path_key
+from remdm.config.base import Count, Positive, Section, path_key
+from remdm.config.env import EnvConfig
+from remdm.config.stage import StageConfig
 
 
 class TrainingConfig(StageConfig):
     """Training."""
 
+    env: EnvConfig
     num_repeats: Positive = Field(description="independent repetitions, trained side by side in one job")
 
     @property
@@ -26,6 +31,18 @@ class TrainingConfig(StageConfig):
         raise NotImplementedError
 
 
+class Budgeted(Protocol):
+    """What has a number of updates."""
+
+    @property
+    def num_updates(self) -> int:
+        """Updates of the whole run."""
+
+    @property
+    def budget_key(self) -> str:
+        """The key that decides the number of updates."""
+
+
 class ResumeConfig(Section):
     """Going on from a finished run."""
 
@@ -34,23 +51,31 @@ class ResumeConfig(Section):
         description="updates done in resume_checkpoint_path; null reads its metadata"
     )
 
-
-class ResumableConfig(TrainingConfig, ResumeConfig):
-    """A training stage that can extend a finished run."""
-
     @model_validator(mode="after")
-    def _resume(self) -> "ResumableConfig":
-        if self.resume_checkpoint_path is not None and self.num_repeats > 1:
-            raise ValueError(f"num_repeats = {self.num_repeats}: must be 1 with resume_checkpoint_path")
+    def _step_of_a_checkpoint(self) -> "ResumeConfig":
         if self.resume_checkpoint_path is None and self.resume_step is not None:
             raise ValueError(f"resume_step = {self.resume_step}: needs resume_checkpoint_path")
-        if self.resume_step is not None:
-            self.check_resume_step(self.resume_step)
         return self
 
-    def check_resume_step(self, step: int) -> None:
+    def check(self, training: TrainingConfig) -> None:
+        """Refuse to extend a training in a way that it cannot be."""
+        if self.resume_checkpoint_path is not None and training.num_repeats > 1:
+            raise ValueError(f"num_repeats = {training.num_repeats}: must be 1 with resume_checkpoint_path")
+        if self.resume_step is not None:
+            self.check_step(training, self.resume_step)
+
+    def check_step(self, training: Budgeted, step: int) -> None:
         """Refuse to go on from a step that leaves nothing to do."""
-        if step >= self.num_updates:
+        if step >= training.num_updates:
             raise ValueError(
-                f"resume_step = {step}: the budget is {self.num_updates} updates; raise {self.budget_key}"
+                f"resume_step = {step}: the budget is {training.num_updates} updates; "
+                f"raise {training.budget_key}"
             )
+
+
+class Resumable(Budgeted, Protocol):
+    """A training that can extend a finished run."""
+
+    @property
+    def resume(self) -> ResumeConfig:
+        """Where it goes on."""

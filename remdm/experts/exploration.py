@@ -56,7 +56,7 @@ def make_exploration(config: PPOConfig, game: Game, num_envs: int) -> Exploratio
     """The exploration that a configuration names; None where the game's reward is all there is."""
     if not config.explores:
         return None
-    if config.ppo_model_type == "ppo_rnd":
+    if config.network.ppo_model_type == "ppo_rnd":
         return make_rnd(config, game)
     return make_icm(config, game, num_envs)
 
@@ -86,8 +86,8 @@ class RNDState:
 
 def make_rnd(config: PPOConfig, game: Game) -> Exploration:
     """Random network distillation (arXiv 1810.12894): what was seen often is predicted well."""
-    network = MLP(config.rnd_layer_size, config.rnd_output_size)
-    optimizer = adamw(config.rnd_lr, config.ppo_max_grad_norm)
+    network = MLP(config.rnd.rnd_layer_size, config.rnd.rnd_output_size)
+    optimizer = adamw(config.rnd.rnd_lr, config.ppo_max_grad_norm)
 
     def init(key: jax.Array) -> RNDState:
         target_key, predictor_key = jax.random.split(key)
@@ -102,14 +102,14 @@ def make_rnd(config: PPOConfig, game: Game) -> Exploration:
 
     def reward(state: RNDState, experience: Experience) -> tuple[RNDState, jax.Array]:
         novelty = error(state.predictor, state.target, experience.obs[1:], experience.done)
-        return state, config.rnd_reward_coef * novelty
+        return state, config.rnd.rnd_reward_coef * novelty
 
     def update(key: jax.Array, state: RNDState, experience: Experience) -> tuple[RNDState, Metrics]:
         done = experience.done.reshape(-1)
 
         def loss(predictor: Any, numbers: jax.Array) -> jax.Array:
             novelty = error(predictor, state.target, experience.reached(numbers), done[numbers])
-            return config.rnd_loss_coef * jnp.mean(novelty)
+            return config.rnd.rnd_loss_coef * jnp.mean(novelty)
 
         def step(learner: tuple, numbers: jax.Array) -> tuple[tuple, Metrics]:
             predictor, opt_state = learner
@@ -117,7 +117,7 @@ def make_rnd(config: PPOConfig, game: Game) -> Exploration:
             updates, opt_state = optimizer.update(grads, opt_state, predictor)
             return (optax.apply_updates(predictor, updates), opt_state), {"exploration/rnd_loss": value}
 
-        epochs, minibatches = config.rnd_update_epochs, config.ppo_num_minibatches
+        epochs, minibatches = config.rnd.rnd_update_epochs, config.ppo_num_minibatches
         learner = (state.predictor, state.opt_state)
         (predictor, opt_state), metrics = train_epochs(key, epochs, minibatches, len(done), step, learner)
         return RNDState(state.target, predictor, opt_state), metrics
@@ -168,9 +168,9 @@ class ICMState:
 
 def make_icm(config: PPOConfig, game: Game, num_envs: int) -> Exploration:
     """Intrinsic curiosity (arXiv 1705.05363), or E3B on its latents (arXiv 2210.05805)."""
-    network = ICM(config.icm_layer_size, config.icm_latent_size, game.num_actions)
-    optimizer = adamw(config.icm_lr, config.ppo_max_grad_norm)
-    fresh = jnp.eye(config.icm_latent_size) / config.e3b_lambda
+    network = ICM(config.icm.icm_layer_size, config.icm.icm_latent_size, game.num_actions)
+    optimizer = adamw(config.icm.icm_lr, config.ppo_max_grad_norm)
+    fresh = jnp.eye(config.icm.icm_latent_size) / config.icm.e3b_lambda
     elliptical = config.ppo_exploration == "e3b"
 
     def init(key: jax.Array) -> ICMState:
@@ -185,10 +185,10 @@ def make_icm(config: PPOConfig, game: Game, num_envs: int) -> Exploration:
         if elliptical:
             assert state.inverse_covariance is not None
             inverse, bonus = elliptical_bonus(state.inverse_covariance, latent[1:], done, fresh)
-            return replace(state, inverse_covariance=inverse), config.e3b_reward_coef * bonus
+            return replace(state, inverse_covariance=inverse), config.icm.e3b_reward_coef * bonus
         predicted = network.apply(state.params, latent[:-1], experience.action, method="predict")
         error = jnp.mean((predicted - latent[1:]) ** 2, axis=-1)
-        return state, config.icm_reward_coef * jnp.where(done, 0.0, error)
+        return state, config.icm.icm_reward_coef * jnp.where(done, 0.0, error)
 
     def loss(params: Any, obs: jax.Array, next_obs: jax.Array, action: jax.Array, done: jax.Array) -> tuple:
         error, logits = network.apply(params, obs, next_obs, action)
@@ -196,10 +196,13 @@ def make_icm(config: PPOConfig, game: Game, num_envs: int) -> Exploration:
         inverse_loss = jnp.mean(jnp.where(done, 0.0, mistake))
         metrics = {"exploration/inverse_loss": inverse_loss}
         if elliptical:  # the forward model is of no use, and XLA leaves it out
-            return config.icm_inverse_coef * inverse_loss, metrics
+            return config.icm.icm_inverse_coef * inverse_loss, metrics
         forward_loss = jnp.mean(jnp.where(done, 0.0, error))
         metrics["exploration/forward_loss"] = forward_loss
-        return config.icm_forward_coef * forward_loss + config.icm_inverse_coef * inverse_loss, metrics
+        return (
+            config.icm.icm_forward_coef * forward_loss + config.icm.icm_inverse_coef * inverse_loss,
+            metrics,
+        )
 
     def update(key: jax.Array, state: ICMState, experience: Experience) -> tuple[ICMState, Metrics]:
         action, done = experience.action.reshape(-1), experience.done.reshape(-1)
@@ -213,7 +216,7 @@ def make_icm(config: PPOConfig, game: Game, num_envs: int) -> Exploration:
             updates, opt_state = optimizer.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), metrics
 
-        epochs, minibatches = config.icm_update_epochs, config.ppo_num_minibatches
+        epochs, minibatches = config.icm.icm_update_epochs, config.ppo_num_minibatches
         learner = (state.params, state.opt_state)
         (params, opt_state), metrics = train_epochs(key, epochs, minibatches, done.size, step, learner)
         return replace(state, params=params, opt_state=opt_state), metrics

@@ -93,7 +93,9 @@ def make_network(config: ExpertConfig, num_actions: int) -> Network:
         return ActorCriticRNN(num_actions, config.layer_size)
     # RND's second critic values the intrinsic reward.
     return ActorCritic(
-        num_actions, config.layer_size, num_critics=2 if config.ppo_model_type == "ppo_rnd" else 1
+        num_actions,
+        config.layer_size,
+        num_critics=2 if config.ppo_model_type == "ppo_rnd" else 1,
     )
 
 

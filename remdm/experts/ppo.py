@@ -135,11 +135,11 @@ def streams(
     The critic of RND values novelty by itself (arXiv 1810.12894, section 2.3); elsewhere `novelty`
     is added to the game's reward.
     """
-    if config.ppo_model_type != "ppo_rnd":
+    if config.network.ppo_model_type != "ppo_rnd":
         return (step.reward + novelty)[..., None], step.done[..., None], jnp.ones(1)
     rewards = jnp.stack([step.reward, jnp.broadcast_to(novelty, step.reward.shape)], axis=-1)
-    ends = jnp.stack([step.done, step.done & config.rnd_episodic], axis=-1)
-    return rewards, ends, jnp.array([1.0, config.rnd_gae_coef])
+    ends = jnp.stack([step.done, step.done & config.rnd.rnd_episodic], axis=-1)
+    return rewards, ends, jnp.array([1.0, config.rnd.rnd_gae_coef])
 
 
 def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
@@ -149,7 +149,7 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
     weighted by `rnd_gae_coef`, and returns that go on beyond the end of an episode.
     """
     game = env.game
-    network = make_network(config, game.num_actions)
+    network = make_network(config.network, game.num_actions)
     exploration = make_exploration(config, game, env.num_envs)
     grad_steps = config.ppo_update_epochs * config.ppo_num_minibatches
     schedule = optax.linear_schedule(config.ppo_lr, 0.0, config.num_updates * grad_steps)

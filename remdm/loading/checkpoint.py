@@ -52,11 +52,6 @@ def describe(
     }
 
 
-def section(config: Section, model: type[S]) -> S:
-    """The part of a configuration that a section holds."""
-    return model(**config.model_dump(include=set(model.model_fields)))
-
-
 def rebuild(model: type[S], folder: Path, metadata: dict[str, Any]) -> S:
     """The network section of a checkpoint's metadata.
 

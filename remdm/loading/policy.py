@@ -26,7 +26,9 @@ def load_policy(config: PolicyConfig, game: Game, whole_plans: bool = True) -> P
     if config.policy == "random":
         return random_policy(game.num_actions)
     if config.policy == "expert":
-        return load_expert("checkpoint_path", config.checkpoint_path, config.env_name, game, temperature=1.0)
+        return load_expert(
+            "checkpoint_path", config.checkpoint_path, config.env.env_name, game, temperature=1.0
+        )
     return load_planner(config, game, whole_plans)
 
 
@@ -37,7 +39,7 @@ def load_planner(config: PlayingConfig, game: Game, whole_plans: bool = True) ->
         UserError: `checkpoint_path` holds no planner for this game, or its plans are too short.
     """
     network, denoiser, params = read_planner(config, game)
-    sampler = make_sampler(config, network.diffusion_schedule, config.diffusion_steps_eval)
+    sampler = make_sampler(config.sampler, network.diffusion_schedule, config.diffusion_steps_eval)
     planner = Planner(denoiser, sampler)
     return planner.policy(params, config.replan_every, config.inpaint_history, whole_plans)
 
@@ -48,7 +50,7 @@ def read_planner(config: PlayingConfig, game: Game) -> tuple[DenoiserConfig, Den
     Raises:
         UserError: `checkpoint_path` holds no planner for this game, or its plans are too short.
     """
-    network, denoiser, params = load_denoiser(config.checkpoint_path, config.env_name, game)
+    network, denoiser, params = load_denoiser(config.checkpoint_path, config.env.env_name, game)
     if config.replan_every > network.plan_horizon:
         raise UserError(
             f"replan_every = {config.replan_every}: "

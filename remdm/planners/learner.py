@@ -64,7 +64,7 @@ def make_step(
 
     Windows that are not valid add nothing to the loss; they come last, so no microbatch is spent on them.
     """
-    objective = make_objective(config, config.diffusion_schedule, denoiser.num_tokens)
+    objective = make_objective(config, config.denoiser.diffusion_schedule, denoiser.num_tokens)
 
     def step(
         key: jax.Array, learner: Learner, dataset: Dataset, numbers: jax.Array
@@ -117,9 +117,13 @@ def validate(
     key: jax.Array, env: BatchEnv, denoiser: Denoiser, params: Any, config: PlannerTrainingConfig
 ) -> Metrics:
     """Play `val_steps` steps with plans that start afresh."""
-    sampler = make_sampler(config, config.diffusion_schedule, config.val_diffusion_steps)
-    policy = Planner(denoiser, sampler).policy(params, config.val_replan_every, inpaint_history=False)
-    return validation_metrics(play_afresh(key, env, policy, config.val_steps), env)
+    sampler = make_sampler(
+        config.sampler, config.denoiser.diffusion_schedule, config.validation.val_diffusion_steps
+    )
+    policy = Planner(denoiser, sampler).policy(
+        params, config.validation.val_replan_every, inpaint_history=False
+    )
+    return validation_metrics(play_afresh(key, env, policy, config.validation.val_steps), env)
 
 
 def play_afresh(key: jax.Array, env: BatchEnv, policy: Policy, num_steps: int) -> Transition:

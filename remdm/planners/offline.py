@@ -62,7 +62,7 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
 
     An update rolls the expert out and goes over the rollout's windows in shuffled minibatches.
     """
-    denoiser = make_denoiser(config, env.game.num_actions)
+    denoiser = make_denoiser(config.denoiser, env.game.num_actions)
     optimizer = make_optimizer(config)
     step = make_step(config, denoiser, optimizer)
 
@@ -85,7 +85,9 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
             keep=lambda played: played.packed(env.game),
         )
 
-        windows, earned = expert_windows(data, env.game, config.plan_horizon, config.return_weight_cap)
+        windows, earned = expert_windows(
+            data, env.game, config.denoiser.plan_horizon, config.return_weight_cap
+        )
         shuffled = jax.vmap(lambda k: jax.random.permutation(k, config.windows_per_update))(
             jax.random.split(shuffle_key, config.update_epochs)
         )

@@ -59,11 +59,13 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
     state. A window's label is the expert's action at each *visited* state: the plan that the
     expert itself would follow only while beta is high.
     """
-    denoiser = make_denoiser(config, env.game.num_actions)
+    denoiser = make_denoiser(config.denoiser, env.game.num_actions)
     optimizer = make_optimizer(config)
     step = make_step(config, denoiser, optimizer)
-    planner = Planner(denoiser, make_sampler(config, config.diffusion_schedule, config.diffusion_steps))
-    horizon, num_envs = config.plan_horizon, env.num_envs
+    planner = Planner(
+        denoiser, make_sampler(config.sampler, config.denoiser.diffusion_schedule, config.diffusion_steps)
+    )
+    horizon, num_envs = config.denoiser.plan_horizon, env.num_envs
     one_window = LabelledWindows(
         obs=pack(jnp.zeros(env.game.obs_dim), env.game),
         plan=jnp.zeros(horizon, jnp.int32),

@@ -28,9 +28,9 @@ def run_ablations(config: AblationsConfig, run: Run) -> None:
     Raises:
         UserError: `checkpoint_path` holds no planner for this game, or the rollouts do not fit its plans.
     """
-    env = make_batch_env(config, config.num_envs)
-    val_env = make_batch_env(config, config.eval_num_envs)
-    network, _, pretrained = load_denoiser(config.checkpoint_path, config.env_name, env.game)
+    env = make_batch_env(config.env, config.num_envs)
+    val_env = make_batch_env(config.env, config.eval_num_envs)
+    network, _, pretrained = load_denoiser(config.checkpoint_path, config.env.env_name, env.game)
     config.check_fits(network.plan_horizon)
     problem = make_problem(config, network, env)
     algorithm = make_finetuning(problem, val_env, load_arm(config.arm), pretrained)

@@ -127,7 +127,9 @@ def memory_terms(config: TrainingConfig, state: Any, game: Game) -> list[Term]:
         if config.explores:
             terms.append(Term("observations for exploration", config.frames_per_update * frame, envs))
         frames = config.frames_per_update // config.ppo_num_minibatches
-        activations = 3 * 12 * FLOAT * config.layer_size  # forward and backward through a dozen layers
+        activations = (
+            3 * 12 * FLOAT * config.network.layer_size
+        )  # forward and backward through a dozen layers
         terms.append(Term("a minibatch", frames * (frame + activations), envs))
     return [term._replace(size=term.size * config.num_repeats) for term in terms if term.size]
 
@@ -138,12 +140,12 @@ def _bytes_with(state: Any, role: Role) -> int:
 
 def _bytes_per_window(config: PlannerTrainingConfig, frame: int) -> int:
     """Observation and activations of one window in a gradient step."""
-    tokens = config.plan_horizon + 2
+    tokens = config.denoiser.plan_horizon + 2
     # Norms, queries, keys, values, outputs and residuals; the inner layer before and after its gelu;
     # scores and weights of attention.
-    per_token = 10 * config.d_model + 3 * config.d_ff + 2 * config.n_heads * tokens
-    encoder = 4 * config.obs_encoder_layers * config.obs_encoder_width
-    return frame + FLOAT * (config.n_layers * tokens * per_token + encoder)
+    per_token = 10 * config.denoiser.d_model + 3 * config.denoiser.d_ff + 2 * config.denoiser.n_heads * tokens
+    encoder = 4 * config.denoiser.obs_encoder_layers * config.denoiser.obs_encoder_width
+    return frame + FLOAT * (config.denoiser.n_layers * tokens * per_token + encoder)
 
 
 def check_devices(config: TrainingConfig, devices: int) -> None:
@@ -153,7 +155,7 @@ def check_devices(config: TrainingConfig, devices: int) -> None:
         UserError: their number is no multiple of the devices; the message names the nearest that is.
     """
     for key in ("ppo_num_envs", "num_envs", "val_num_envs"):
-        number = config.model_dump().get(key)
+        number = config.flat().get(key)
         if number is not None and number % devices:
             nearest = max(1, round(number / devices)) * devices
             raise UserError(

@@ -29,9 +29,9 @@ def run_collect(config: CollectConfig, run: Run) -> None:
     Raises:
         UserError: the checkpoint is no such expert's, or the disk is too small.
     """
-    env = make_batch_env(config, config.collect_num_envs)
-    path, temperature = config.ppo_checkpoint_path, config.collect_temperature
-    expert = load_expert("ppo_checkpoint_path", path, config.env_name, env.game, temperature)
+    env = make_batch_env(config.env, config.collect_num_envs)
+    path, temperature = config.expert.ppo_checkpoint_path, config.collect_temperature
+    expert = load_expert("ppo_checkpoint_path", path, config.env.env_name, env.game, temperature)
     run.open(config)
     target = _writable(config.offline_data_path, run.folder / "trajectories.npz")
     trajectories = Trajectories(run.state / "arrays", target, env.game, env.num_envs, config.num_iters)

@@ -23,11 +23,11 @@ def run_film(config: FilmConfig, run: Run) -> None:
 
     Policies filmed with the same seed are seen in the same worlds.
     """
-    env = stage_env(load_game(config.env_name), config.film_num_envs)
+    env = stage_env(load_game(config.env.env_name), config.film_num_envs)
     policy = load_policy(config, env.game)
     run.open(config)
     compiling = time.perf_counter()
-    camera = load_camera(config.env_name)
+    camera = load_camera(config.env.env_name)
     trace = policy.trace if isinstance(policy, PlannerPolicy) else None
     film = compile_film(run.key(config.seed), env, policy, camera, trace)
     compile_seconds = time.perf_counter() - compiling

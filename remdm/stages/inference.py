@@ -30,7 +30,7 @@ def run_inference(config: InferenceConfig, run: Run) -> None:
     Raises:
         UserError: no episode was completed; the message says which key to raise.
     """
-    env = make_paired_env(config, config.eval_num_envs)
+    env = make_paired_env(config.env, config.eval_num_envs)
     policy = load_policy(config, env.game, whole_plans=False)
     run.open(config)
     compiling = time.perf_counter()

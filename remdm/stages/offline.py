@@ -2,10 +2,8 @@
 
 import jax
 
-from remdm.config.denoiser import DenoiserConfig
 from remdm.config.offline import OfflineConfig
 from remdm.envs.batch import make_batch_env
-from remdm.loading.checkpoint import section
 from remdm.loading.expert import load_expert
 from remdm.planners.offline import make_offline
 from remdm.stages.training import resumed, run_training
@@ -14,10 +12,9 @@ from remdm.training.run import Run
 
 def run_offline(config: OfflineConfig, run: Run) -> None:
     """Train a planner on what the expert does."""
-    env = make_batch_env(config, config.num_envs)
-    val_env = make_batch_env(config, config.val_num_envs)
-    path, temperature = config.ppo_checkpoint_path, config.collect_temperature
-    expert = load_expert("ppo_checkpoint_path", path, config.env_name, env.game, temperature)
+    env = make_batch_env(config.env, config.num_envs)
+    val_env = make_batch_env(config.env, config.validation.val_num_envs)
+    path, temperature = config.expert.ppo_checkpoint_path, config.collect_temperature
+    expert = load_expert("ppo_checkpoint_path", path, config.env.env_name, env.game, temperature)
     algorithm = make_offline(config.on_device(jax.default_backend()), env, val_env, expert)
-    network = section(config, DenoiserConfig)
-    run_training(algorithm, config, env.game, "planner", network, run, *resumed(config))
+    run_training(algorithm, config, env.game, "planner", config.denoiser, run, *resumed(config))

@@ -2,10 +2,9 @@
 
 import jax
 
-from remdm.config.denoiser import DenoiserConfig
 from remdm.config.online import OnlineConfig
 from remdm.envs.batch import make_batch_env
-from remdm.loading.checkpoint import open_checkpoint, section
+from remdm.loading.checkpoint import open_checkpoint
 from remdm.loading.expert import load_expert
 from remdm.planners.online import make_online
 from remdm.stages.training import resumed, run_training
@@ -15,16 +14,15 @@ from remdm.training.state import Start
 
 def run_online(config: OnlineConfig, run: Run) -> None:
     """Train a planner on what the expert would do where the planner goes."""
-    env = make_batch_env(config, config.num_envs)
-    val_env = make_batch_env(config, config.val_num_envs)
-    path = config.ppo_checkpoint_path
+    env = make_batch_env(config.env, config.num_envs)
+    val_env = make_batch_env(config.env, config.validation.val_num_envs)
+    path = config.expert.ppo_checkpoint_path
     temperature = 0.0 if config.dagger_expert_deterministic else 1.0
-    expert = load_expert("ppo_checkpoint_path", path, config.env_name, env.game, temperature)
+    expert = load_expert("ppo_checkpoint_path", path, config.env.env_name, env.game, temperature)
     start, wandb_run_id = resumed(config)
     if config.offline_checkpoint_path is not None:
         path = config.offline_checkpoint_path
-        folder, _ = open_checkpoint("offline_checkpoint_path", path, "planner", config.env_name)
+        folder, _ = open_checkpoint("offline_checkpoint_path", path, "planner", config.env.env_name)
         start = Start(folder, update=0, whole=False)
     algorithm = make_online(config.on_device(jax.default_backend()), env, val_env, expert)
-    network = section(config, DenoiserConfig)
-    run_training(algorithm, config, env.game, "planner", network, run, start, wandb_run_id)
+    run_training(algorithm, config, env.game, "planner", config.denoiser, run, start, wandb_run_id)

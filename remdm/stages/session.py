@@ -15,9 +15,9 @@ from typing import Any
 from remdm.base import errors
 from remdm.base.errors import UserError
 from remdm.base.machine import num_processes
-from remdm.config.base import StageConfig
 from remdm.config.layers import Layer, base_layers, build, runtime_model
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
+from remdm.config.stage import StageConfig
 from remdm.config.stages import STAGES
 from remdm.stages.device import claimed
 from remdm.training.interruption import Interrupted

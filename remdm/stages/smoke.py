@@ -6,10 +6,8 @@ import jax
 import polars as pl
 
 from remdm.base.errors import UserError
-from remdm.config.denoiser import DenoiserConfig
 from remdm.config.online import SmokeConfig
 from remdm.envs.batch import make_batch_env
-from remdm.loading.checkpoint import section
 from remdm.planners.online import make_online
 from remdm.play.policy import random_policy
 from remdm.stages.training import run_training
@@ -28,11 +26,11 @@ def run_smoke(config: SmokeConfig, run: Run) -> None:
     Raises:
         UserError: a metric is not finite.
     """
-    env = make_batch_env(config, config.num_envs)
-    val_env = make_batch_env(config, config.val_num_envs)
+    env = make_batch_env(config.env, config.num_envs)
+    val_env = make_batch_env(config.env, config.validation.val_num_envs)
     expert = random_policy(env.game.num_actions)
     algorithm = make_online(config.on_device(jax.default_backend()), env, val_env, expert)
-    run_training(algorithm, config, env.game, "planner", section(config, DenoiserConfig), run)
+    run_training(algorithm, config, env.game, "planner", config.denoiser, run)
     # Of several processes the first has written them.
     for path in sorted(run.folder.rglob("metrics.parquet")):
         _sum_up(pl.read_parquet(path))

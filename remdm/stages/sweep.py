@@ -50,10 +50,10 @@ def run_sweep(config: SweepConfig, run: Run) -> None:
     """
     import polars as pl
 
-    env = make_paired_env(config, config.eval_num_envs)
+    env = make_paired_env(config.env, config.eval_num_envs)
     network, denoiser, params = read_planner(config, env.game)
-    path = config.ppo_checkpoint_path
-    expert = load_expert("ppo_checkpoint_path", path, config.env_name, env.game, temperature=1.0)
+    path = config.expert.ppo_checkpoint_path
+    expert = load_expert("ppo_checkpoint_path", path, config.env.env_name, env.game, temperature=1.0)
     run.open(config)
     window_key, bound_key, plan_key, play_key = jax.random.split(run.key(config.seed), 4)
     obs, plan = expert_windows(window_key, env, expert, network.plan_horizon, config.sweep_windows)
@@ -64,7 +64,7 @@ def run_sweep(config: SweepConfig, run: Run) -> None:
     games = Games(env.num_envs, jax.jit(env.reset), jax.jit(env.step))
     rows = []
     for (strategy, steps), settings in groupby(config.settings, lambda setting: setting[:2]):
-        sampler = make_sampler(config, network.diffusion_schedule, steps)._replace(strategy=strategy)
+        sampler = make_sampler(config.sampler, network.diffusion_schedule, steps)._replace(strategy=strategy)
         planner = Planner(denoiser, sampler)
         draw = plan_measure(plan_key, planner, params, obs, plan, config.sweep_plans)
         play = play_measure(play_key, games, planner, params, config)

@@ -9,7 +9,7 @@ import jax
 from remdm.base.errors import UserError
 from remdm.config.base import Section
 from remdm.config.runtime import TrainingRuntimeConfig
-from remdm.config.training import ResumableConfig, TrainingConfig
+from remdm.config.training import Resumable, TrainingConfig
 from remdm.envs.craftax import Game
 from remdm.loading.checkpoint import describe, is_public, refuse_public
 from remdm.stages.budget import announce
@@ -47,7 +47,7 @@ def run_training(
     save_policy = isinstance(run.runtime, TrainingRuntimeConfig) and run.runtime.save_policy
     results, timing = train(algorithm, config.seed, run, config.num_repeats, start)
     parameters = sum(x.size for x in jax.tree.leaves(results[0].params))
-    env_name = config.model_dump()["env_name"]
+    env_name = config.env.env_name
     for result in results if save_policy else []:
         checkpoints = [("checkpoint", result.params, config.num_updates, result.items())]
         if algorithm.validate is not None:
@@ -67,7 +67,7 @@ def run_training(
     run.finish(config, parameters=parameters, **timing)
 
 
-def resumed(config: ResumableConfig) -> tuple[Start | None, str | None]:
+def resumed(config: Resumable) -> tuple[Start | None, str | None]:
     """Where `resume_checkpoint_path` says to start, and the W&B run it belongs to; nothing if it is null.
 
     The update is that of the metadata unless `resume_step` says another.
@@ -75,9 +75,10 @@ def resumed(config: ResumableConfig) -> tuple[Start | None, str | None]:
     Raises:
         UserError: it is no checkpoint of ours, no update is known, or the budget leaves nothing to do.
     """
-    if config.resume_checkpoint_path is None:
+    resume = config.resume
+    if resume.resume_checkpoint_path is None:
         return None, None
-    folder = Path(config.resume_checkpoint_path)
+    folder = Path(resume.resume_checkpoint_path)
     metadata: dict[str, Any] = {}
     try:
         if not is_public(folder) or not folder.is_dir():
@@ -86,14 +87,14 @@ def resumed(config: ResumableConfig) -> tuple[Start | None, str | None]:
             refuse_public(folder, "checkpoint")
     except UserError as error:
         raise UserError(f"resume_checkpoint_path: {error}") from None
-    step = metadata.get("update_step") if config.resume_step is None else config.resume_step
+    step = metadata.get("update_step") if resume.resume_step is None else resume.resume_step
     if not isinstance(step, int):
         raise UserError(
             f"resume_step = null: {folder} has no metadata that says how many updates it has behind it; "
             f"set resume_step"
         )
     try:
-        config.check_resume_step(step)
+        resume.check_step(config, step)
     except ValueError as error:
         raise UserError(str(error)) from None
     return Start(folder, step, whole=checkpoint.has(folder, "training")), metadata.get("wandb_run_id")

@@ -18,8 +18,8 @@ from remdm.base.clone import git_commit
 from remdm.base.errors import UserError
 from remdm.base.files import whole_file, write_json
 from remdm.base.machine import process_peak_memory
-from remdm.config.base import StageConfig
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
+from remdm.config.stage import StageConfig
 from remdm.training.lock import locked
 from remdm.training.tracking import NoTracker, Tracker, new_run_id
 
@@ -81,7 +81,7 @@ class Run:
         if self.runtime.use_wandb:
             self.wandb_run_id = self._choose_wandb_run_id(wandb_run_id)
             name = "-".join(self.folder.parts[-4:])
-            keys = {"mode": self.stage, **config.model_dump()}
+            keys = {"mode": self.stage, **config.flat()}
             self.tracker = Tracker(self.runtime, self.wandb_run_id, name, keys)
             self._opened.callback(self.tracker.close)
 
@@ -103,7 +103,7 @@ class Run:
         device = jax.devices()[0]
         record = {
             "stage": self.stage,
-            "config": config.model_dump(),
+            "config": config.flat(),
             "seed": config.seed,
             "digest": self.digest,
             "origin": dict(self.origin),

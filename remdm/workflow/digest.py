@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from remdm.base.errors import UserError
-from remdm.config.base import StageConfig
+from remdm.config.stage import StageConfig
 from remdm.workflow.source import ROOT, source_digests
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from remdm.base.errors import ConfigError, near
 from remdm.config.ablations import AblationsConfig
-from remdm.config.base import StageConfig
 from remdm.config.inference import InferenceConfig
 from remdm.config.layers import Layer, base_layers, build, overridden
 from remdm.config.planner import PlannerTrainingConfig
 from remdm.config.runtime import TrainingRuntimeConfig
+from remdm.config.stage import StageConfig
 from remdm.config.stages import STAGES
 from remdm.config.workflow import ExpertEntry, WorkflowConfig, load_workflow_config
 from remdm.workflow.catalogue import Catalogue, Figure
@@ -29,7 +29,7 @@ WATCHING = frozenset(TrainingRuntimeConfig.model_fields) - {"save_policy", "resu
 FIXED = {"env_name", "seed", "policy", "arm", "num_repeats", "resume_step", "ppo_model_type"}.union(
     *(stage.model.path_keys() for stage in STAGES.values())
 )
-OVERRIDABLE = frozenset(key for stage in STAGES.values() for key in stage.model.model_fields) - FIXED
+OVERRIDABLE = frozenset(key for stage in STAGES.values() for key in stage.model.owners()) - FIXED
 
 
 class Plan:
@@ -146,7 +146,7 @@ class Plan:
             assert isinstance(config, AblationsConfig)
             assert isinstance(planner, PlannerTrainingConfig)
             try:
-                config.check_fits(planner.plan_horizon)
+                config.check_fits(planner.denoiser.plan_horizon)
             except ConfigError as error:
                 raise ConfigError(f"{self._keys}.ablations: {error}") from None
 
@@ -232,7 +232,7 @@ class Plan:
         if cell.evaluation is not None:
             origin = f"{self._keys}.evaluations.{cell.evaluation}"
             own = Layer(origin, self.scale.evaluations[cell.evaluation])
-            layers.append(own.checked(set(InferenceConfig.model_fields) - FIXED))
+            layers.append(own.checked(set(InferenceConfig.owners()) - FIXED))
         layers.append(Layer(self.origin, fixed))
         self.notes += [note for note in overridden(model, layers) if note not in self.notes]
         return build(model, layers)

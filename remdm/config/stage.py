@@ -1,0 +1,61 @@
+"""What the configuration of every stage has: the game, the seed, inputs, and what decides the result."""
+
+import secrets
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from remdm.base.machine import num_processes
+from remdm.config.base import Count, Section
+from remdm.config.env import GameConfig
+
+
+def _drawn(value: Any) -> Any:
+    """A seed where none is given."""
+    if value is None and num_processes() > 1:
+        raise ValueError("must be given where several processes share a run, for each would draw another")
+    return secrets.randbits(31) if value is None else value
+
+
+Seed = Annotated[
+    Count,
+    BeforeValidator(_drawn),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]}),
+]
+
+
+class StageConfig(Section):
+    """Every stage."""
+
+    env: GameConfig
+    seed: Seed = Field(description="seed of every random draw; null draws one, and the run records it")
+
+    @classmethod
+    def path_keys(cls, *kinds: str) -> set[str]:
+        """The keys that hold paths, of some kinds or of all."""
+        fields = {key: owner.model_fields[key].json_schema_extra for key, owner in cls.owners().items()}
+        return {
+            key
+            for key, extra in fields.items()
+            if isinstance(extra, dict) and (kind := extra.get("path")) and (not kinds or kind in kinds)
+        }
+
+    def inputs(self) -> dict[str, str | None]:
+        """The paths of the inputs that this configuration needs or names, by key."""
+        paths = self.flat()
+        needed = {key: paths[key] for key in sorted(self.path_keys("needed input"))}
+        optional = {key: paths[key] for key in sorted(self.path_keys("optional input"))}
+        return needed | {key: path for key, path in optional.items() if path is not None}
+
+    def modules(self) -> tuple[str, ...]:
+        """Modules of the package, such as `room/noun`, that a run loads by name beside what it imports."""
+        return ()
+
+    def unused(self) -> set[str]:
+        """Keys that are of no account, given the others."""
+        return set()
+
+    def recorded(self) -> dict[str, Any]:
+        """The keys that decide the result: all but paths and those of no account."""
+        left_out = self.path_keys() | self.unused()
+        return {key: value for key, value in self.flat().items() if key not in left_out}
