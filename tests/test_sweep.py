@@ -152,7 +152,7 @@ def test_a_sweep_measures_every_setting_and_plays_some(planner, make_run, tmp_pa
     drawn = []
 
     def counted(*given):
-        drawn.append((len(given[4]), given[6]))
+        drawn.append((len(given[3]), given[5]))
         return plan_measure(*given)
 
     plan_measure = sweep.plan_measure
