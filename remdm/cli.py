@@ -11,7 +11,7 @@ from typing import Any
 from remdm.base.errors import ConfigError, UserError, near
 from remdm.base.files import disk_problem
 from remdm.commands.accept import run_accept
-from remdm.commands.configuration import fetched_artifact
+from remdm.commands.configuration import fetched_artifact, plan_of
 from remdm.commands.flags import add_flags
 from remdm.commands.stage import run_stage
 from remdm.commands.suite import run_ablations
@@ -20,7 +20,6 @@ from remdm.config.reference import all_keys, json_schema, reference_page
 from remdm.config.stages import STAGES
 from remdm.training.interruption import Interrupted
 from remdm.training.tracking import is_reference
-from remdm.workflow.plan import Plan
 from remdm.workflow.provenance import chain
 from remdm.workflow.why import explain
 
@@ -125,8 +124,7 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _why(arguments: argparse.Namespace) -> None:
-    overrides = {} if arguments.scale is None else {"scale": arguments.scale}
-    print(*explain(Plan.load(Path("workflow_config.yaml"), overrides), arguments.target), sep="\n")
+    print(*explain(plan_of(arguments.scale), arguments.target), sep="\n")
 
 
 def _provenance(arguments: argparse.Namespace) -> None:

@@ -4,9 +4,9 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from remdm.base.errors import UserError
+from remdm.commands.configuration import plan_of
 from remdm.workflow.acceptance import Verdict, accept, acceptable, examine, lines_of
 from remdm.workflow.plan import Plan
 
@@ -17,8 +17,7 @@ def run_accept(arguments: argparse.Namespace) -> None:
     Raises:
         UserError: no such result, a named one that more than code makes stale, or a Snakemake that failed.
     """
-    overrides = {} if arguments.scale is None else {"scale": arguments.scale}
-    plan = Plan.load(Path("workflow_config.yaml"), overrides)
+    plan = plan_of(arguments.scale)
     verdicts = examine(plan, arguments.targets)
     for line in lines_of(verdicts):
         print(line)

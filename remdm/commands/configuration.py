@@ -14,6 +14,7 @@ from remdm.config.stage import StageConfig
 from remdm.config.stages import STAGES
 from remdm.training.tracking import fetch, is_reference
 from remdm.workflow.digest import Origin, content_digest, stage_origin
+from remdm.workflow.plan import Plan
 
 
 def configured(arguments: argparse.Namespace) -> tuple[StageConfig, RuntimeConfig, list[str]]:
@@ -95,3 +96,8 @@ def default_folder(mode: str, config: StageConfig, preset: str | None) -> Path:
     key = STAGES[mode].named_by
     name = keys[key] if key else Path(preset).stem if preset else "defaults"
     return Path("runs") / config.env.env_name / mode / name / f"s{config.seed}"
+
+
+def plan_of(scale: str | None) -> Plan:
+    """The jobs of `workflow_config.yaml`, of a scale or of its own."""
+    return Plan.load(Path("workflow_config.yaml"), {} if scale is None else {"scale": scale})

@@ -57,16 +57,15 @@ def examine(plan: Plan, targets: Sequence[str]) -> list[Verdict]:
     for target, product in zip(targets, asked, strict=True):
         if not Path(product.record).exists():
             raise UserError(f"{target}: is not made yet; `snakemake {product}` makes it")
-    every: list[Job | Figure] = [*plan.jobs, *plan.catalogue.figures]  # each after what it is made from
     wanted: set[Job | Figure] = set()
-    waiting: list[Any] = asked or list(every)
+    waiting: list[Any] = asked or list(plan.products)
     while waiting:
         product = waiting.pop()
         if isinstance(product, Job | Figure) and product not in wanted:
             wanted.add(product)
             waiting.extend(plan.inputs_of(product).values())
     found: dict[Job | Figure, Verdict] = {}
-    for product in every:
+    for product in plan.products:
         if product in wanted and (record := read_record(Path(product.record))) is not None:
             found[product] = _verdict(plan, product, record, found)
     return list(found.values())

@@ -166,6 +166,11 @@ class Plan:
         return Catalogue({job: self.cell(job) for job in self.jobs})
 
     @property
+    def products(self) -> list[Job | Figure]:
+        """All jobs and figures, each after those it is made from."""
+        return [*self.jobs, *self.catalogue.figures]
+
+    @property
     def targets(self) -> list[str]:
         """What a bare `snakemake` makes: everything."""
         return [output for figure in self.catalogue.figures for output in figure.outputs]
@@ -312,10 +317,9 @@ class Plan:
         It compares parameters with those it has written into its own folder, and knows nothing of results
         that were moved here without that folder.
         """
-        products: list[Job | Figure] = [*self.jobs, *self.catalogue.figures]
         return [
             product.record
-            for product in products
+            for product in self.products
             if recorded_digest(Path(product.record)) not in (None, self.origin_of(product).digest)
             and not (SNAKEMAKE_METADATA / urlsafe_b64encode(product.record.encode()).decode()).exists()
         ]
