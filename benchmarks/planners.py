@@ -34,7 +34,7 @@ from remdm.planners.denoising import make_objective, make_sampler
 from remdm.planners.learner import make_optimizer
 from remdm.planners.offline import make_offline
 from remdm.planners.online import make_online
-from remdm.planners.window import return_weights, window_returns, window_validity
+from remdm.planners.window import WEIGHT_FLOOR, return_weights, window_returns, window_validity
 from remdm.play.policy import Policy
 from remdm.play.rollout import PlayState, advance, rollout, start
 
@@ -149,7 +149,8 @@ def make_plain(config: Any, env: BatchEnv, val_env: BatchEnv, expert: Policy) ->
         key, play_key, train_key = jax.random.split(key, 3)
         play, data = rollout(play_key, env, expert, play, config.num_steps)
         windows = windows_of(data.obs, data.action, data.step.done, horizon)
-        weights = return_weights(window_returns(data.step.reward, horizon), config.return_weight_cap)
+        returns, valid = window_returns(data.step.reward, horizon), window_validity(data.step.done, horizon)
+        weights = return_weights(returns, valid, WEIGHT_FLOOR, config.return_weight_cap)
         learner = train(train_key, (params, opt_state), (*windows, weights.reshape(-1)))
         return key, *learner, play, held
 

@@ -24,10 +24,10 @@ from remdm.analysis.ablations.hypotheses import SUGGESTED, SUPPORTED, UNMEASURED
 from remdm.analysis.ablations.published import mismatch
 from remdm.analysis.ablations.report import FIGURES, write_ablations
 from remdm.analysis.ablations.runs import SCORE, read_suite
-from remdm.analysis.ablations.standing import stand, verdict
+from remdm.analysis.ablations.standing import collapse_of, stand, verdict
 from remdm.analysis.ablations.tables import write_tables
 from remdm.analysis.seeds import mean_curve
-from remdm.analysis.statistics import ENUMERATED, attainable_floor, count_labellings, p_values
+from remdm.analysis.statistics import ENUMERATED, Estimate, attainable_floor, count_labellings, p_values
 from remdm.analysis.style import MAP
 from remdm.base.errors import ConfigError, UserError
 from remdm.config.arms import ARMS, BASELINE, GROUPS, HYPOTHESES
@@ -42,13 +42,16 @@ ACHIEVEMENTS = ("collect_wood", "place_table", "collect_stone", "collect_diamond
 UPDATES = 40
 
 
-def write_run(root, arm, seed, final=8.0, start=10.0, values=None, counts=None, rates=None, **keys):
+def write_run(
+    root, arm, seed, final=8.0, start=10.0, values=None, counts=None, rates=None, noise=0.0, **keys
+):
     """A finished run that goes from `start` to `final` in a straight line; evaluated every 10 updates.
 
     Args:
         values: metrics by name, a number or a list with a value for each update.
         counts: of actions after; before, all are played equally.
         rates: of the achievements at the end; before, they are 0.9, 0.6, 0.3 and 0.
+        noise: of the returns after, in each world.
     """
     folder = root / arm / f"s{seed}"
     folder.mkdir(parents=True)
@@ -74,13 +77,15 @@ def write_run(root, arm, seed, final=8.0, start=10.0, values=None, counts=None, 
         "diffusion/loss": np.exp(-progress), "diffusion/grad_norm": np.ones(UPDATES),
         "train/window_return": np.full(UPDATES, 1.0), "train/win_rate": np.full(UPDATES, 0.5),
         "train/effective_batch": np.full(UPDATES, 80.0), "train/weight_mean": np.ones(UPDATES),
-        "train/empty_batches": np.zeros(UPDATES), "val/score": at(progress),
-        SCORE: at(start + (final - start) * progress), "val/episode_length": at(200 - 50 * progress),
+        "train/empty_batches": np.zeros(UPDATES), "train/action_entropy": np.full(UPDATES, 2.0),
+        "train/distinct_actions": np.full(UPDATES, 17.0), "val/episode_length": at(200 - 50 * progress),
+        SCORE: at(start + (final - start) * progress),
         "diag/gradient_cosine": at(0.9 - 0.1 * progress), "diag/rl_grad_norm": at(1 + progress),
         "diag/bc_grad_norm": at(1 - 0.5 * progress), "diag/cka": at(1 - 0.01 * progress),
         "diag/kl": at(0.01 * progress), "diag/kl_low_t": at(0.01 * progress),
         "diag/kl_mid_t": at(0.01 * progress), "diag/kl_high_t": at(0.01 * progress),
-        "diag/t_low_high_cosine": at(0.5 * progress), "diag/pcgrad_removed_fraction": at(0.01 * progress),
+        "diag/t_low_grad_norm": at(1 + progress), "diag/t_high_grad_norm": at(1 + progress),
+        "diag/t_low_high_cosine": at(0.5 * progress), "diag/pcgrad_removed_share": at(0.01 * progress),
         "diag/pcgrad_conflicting_tensors": at(2 * progress),
     }  # fmt: skip
     for k, layer in enumerate(LAYERS):
@@ -93,14 +98,17 @@ def write_run(root, arm, seed, final=8.0, start=10.0, values=None, counts=None, 
     for name, value in (values or {}).items():
         metrics[name] = value if np.ndim(value) else at(np.full(UPDATES, value))
     pl.DataFrame(metrics).write_parquet(folder / "metrics.parquet")
-    row = {"val/score": 0.0, SCORE: start, "val/episode_length": 200.0}
+    row = {SCORE: start, "val/episode_length": 200.0}
     row |= {f"val/achievement/{name}": rate for name, rate in zip(ACHIEVEMENTS, before, strict=True)}
     pl.DataFrame([row]).write_parquet(folder / "pretrained.parquet")
     played = np.full(17, 100) if counts is None else np.array(counts)
+    worlds = np.random.default_rng(seed).normal(scale=3.0, size=64)
+    worlds -= worlds.mean()
     np.savez(
-        folder / "actions.npz",
+        folder / "evaluation.npz",
         counts_before=np.full(17, 100), bigrams_before=np.full((17, 17), 10),
         counts_after=played, bigrams_after=np.outer(played, played),
+        return_before=start + worlds, return_after=final + worlds + noise,
     )  # fmt: skip
     return str(folder)
 
@@ -131,10 +139,17 @@ def test_the_registry_has_the_25_arms():
 
 def test_verdicts_at_their_thresholds():
     # Scale 10: more than 0.5 better, more than 1 worse; the limits themselves are neutral.
-    assert [verdict(d, 10.0) for d in (0.51, 0.5, 0.0, -1.0, -1.01)] == [
+    assert [verdict(Estimate(d, d, d), 10.0) for d in (0.51, 0.5, 0.0, -1.0, -1.01)] == [
         "IMPROVEMENT", "NEUTRAL", "NEUTRAL", "NEUTRAL", "COLLAPSE",
     ]  # fmt: skip
-    assert verdict(5.0, 0.0) == "NEUTRAL"  # no scale
+    assert verdict(Estimate(5.0, 5.0, 5.0), 0.0) == "NEUTRAL"  # no scale
+
+
+@pytest.mark.parametrize(
+    ("value", "reach"), [(0.6, 0.2), (-1.2, 0.3), (0.0, 0.6), (-0.5, 0.6), (2.0, np.nan)]
+)
+def test_an_interval_that_crosses_a_threshold_decides_nothing(value, reach):
+    assert verdict(Estimate(value, value - reach, value + reach), 10.0) == "UNDECIDED"
 
 
 def test_floor_is_two_over_the_number_of_splits():
@@ -260,9 +275,9 @@ def test_arms_of_a_seed_start_from_one_planner(tmp_path):
     [
         *(
             (file, "truncated")
-            for file in ("run.json", "metrics.parquet", "pretrained.parquet", "actions.npz")
+            for file in ("run.json", "metrics.parquet", "pretrained.parquet", "evaluation.npz")
         ),
-        *((file, "removed") for file in ("metrics.parquet", "pretrained.parquet", "actions.npz")),
+        *((file, "removed") for file in ("metrics.parquet", "pretrained.parquet", "evaluation.npz")),
     ],
 )
 def test_a_damaged_file_is_named_in_one_line(tmp_path, file, damage):
@@ -307,19 +322,19 @@ def test_repetitions_of_one_job_are_seeds(tmp_path):
     assert len(suite.seeds) == 2
 
 
-def test_a_missing_evaluation_is_a_gap_and_a_missing_score(tmp_path):
+def test_an_evaluation_in_which_no_episode_ended_is_a_gap(tmp_path):
+    length = "val/episode_length"
     at = [None] * UPDATES
     at[9], at[29] = 9.0, 7.0  # of the four evaluations the second and the last saw no episode end
-    folder = write_run(tmp_path, BASELINE, 0, values={SCORE: at})
+    folder = write_run(tmp_path, BASELINE, 0, values={length: at})
     suite = read_suite([folder, write_run(tmp_path, BASELINE, 1)])
-    curve = mean_curve(suite.baseline[:1], SCORE, "update")
+    curve = mean_curve(suite.baseline[:1], length, "update")
     assert curve.x.tolist() == [10, 20, 30, 40]
     np.testing.assert_array_equal(curve.mean, [9.0, np.nan, 7.0, np.nan])
     # A mean over seeds is not a mean over those that happen to be there.
-    both = mean_curve(suite.baseline, SCORE, "update").mean
+    both = mean_curve(suite.baseline, length, "update").mean
     np.testing.assert_array_equal(np.isnan(both), [False, True, False, True])
-    assert suite.baseline[0].score is None
-    assert suite.scores(BASELINE).tolist() == [8.0]
+    assert suite.scores(BASELINE) == pytest.approx([8.0, 8.0])  # first episodes count, ended or not
 
 
 # --- standings and conclusions ----------------------------------------------------------------------------
@@ -327,28 +342,55 @@ def test_a_missing_evaluation_is_a_gap_and_a_missing_score(tmp_path):
 
 def test_standings_by_hand(tmp_path):
     scores = {
-        BASELINE: [7.0, 8.0, 9.0], "kl_penalty": [9.0, 10.0, 11.0], "lora": [1.0, 2.0, 3.0],
-        "low_t": [8.0, 8.0, 8.5],
+        BASELINE: [7.8, 8.0, 8.2], "kl_penalty": [9.9, 10.0, 10.1], "lora": [1.8, 2.0, 2.2],
+        "low_t": [8.8, 8.0, 7.8], "ewc": [8.0, 8.1, 8.3],
     }  # fmt: skip
     folders = suite_of(tmp_path, scores)
-    standings = stand(read_suite([*folders, str(tmp_path / "ewc" / "s0")]))
-    assert (standings.baseline, standings.pretrained, standings.scale) == (8.0, 10.0, 10.0)
-    assert standings.collapse == "COLLAPSE"  # -2 of 10
+    standings = stand(read_suite([*folders, str(tmp_path / "reward_model" / "s0")]))
+    known = standings.baseline, standings.pretrained, standings.scale
+    assert known == pytest.approx((8.0, 10.0, 10.0))
+    assert standings.collapse == "COLLAPSE"  # -2 of 10, give or take 4.3 * 0.2 / sqrt(3) = 0.5
     row = standings["kl_penalty"]
-    assert (row.score, row.std, row.to_pretrained, row.to_baseline) == (10.0, 1.0, 0.0, 2.0)
+    assert (row.score, row.std) == pytest.approx((10.0, 0.1))
+    # Differences to the baseline of the same seed: 2.1, 2.0, 1.9.
+    reach = 4.302653 * 0.1 / np.sqrt(3)
+    assert row.to_baseline == pytest.approx((2.0, 2.0 - reach, 2.0 + reach), rel=1e-5)
     assert row.verdict == "IMPROVEMENT"
     assert row.floor == pytest.approx(0.1)
-    assert row.low <= 2.0 <= row.high
     assert standings["lora"].verdict == "COLLAPSE"
     assert standings["lora"].p == pytest.approx(0.1)
-    assert standings["low_t"].verdict == "NEUTRAL"  # +1/6 of 10
+    assert standings["low_t"].verdict == "UNDECIDED"  # 1, 0 and -0.4
     assert standings["low_t"].p > 0.1
+    assert standings["ewc"].verdict == "NEUTRAL"  # 0.2, 0.1, 0.1
     assert standings[BASELINE].verdict == "reference"
     assert standings[BASELINE].p is None
-    assert standings["ewc"].verdict == "missing"
-    assert standings["ewc"].score is None
+    assert standings["reward_model"].verdict == "missing"
+    assert standings["reward_model"].score is None
     assert standings["head_only"].verdict == "not run"
-    assert [s.name for s in standings.scored] == ["kl_penalty", "low_t", "lora"]
+    assert [s.name for s in standings.scored] == ["kl_penalty", "low_t", "ewc", "lora"]
+
+
+def test_arms_are_compared_in_the_same_worlds(tmp_path):
+    """Worlds scatter by 3 and the two planners by 0.1 within a world: one seed's pairs tell them apart."""
+    noise = np.random.default_rng(0).normal(scale=0.1, size=64)
+    write_run(tmp_path, BASELINE, 0, 10.0)
+    write_run(tmp_path, "ewc", 0, 11.0, noise=noise)
+    standings = stand(read_suite([str(tmp_path / BASELINE / "s0"), str(tmp_path / "ewc" / "s0")]))
+    low, high = standings["ewc"].to_baseline[1:]
+    assert 0.9 < low < 1.0 < high < 1.1
+    assert standings["ewc"].verdict == "IMPROVEMENT"
+
+
+def test_a_collapse_is_dated_and_so_is_the_way_back(tmp_path):
+    at = [None] * UPDATES
+    at[9], at[19], at[29], at[39] = 9.5, 6.0, 7.0, 9.4  # the limit is 10 % below 10
+    suite = read_suite([write_run(tmp_path, BASELINE, 0, 9.4, values={SCORE: at})])
+    assert collapse_of(suite, stand(suite), BASELINE) == (20.0, 6.0, 20.0, True)
+    at[39] = 8.0
+    suite = read_suite([write_run(tmp_path / "other", BASELINE, 0, 8.0, values={SCORE: at})])
+    assert collapse_of(suite, stand(suite), BASELINE).recovered is False
+    suite = read_suite([write_run(tmp_path / "well", BASELINE, 0, 10.0)])
+    assert collapse_of(suite, stand(suite), BASELINE) == (None, 10.0, 10.0, None)
 
 
 def test_without_a_baseline_there_is_no_verdict(tmp_path):
@@ -376,7 +418,7 @@ def collapse(root, helper, **values):
         (
             "gradient conflict",
             "gradient_surgery",
-            {"diag/gradient_cosine": -0.3, "diag/pcgrad_removed_fraction": 0.4},
+            {"diag/gradient_cosine": -0.3, "diag/pcgrad_removed_share": 0.4},
         ),
         (
             "signal sparsity",
@@ -410,7 +452,7 @@ def test_each_hypothesis_is_found_where_its_signs_are(tmp_path, hypothesis, help
 
 
 def test_signs_without_an_arm_that_helps_are_a_suggestion(tmp_path):
-    measured = {"diag/gradient_cosine": -0.3, "diag/pcgrad_removed_fraction": 0.4}
+    measured = {"diag/gradient_cosine": -0.3, "diag/pcgrad_removed_share": 0.4}
     suite = read_suite([write_run(tmp_path, BASELINE, 0, 5.0, values=measured)])
     findings = judge(suite, stand(suite))
     assert findings[0].hypothesis == "gradient conflict"
@@ -476,7 +518,7 @@ def table(out, name):
 
 @pytest.mark.slow
 def test_everything_is_written_from_files_alone(tmp_path):
-    scores = {BASELINE: [7.0, 8.0, 9.0], "kl_penalty": [9.0, 10.0, 11.0], "lora": [1.0, 2.0, 3.0]}
+    scores = {BASELINE: [7.75, 8.0, 8.25], "kl_penalty": [9.75, 10.0, 10.25], "lora": [1.75, 2.0, 2.25]}
     folders = suite_of(tmp_path, scores)
     out = tmp_path / "out"
     write_ablations([*folders, str(tmp_path / "ewc" / "s0")], out)
@@ -490,13 +532,14 @@ def test_everything_is_written_from_files_alone(tmp_path):
     results = table(out, "results")
     assert results["arm"].to_list() == [entry.name for entry in ARMS]
     row = results.row(by_predicate=pl.col("arm") == "kl_penalty", named=True)
-    assert (row["score"], row["std"], row["to_baseline"], row["verdict"]) == (10.0, 1.0, 2.0, "IMPROVEMENT")
+    assert (row["score"], row["std"], row["to_baseline"]) == pytest.approx((10.0, 0.25, 2.0))
+    assert row["verdict"] == "IMPROVEMENT"
     row = results.row(by_predicate=pl.col("arm") == "ewc", named=True)
     assert (row["score"], row["verdict"]) == (None, "missing")
 
     groups = table(out, "groups")
     row = groups.row(by_predicate=pl.col("group") == "A", named=True)
-    assert (row["score"], row["best"], row["worst"]) == (6.0, "kl_penalty", "lora")
+    assert (row["score"], row["best"], row["worst"]) == (pytest.approx(6.0), "kl_penalty", "lora")
     assert (row["IMPROVEMENT"], row["NEUTRAL"], row["COLLAPSE"], row["without_score"]) == (1, 0, 1, 4)
     assert groups.filter(pl.col("group") == "B")["score"].to_list() == [None]
     assert table(out, "achievements").filter(pl.col("arm") == "lora").height == len(ACHIEVEMENTS)
@@ -515,27 +558,24 @@ def test_one_seed_shows_no_significance_and_the_report_says_so(tmp_path):
     text = written(suite_of(tmp_path, {BASELINE: [8.0], "ewc": [20.0]}), tmp_path / "out")
     results = table(tmp_path / "out", "results")
     row = results.row(by_predicate=pl.col("arm") == "ewc", named=True)
-    assert (row["p"], row["p_floor"], row["std"], row["to_baseline_low"]) == (1.0, 1.0, None, None)
+    assert (row["p"], row["p_floor"], row["std"]) == (1.0, 1.0, None)
     assert "**One seed can show no significance**" in text
 
 
 @pytest.mark.slow
-def test_a_suite_without_baseline_scores_or_diagnostics_is_still_drawn(tmp_path):
-    """Evaluations in which no episode ended, no diagnostics, no actions played: gaps, no failure."""
+def test_a_suite_without_baseline_or_diagnostics_is_still_drawn(tmp_path):
+    """No achievements, no diagnostics, no actions played: gaps, no failure."""
     folders = suite_of(tmp_path, {"ewc": [9.0], "lora": [3.0]})
     for folder in map(tmp_path.__class__, folders):
-        bare = pl.read_parquet(folder / "metrics.parquet").select(
-            "update", "frames", "diffusion/loss", "val/score", pl.lit(None, pl.Float64).alias(SCORE)
-        )
+        bare = pl.read_parquet(folder / "metrics.parquet").select("update", "frames", "diffusion/loss", SCORE)
         bare.write_parquet(folder / "metrics.parquet")
-        pl.DataFrame([{"val/score": 1.0}]).write_parquet(folder / "pretrained.parquet")
-        zeros = {name: 0 * array for name, array in np.load(folder / "actions.npz").items()}
-        np.savez(folder / "actions.npz", **zeros)
+        pl.DataFrame([{SCORE: 1.0}]).write_parquet(folder / "pretrained.parquet")
+        zeros = {name: 0 * array for name, array in np.load(folder / "evaluation.npz").items()}
+        np.savez(folder / "evaluation.npz", **zeros)
     write_ablations(folders, tmp_path / "out")
     text = (tmp_path / "out" / "report.md").read_text()
     assert "**Unknown**: baseline_rl has no score" in text
-    assert "Without a score, as no episode ended in the last evaluation: ewc s0, lora s0." in text
-    assert table(tmp_path / "out", "results")["score"].null_count() == len(ARMS)
+    assert table(tmp_path / "out", "results")["verdict"].to_list().count("no baseline") == 2
 
 
 def test_planners_that_differ_between_arms_of_a_seed_are_noted(tmp_path):

@@ -76,8 +76,9 @@ def test_diagnostics_are_measured_when_due_and_absent_otherwise(diagnosed):
     names = {name for name in metrics[0] if name.startswith("diag/")}
     assert names == {
         *("diag/gradient_cosine", "diag/rl_grad_norm", "diag/bc_grad_norm", "diag/t_low_high_cosine"),
-        *("diag/pcgrad_removed_fraction", "diag/pcgrad_conflicting_tensors", "diag/cka", "diag/kl"),
+        *("diag/pcgrad_removed_share", "diag/pcgrad_conflicting_tensors", "diag/cka", "diag/kl"),
         *("diag/kl_low_t", "diag/kl_mid_t", "diag/kl_high_t"),
+        *("diag/t_low_grad_norm", "diag/t_high_grad_norm"),
         *(f"diag/layer_{what}/{layer}" for what in ("grad_norm", "cosine") for layer in LAYERS),
         *(f"diag/t_bin_grad_norm/{i}" for i in range(3)),
     }
@@ -104,7 +105,7 @@ def test_gradients_are_compared_at_one_draw():
     _, _, [metrics] = run(algorithm_of(arm, **DUE), 1)
     assert metrics["diag/gradient_cosine"] == pytest.approx(1.0, abs=1e-5)
     assert metrics["diag/rl_grad_norm"] == pytest.approx(metrics["diag/bc_grad_norm"], rel=1e-5)
-    assert metrics["diag/pcgrad_conflicting_tensors"] == metrics["diag/pcgrad_removed_fraction"] == 0.0
+    assert metrics["diag/pcgrad_conflicting_tensors"] == metrics["diag/pcgrad_removed_share"] == 0.0
 
 
 def test_representations_that_differ_by_a_rotation_are_the_same():
@@ -239,7 +240,8 @@ def test_a_job_leaves_its_files(make_run, planner, toy_game, caplog):
     assert "bc_wins: of 2 batches, 2 held no window that counts" in caplog.text
     folder = job.folder
     assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == {
-        "actions.npz", "checkpoint", "checkpoint_best", "metrics.parquet", "pretrained.parquet", "run.json",
+        "checkpoint", "checkpoint_best", "evaluation.npz", "metrics.parquet", "pretrained.parquet",
+        "run.json",
     }  # fmt: skip
     record = json.loads((folder / "run.json").read_text())
     assert record["config"]["arm"] == "bc_wins"
@@ -257,12 +259,17 @@ def test_a_job_leaves_its_files(make_run, planner, toy_game, caplog):
     final = checkpoint.restore(folder / "checkpoint", "params", like)
     after = jax.device_get(play(final))
     assert metrics["val/score"][-1] == pytest.approx(float(after["val/score"]))
-    with np.load(folder / "actions.npz") as arrays:
+    with np.load(folder / "evaluation.npz") as arrays:
         assert {name: (x.shape, x.dtype) for name, x in arrays.items()} == {
-            f"{what}_{when}": (shape, np.int64)
+            f"{what}_{when}": (shape, dtype)
             for when in ("before", "after")
-            for what, shape in (("counts", (4,)), ("bigrams", (4, 4)))
+            for what, shape, dtype in (
+                ("counts", (4,), np.int32),
+                ("bigrams", (4, 4), np.int32),
+                ("return", (8,), np.float32),
+            )
         }
+        assert metrics["val/first_return"][-1] == pytest.approx(float(arrays["return_after"].mean()))
         assert arrays["counts_after"].tolist() == after["actions/counts"].tolist()
         assert arrays["bigrams_before"].sum() > 0
     assert checkpoint.read_metadata(folder / "checkpoint")["network"] == NETWORK

@@ -345,16 +345,16 @@ def test_the_bonus_is_the_entropy_of_masked_positions():
 
 def test_conflicting_gradients_are_made_orthogonal():
     # g = (1, 0), o = (-1, 1): g . o = -1, o . o = 2, so g - (-1/2) o = (1/2, 1/2).
-    # |removed| = |(-1/2)(-1, 1)| = sqrt(1/2); |g| = 1.
+    # |removed|^2 = |(-1/2)(-1, 1)|^2 = 1/2; |g| = 1.
     g, o = jnp.array([1.0, 0.0]), jnp.array([-1.0, 1.0])
     found = project({"x": g}, {"x": o})
     assert found.gradient["x"].tolist() == [0.5, 0.5]
-    assert found.removed_fraction == pytest.approx(np.sqrt(0.5))
+    assert found.removed_share == pytest.approx(0.5)
     assert found.conflicting == 1
     # g = (1, 2) and o = (1, 0) agree: nothing is removed.
     found = project({"x": jnp.array([1.0, 2.0])}, {"x": jnp.array([1.0, 0.0])})
     assert found.gradient["x"].tolist() == [1.0, 2.0]
-    assert (found.removed_fraction, found.conflicting) == (0.0, 0.0)
+    assert (found.removed_share, found.conflicting) == (0.0, 0.0)
 
 
 def test_surgery_is_per_array():
@@ -372,6 +372,18 @@ def test_the_arm_operates_with_the_gradient_of_cloning():
     arm = load_arm("gradient_surgery")
     g = {"x": jnp.array([1.0, 0.0])}
     assert arm.adjust(g, lambda: {"x": jnp.array([-1.0, 1.0])})["x"].tolist() == [0.5, 0.5]
+
+
+@pytest.mark.slow
+def test_surgery_compares_with_cloning_at_the_current_parameters():
+    """With equal weights the two gradients are one, so nothing is left of their difference."""
+    arm = Arm(
+        trained=lambda key, pretrained: jax.tree.map(lambda x: 1.2 * x, pretrained),
+        weigh=lambda numbers, batch, extra: (jnp.ones_like(batch.returns), extra),
+        adjust=lambda gradient, cloning: jax.tree.map(jnp.subtract, gradient, cloning()),
+    )
+    _, _, [metrics] = run(algorithm_of(arm), 1)
+    assert metrics["diffusion/grad_norm"] < 1e-5
 
 
 # --- LoRA ---
@@ -461,20 +473,25 @@ def test_standardised_weights():
     assert weights_of("normalized_adv", batch)[:3] == pytest.approx([-1.22474, 0.0, 1.22474], rel=1e-4)
     # All the same: no advantage, and no division by nothing.
     assert weights_of("normalized_adv", batch_of([1.0, 1.0])) == [0.0, 0.0]
-    assert [float(x) for x in moments(batch_of([1.0, 2.0], [False, False]))] == [0.0, 0.0]
+    assert [float(x) for x in moments(jnp.array([1.0, 2.0]), jnp.zeros(2, bool))] == [0.0, 0.0]
 
 
 def test_running_statistics_average_over_updates():
-    arm = load_arm("running_stats")
-    first, second = batch_of([0.0, 2.0]), batch_of([4.0, 8.0])  # means 1 and 6, deviations 1 and 2
-    weights, stats = arm.weigh(None, first, RunningStats.fresh())
-    assert weights.tolist() == pytest.approx([-1.0, 1.0])
-    # 0.99 * 1 + 0.01 * 6 = 1.05, 0.99 * 1 + 0.01 * 2 = 1.01.
-    weights, stats = arm.weigh(None, second, stats)
-    assert (float(stats.mean), float(stats.std)) == pytest.approx((1.05, 1.01))
-    assert weights.tolist() == pytest.approx([(4 - 1.05) / 1.01, (8 - 1.05) / 1.01])
+    arm, numbers = load_arm("running_stats"), numbers_of(load_arm("running_stats"), config_of())
+    # Of max(return, 0), from 0 and 1: means 1 and 6, deviations 1 and 2; the third window is not valid.
+    first, second = batch_of([-3.0, 2.0, 90.0], [True, True, False]), batch_of([4.0, 8.0])
+    weights, stats = arm.weigh(numbers, first, RunningStats.fresh())
+    assert (float(stats.mean), float(stats.std)) == pytest.approx((0.01, 1.0))
+    assert weights.tolist()[:2] == pytest.approx([1 - 0.01, 1 + 1.99])
+    # 0.99 * 0.01 + 0.01 * 6 = 0.0699, 0.99 * 1 + 0.01 * 2 = 1.01.
+    weights, stats = arm.weigh(numbers, second, stats)
+    assert (float(stats.mean), float(stats.std)) == pytest.approx((0.0699, 1.01))
+    assert weights.tolist() == pytest.approx([1 + (4 - 0.0699) / 1.01, 5.0])
+    # However poor a window is beside the average, its weight is positive.
+    rich = RunningStats(jnp.array(9.0), jnp.array(1.0))
+    assert arm.weigh(numbers, batch_of([0.0, 0.0]), rich)[0].tolist() == pytest.approx([0.1, 0.1])
     # A batch without a valid window changes nothing.
-    _, same = arm.weigh(None, batch_of([50.0], [False]), stats)
+    _, same = arm.weigh(numbers, batch_of([50.0], [False]), stats)
     assert (float(same.mean), float(same.std)) == (float(stats.mean), float(stats.std))
 
 

@@ -9,7 +9,7 @@ from remdm.config.env import EnvConfig
 from remdm.envs.batch import make_batch_env
 from remdm.envs.packing import pack, packed_size, unpack
 from remdm.play.policy import random_policy
-from remdm.play.rollout import episode_metrics, rollout, start
+from remdm.play.rollout import episode_metrics, first_episodes, rollout, start
 from tests.toy import GAME, LONGEST, NUM_ACTIONS, SHORTEST, toy_env, toy_expert
 
 
@@ -86,6 +86,15 @@ def test_random_play_earns_what_chance_does():
     _, data = play(toy_env(64), random_policy(NUM_ACTIONS), 500)
     # 32,000 steps: standard error 0.0024; four of them.
     assert data.step.reward.mean() == pytest.approx(1 / NUM_ACTIONS, abs=0.01)
+
+
+def test_first_episodes_count_whether_they_ended_or_not():
+    # Environment 0 ends after two steps and after four, 1 with the last step, 2 never.
+    done = jnp.array([[0, 0, 0], [1, 0, 0], [0, 0, 0], [1, 1, 0]], bool)
+    reward = jnp.array([[1.0, 1, 1], [2, 2, 2], [4, 4, 4], [8, 8, 8]])
+    earned, ended = first_episodes(reward, done)
+    assert earned.tolist() == [3.0, 15.0, 15.0]
+    assert ended.tolist() == [True, True, False]
 
 
 def test_episode_metrics_average_over_completed_episodes():

@@ -78,7 +78,7 @@ def test_report_and_results_are_where_the_layout_says(pipeline):
         "offline/demo": training | {"checkpoint_best"},
         "online/demo": training | {"checkpoint_best"},
         **{
-            f"ablations/{arm}": training | {"checkpoint_best", "pretrained.parquet", "actions.npz"}
+            f"ablations/{arm}": training | {"checkpoint_best", "pretrained.parquet", "evaluation.npz"}
             for arm in ("baseline_rl", "lora")
         },
         **{

@@ -6,7 +6,6 @@ from scipy import stats
 
 from remdm.analysis import statistics
 from remdm.analysis.statistics import (
-    difference_interval,
     episode_interval,
     estimate,
     improvement,
@@ -174,13 +173,3 @@ def test_paired_test_finds_a_difference_that_worlds_hide():
     assert test.p < 0.01
     assert test.difference.low < 0.5 < test.difference.high
     assert test.difference.low > 0
-
-
-def test_difference_of_two_trainings_is_welchs():
-    one, other = np.array([4.0, 5.0, 6.0]), np.array([1.0, 2.0, 3.0])
-    # Both have variance 1, so the error is sqrt(2 / 3) and the degrees of freedom are four.
-    reach = 2.7764451 * np.sqrt(2 / 3)
-    assert difference_interval(one, other) == pytest.approx((3 - reach, 3 + reach), rel=1e-6)
-    assert difference_interval(one[:1], other) is None
-    assert difference_interval(one, other[:1]) is None
-    assert difference_interval(np.full(3, 2.0), np.full(3, 0.5)) == (1.5, 1.5)

@@ -96,6 +96,18 @@ def test_rows_validation_and_best_do_not_depend_on_chunks(make_run, chunk_update
     assert seconds[-1] <= timing["run_seconds"] + 0.01
 
 
+@pytest.mark.parametrize(("unfinished", "warned"), [(0.6, True), (0.5, False)])
+def test_a_validation_that_most_episodes_outlast_is_told_once(make_run, caplog, unfinished, warned):
+    def validate(key, params):
+        return {"val/score": -params["n"], "val/unfinished": jnp.asarray(unfinished)}
+
+    with caplog.at_level("WARNING", "remdm"):
+        train(replace(counting(), validate=validate), 0, make_run())
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["test: 60% of the first episodes of a validation go on after its last step, so it sees "
+                    "beginnings alone; raise val_steps (of an arm, eval_steps)"] * warned  # fmt: skip
+
+
 def test_one_compilation_whatever_the_chunks_length(make_run):
     traces = []
     algorithm = counting(val_every=4)

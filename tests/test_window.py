@@ -52,7 +52,10 @@ def test_a_window_pairs_an_observation_with_the_actions_from_it_on():
 
 
 def test_return_weights_by_hand():
-    # max(., 0) = 0, 0, 1, 5 with mean 1.5: 0, 0, 2/3, 10/3, clipped to [0.1, 3].
-    weights = return_weights(jnp.array([-1.0, 0.0, 1.0, 5.0]), cap=3.0)
-    assert np.asarray(weights) == pytest.approx([0.1, 0.1, 2 / 3, 3.0])
-    assert np.asarray(return_weights(jnp.zeros(3), cap=3.0)) == pytest.approx([0.1] * 3)
+    # max(., 0) = 0, 0, 1, 5 with mean 1.5: 0, 0, 2/3, 10/3, clipped to [0.1, 3]. The last crosses an end.
+    returns, valid = jnp.array([-1.0, 0.0, 1.0, 5.0, 100.0]), jnp.array([True] * 4 + [False])
+    weights = return_weights(returns, valid, 0.1, 3.0)
+    assert np.asarray(weights)[:4] == pytest.approx([0.1, 0.1, 2 / 3, 3.0])
+    assert np.asarray(return_weights(jnp.zeros(3), jnp.ones(3, bool), 0.1, 3.0)) == pytest.approx([0.1] * 3)
+    nothing = return_weights(returns, jnp.zeros(5, bool), 0.1, 3.0)
+    assert np.isfinite(nothing).all()

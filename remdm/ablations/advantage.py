@@ -5,44 +5,39 @@ import jax.numpy as jnp
 from flax import struct
 
 from remdm.ablations.problem import Batch
+from remdm.planners.window import valid_mean
 
 EPSILON = 1e-8
 
 
-def moments(batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """Mean and standard deviation of the returns of valid windows; 0 where there are none."""
-    count = jnp.maximum(jnp.sum(batch.valid), 1)
-    mean = jnp.sum(batch.returns * batch.valid) / count
-    variance = jnp.sum((batch.returns - mean) ** 2 * batch.valid) / count
-    return mean, jnp.sqrt(variance)
+def moments(x: jax.Array, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and standard deviation of x [B] over valid windows; 0 where there are none."""
+    mean = valid_mean(x, valid)
+    return mean, jnp.sqrt(valid_mean((x - mean) ** 2, valid))
 
 
-def standardised(returns: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
-    """Returns [B] in standard deviations from a mean."""
-    return (returns - mean) / (std + EPSILON)
+def standardised(x: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
+    """Values [B] in standard deviations from a mean."""
+    return (x - mean) / (std + EPSILON)
 
 
 @struct.dataclass
 class RunningStats:
-    """Exponential averages of a batch's mean and standard deviation."""
+    """Exponential averages of a batch's mean and standard deviation, from 0 and 1."""
 
     mean: jax.Array  # []
     std: jax.Array  # []
-    seen: jax.Array  # [], whether any batch has been
 
     @classmethod
     def fresh(cls) -> "RunningStats":
         """Before the first batch."""
-        return cls(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), bool))
+        return cls(jnp.zeros(()), jnp.ones(()))
 
-    def updated(self, batch: Batch, decay: float) -> "RunningStats":
-        """With another batch; the first counts whole, and one without a valid window not at all."""
-        mean, std = moments(batch)
-        some = jnp.any(batch.valid)
-        share = jnp.where(some, jnp.where(self.seen, 1.0 - decay, 1.0), 0.0)
-        return RunningStats(
-            self.mean + share * (mean - self.mean), self.std + share * (std - self.std), self.seen | some
-        )
+    def updated(self, x: jax.Array, valid: jax.Array, decay: float) -> "RunningStats":
+        """With x [B] of another batch; one without a valid window changes nothing."""
+        mean, std = moments(x, valid)
+        share = jnp.where(jnp.any(valid), 1.0 - decay, 0.0)
+        return RunningStats(self.mean + share * (mean - self.mean), self.std + share * (std - self.std))
 
 
 def above_percentile(batch: Batch, percentile: float) -> jax.Array:

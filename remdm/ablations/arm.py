@@ -12,9 +12,9 @@ from flax import struct
 from remdm.ablations.problem import Batch, Problem
 from remdm.config.ablations import AblationsConfig
 from remdm.diffusion.loss import MIN_TIME, Noised
+from remdm.planners.window import WEIGHT_FLOOR, return_weights
 from remdm.training.algorithm import Metrics
 
-WEIGHT_FLOOR = 0.1
 MIN_WIDTH = 0.05
 ALL_TIMES = (MIN_TIME, 1.0)
 LOW_TIMES = (MIN_TIME, 0.2)
@@ -54,11 +54,8 @@ class Sample:
 
 
 def weigh_by_return(numbers: Numbers, batch: Batch, extra: Any) -> tuple[jax.Array, Any]:
-    """max(return, 0) over its mean over valid windows, clipped: the baseline's weights [B]."""
-    gain = jnp.maximum(batch.returns, 0.0)
-    mean = jnp.sum(gain * batch.valid) / jnp.maximum(jnp.sum(batch.valid), 1)
-    low, high = numbers.weight_range
-    return jnp.clip(gain / jnp.maximum(mean, 1e-8), low, high), extra
+    """The baseline's weights [B]: `return_weights`."""
+    return return_weights(batch.returns, batch.valid, *numbers.weight_range), extra
 
 
 @dataclass(frozen=True)

@@ -40,34 +40,46 @@ def gradient_metrics(
 ) -> Metrics:
     """Alignment of the gradient by reward with that of behaviour cloning, by layer and by range of t.
 
+    The gradient by reward is of the current parameters. It is compared with cloning's at the pretrained
+    ones, and PCGrad (arXiv 2001.06782) would project it against cloning's at the current ones.
+
     Args:
-        at: the gradient by reward is taken at its parameters, that of cloning at the pretrained ones.
         low: the arm draws its times from [low, high).
     """
     draw_key, bins_key = jax.random.split(key)
     uniform = cloning(at.batch)
 
-    def gradient(cloned: jax.Array, low: jax.Array, high: jax.Array) -> Any:
-        """One of the two gradients; a function of data, so that all compile once."""
-        params, targets = jax.tree.map(
-            lambda one, other: jnp.where(cloned, one, other),
-            (at.pretrained, uniform),
-            (at.params, at.targets),
-        )
+    def gradient(pretrained: jax.Array, cloned: jax.Array, low: jax.Array, high: jax.Array) -> Any:
+        """One of the gradients; a function of data, so that all compile once."""
+
+        def choose(condition: jax.Array, one: Any, other: Any) -> Any:
+            return jax.tree.map(lambda x, y: jnp.where(condition, x, y), one, other)
+
+        params, targets = choose(pretrained, at.pretrained, at.params), choose(cloned, uniform, at.targets)
         noised = problem.objective.noise(draw_key, at.batch.plan, low, high)
         return problem.gradient(params, at.batch, noised, targets)
 
-    lows, highs = jnp.array([low, low, LOW[0], HIGH[0]]), jnp.array([high, high, LOW[1], HIGH[1]])
-    both = jax.lax.map(lambda x: gradient(*x), (jnp.array([False, True, False, False]), lows, highs))
-    reward, cloned, at_low, at_high = (jax.tree.map(lambda x, i=i: x[i], both) for i in range(4))
+    asked = [
+        (False, False, low, high),
+        (True, True, low, high),
+        (False, True, low, high),
+        (False, False, *LOW),
+        (False, False, *HIGH),
+    ]
+    found = jax.lax.map(lambda x: gradient(*x), tuple(map(jnp.array, zip(*asked, strict=True))))
+    reward, cloned, current, at_low, at_high = (
+        jax.tree.map(lambda x, i=i: x[i], found) for i in range(len(asked))
+    )
 
-    projected = project(reward, cloned)
+    projected = project(reward, current)
     metrics = {
         "gradient_cosine": cosine(reward, cloned),
         "rl_grad_norm": jnp.sqrt(squared_norm(reward)),
         "bc_grad_norm": jnp.sqrt(squared_norm(cloned)),
         "t_low_high_cosine": cosine(at_low, at_high),
-        "pcgrad_removed_fraction": projected.removed_fraction,
+        "t_low_grad_norm": jnp.sqrt(squared_norm(at_low)),
+        "t_high_grad_norm": jnp.sqrt(squared_norm(at_high)),
+        "pcgrad_removed_share": projected.removed_share,
         "pcgrad_conflicting_tensors": projected.conflicting,
     }
     for layer, own in reward["params"].items():

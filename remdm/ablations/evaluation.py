@@ -10,6 +10,7 @@ from remdm.envs.batch import BatchEnv
 from remdm.planners.control import Planner
 from remdm.planners.denoising import make_sampler
 from remdm.planners.learner import play_afresh, validation_metrics
+from remdm.play.rollout import first_episodes
 from remdm.training.algorithm import Metrics
 
 
@@ -17,8 +18,10 @@ def evaluate(problem: Problem, env: BatchEnv, key: jax.Array, params: Any) -> Me
     """Play `eval_steps` steps with plans that start afresh; a key always gives the same worlds.
 
     Returns:
-        `val/...`; `actions/counts` [V], how often each action was taken; `actions/bigrams` [V, V], how often
-        the second followed the first within an episode.
+        `val/...`; `first/return` [E], what each environment's first episode earned, whose mean is the score
+        `val/first_return`: in two policies' evaluations they are pairs of the same worlds; `actions/counts`
+        [V], how often each action was taken; `actions/bigrams` [V, V], how often the second followed the
+        first within an episode.
     """
     config, denoiser = problem.config, problem.planner.denoiser
     sampler = make_sampler(config.sampler, problem.network.diffusion_schedule, config.val_diffusion_steps)
@@ -29,6 +32,7 @@ def evaluate(problem: Problem, env: BatchEnv, key: jax.Array, params: Any) -> Me
     bigrams = jnp.zeros((denoiser.num_tokens, denoiser.num_tokens), jnp.int32)
     return {
         **validation_metrics(data, env),
+        "first/return": first_episodes(data.step.reward, data.step.done)[0],
         "actions/counts": counts.at[action].add(1),
         "actions/bigrams": bigrams.at[action[:-1], action[1:]].add(going_on.astype(jnp.int32)),
     }

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jax.scipy.special import entr
 
 from remdm.ablations.arm import Arm, Numbers, Sample, numbers_of, time_range
 from remdm.ablations.diagnostics import Measured, cka_metrics, drift_metrics, gradient_metrics, when_due
@@ -16,6 +17,7 @@ from remdm.ablations.problem import Batch, Problem, Targets, Windows, cloning
 from remdm.ablations.trainable import rates
 from remdm.base.fields import Role
 from remdm.envs.batch import BatchEnv
+from remdm.planners.window import valid_mean
 from remdm.play.rollout import PlayState, episode_metrics, start
 from remdm.training.algorithm import Algorithm, Metrics
 from remdm.training.optimizer import adamw
@@ -85,9 +87,8 @@ def make_finetuning(problem: Problem, val_env: BatchEnv, arm: Arm, pretrained: A
             return loss + penalty, metrics | {"loss": loss + penalty, "penalty": penalty}
 
         gradient, metrics = jax.grad(loss_fn, has_aux=True)(state.trained)
-        gradient = arm.adjust(
-            gradient, lambda: problem.gradient(state.pretrained, batch, noised, cloning(batch))
-        )
+        params = arm.merged(state.pretrained, state.trained)
+        gradient = arm.adjust(gradient, lambda: problem.gradient(params, batch, noised, cloning(batch)))
         gradient = where_trained(state.rates, gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.trained)
         # What is frozen must not decay either.
@@ -136,6 +137,7 @@ def make_finetuning(problem: Problem, val_env: BatchEnv, arm: Arm, pretrained: A
         state = replace(state, extra=extra)
         metrics |= diagnose(state.key, state, batch, targets)
         metrics |= batch_metrics(windows, targets, config.ablation_win_threshold)
+        metrics |= action_metrics(data.action, env.game.num_actions)
         metrics |= episode_metrics(data.step, env.game.achievements)
         state, step_metrics = descend(noise_key, state, batch, targets)
 
@@ -171,14 +173,23 @@ def targets_of(batch: Batch, weights: jax.Array, kept: jax.Array) -> Targets:
     return Targets(batch.valid & kept, jnp.where(kept, weights, 0.0))
 
 
+def action_metrics(action: jax.Array, num_actions: int) -> Metrics:
+    """How varied the actions [T, E] of a rollout are: entropy in nats, and how many of them are distinct."""
+    counts = jnp.zeros(num_actions).at[action].add(1.0)
+    share = counts / jnp.sum(counts)
+    return {
+        "train/action_entropy": jnp.sum(entr(share)),
+        "train/distinct_actions": jnp.sum(counts > 0).astype(jnp.float32),
+    }
+
+
 def batch_metrics(windows: Windows, targets: Targets, win_threshold: float) -> Metrics:
     """What the rollout's windows earned, and how much of the batch carries the gradient."""
-    valid = jnp.maximum(jnp.sum(windows.valid), 1)
     weights = jnp.where(targets.counts, targets.weights, 0.0)
     counted = jnp.sum(targets.counts)
     return {
-        "train/window_return": jnp.sum(windows.returns * windows.valid) / valid,
-        "train/win_rate": jnp.sum((windows.returns > win_threshold) & windows.valid) / valid,
+        "train/window_return": valid_mean(windows.returns, windows.valid),
+        "train/win_rate": valid_mean(windows.returns > win_threshold, windows.valid),
         "train/valid_fraction": jnp.mean(windows.valid),
         "train/counted_fraction": jnp.mean(targets.counts),
         "train/empty_batches": (counted == 0).astype(jnp.float32),

@@ -12,7 +12,7 @@ class Projected(NamedTuple):
     """A gradient without what conflicts with another."""
 
     gradient: Any
-    removed_fraction: jax.Array  # [], norm of what was removed over the norm of all
+    removed_share: jax.Array  # [], of the squared norm
     conflicting: jax.Array  # [], arrays whose gradients conflict
 
 
@@ -28,10 +28,10 @@ def project(gradient: Any, other: Any) -> Projected:
 
     coefficients = jax.tree.map(along, gradient, other)
     removed = jax.tree.map(lambda c, o: c * o, coefficients, other)
-    fraction = jnp.sqrt(squared_norm(removed) / jnp.maximum(squared_norm(gradient), 1e-30))
+    share = squared_norm(removed) / jnp.maximum(squared_norm(gradient), 1e-30)
     conflicting = sum((c < 0).astype(jnp.float32) for c in jax.tree.leaves(coefficients))
     return Projected(
-        jax.tree.map(jnp.subtract, gradient, removed), fraction, jnp.asarray(conflicting, jnp.float32)
+        jax.tree.map(jnp.subtract, gradient, removed), share, jnp.asarray(conflicting, jnp.float32)
     )
 
 

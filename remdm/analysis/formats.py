@@ -26,6 +26,12 @@ def as_frame(rows: Iterable[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), infer_schema_length=None)
 
 
+def with_interval(name: str, found: tuple[float, float, float] | None) -> dict[str, float | None]:
+    """The columns of a value with its interval, all null of None."""
+    value, low, high = found or (None, None, None)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
 def write_table(
     frame: pl.DataFrame, stem: Path, columns: Sequence[str] | None = None, note: str = ""
 ) -> None:

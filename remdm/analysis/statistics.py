@@ -76,20 +76,6 @@ def seed_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return middle - reach, middle + reach
 
 
-def difference_interval(values: np.ndarray, others: np.ndarray) -> tuple[float, float] | None:
-    """Interval of the difference between two trainings' means (Welch, 1947), over seeds [S] and [R].
-
-    None of a single seed, which has none.
-    """
-    if min(len(values), len(others)) < 2:
-        return None
-    difference = np.mean(values) - np.mean(others)
-    if np.ptp(values) == np.ptp(others) == 0:
-        return float(difference), float(difference)
-    found = stats.ttest_ind(values, others, equal_var=False).confidence_interval(CONFIDENCE)
-    return float(found.low), float(found.high)
-
-
 def episode_interval(*samples: np.ndarray, statistic: Statistic = mean) -> tuple[np.ndarray, np.ndarray]:
     """Stratified bootstrap (BCa: Efron, 1987) of the mean over strata of a statistic.
 

@@ -124,7 +124,7 @@ STAGES: Mapping[str, Stage] = {
     "ablations": Stage(
         AblationsConfig,
         "study why fine-tuning a planner by reward collapses: one arm, a group, or all",
-        (*TRAINED, "pretrained.parquet", "actions.npz"),
+        (*TRAINED, "pretrained.parquet", "evaluation.npz"),
         named_by="arm",
         mem_mb=4000,
         priority=1,  # the suite's report waits for them all

@@ -14,7 +14,7 @@ from remdm.models.denoiser import Denoiser
 from remdm.planners.control import Planner
 from remdm.planners.denoising import make_objective, make_sampler
 from remdm.play.policy import Policy
-from remdm.play.rollout import Transition, episode_metrics, rollout, start
+from remdm.play.rollout import Transition, episode_metrics, first_episodes, rollout, start
 from remdm.training.algorithm import Metrics
 from remdm.training.microbatch import counted_first, microbatched_grad
 from remdm.training.optimizer import adamw, at_step, cosine_schedule
@@ -137,11 +137,16 @@ def validation_metrics(transitions: Transition, env: BatchEnv) -> Metrics:
     """Score and episodes of transitions [T, E, ...].
 
     `val/score` is the reward each environment collects in that time: unlike the mean over the
-    episodes that happen to end, it is always defined and favours no short episode.
+    episodes that happen to end, it is always defined and favours no short episode. Nor does
+    `val/first_return`, of each environment's first episode to its end or, in a share of them
+    `val/unfinished`, as far as it went.
     """
     step = transitions.step
     episodes = episode_metrics(step, env.game.achievements)
+    first, finished = first_episodes(step.reward, step.done)
     return {
         "val/score": jnp.sum(step.reward) / env.num_envs,
+        "val/first_return": jnp.mean(first),
+        "val/unfinished": jnp.mean(~finished),
         **{name.replace("env/", "val/"): value for name, value in episodes.items()},
     }

@@ -24,7 +24,15 @@ from remdm.planners.learner import (
     train_in_minibatches,
     validate,
 )
-from remdm.planners.window import at_start, plans_from, return_weights, window_returns, window_validity
+from remdm.planners.window import (
+    WEIGHT_FLOOR,
+    at_start,
+    plans_from,
+    return_weights,
+    valid_mean,
+    window_returns,
+    window_validity,
+)
 from remdm.play.policy import Policy
 from remdm.play.rollout import PlayState, Transition, episode_metrics, rollout, start
 from remdm.training.algorithm import Algorithm, Metrics
@@ -43,7 +51,8 @@ class OfflineState:
 def expert_windows(data: Transition, game: Game, horizon: int, weight_cap: float) -> tuple[Dataset, Metrics]:
     """The windows of transitions [T, E, ...] with packed observations, weighted by what each earns."""
     returns = window_returns(data.step.reward, horizon)
-    valid, weights = window_validity(data.step.done, horizon), return_weights(returns, weight_cap)
+    valid = window_validity(data.step.done, horizon)
+    weights = return_weights(returns, valid, WEIGHT_FLOOR, weight_cap)
     dataset = Dataset(
         observe=lambda numbers: split(unpack(at_start(data.obs, numbers), game)),
         label=lambda numbers: split(
@@ -52,8 +61,8 @@ def expert_windows(data: Transition, game: Game, horizon: int, weight_cap: float
     )
     return dataset, {
         "train/valid_fraction": jnp.mean(valid),
-        "train/window_return": jnp.mean(returns),
-        "train/weight_mean": jnp.mean(weights),
+        "train/window_return": valid_mean(returns, valid),
+        "train/weight_mean": valid_mean(weights, valid),
     }
 
 

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+WEIGHT_FLOOR = 0.1  # the smallest return weight of a window
+
 
 def at_start(tree: Any, numbers: Any) -> Any:
     """The entries of arrays [T, E, ...] or [W, E, ...] at which windows [N] begin: [N, ...]."""
@@ -41,10 +43,18 @@ def window_returns(reward: jax.Array, horizon: int) -> jax.Array:
     return _window_sums(reward, horizon, horizon)
 
 
-def return_weights(returns: jax.Array, cap: float, floor: float = 0.1) -> jax.Array:
-    """max(return, 0) over its mean, clipped to [floor, cap]; all `floor` where no window earns anything."""
+def valid_mean(x: jax.Array, valid: jax.Array) -> jax.Array:
+    """Mean of x over the windows that stay within one episode, arrays of one shape; 0 where none does."""
+    return jnp.sum(x * valid) / jnp.maximum(jnp.sum(valid), 1)
+
+
+def return_weights(returns: jax.Array, valid: jax.Array, low: Any, high: Any) -> jax.Array:
+    """max(return, 0) over its mean, clipped to [low, high]; all `low` where no window earns anything.
+
+    The mean is over valid windows: what crosses an episode's end is no plan, so its return weighs nothing.
+    """
     gain = jnp.maximum(returns, 0.0)
-    return jnp.clip(gain / jnp.maximum(jnp.mean(gain), 1e-8), floor, cap)
+    return jnp.clip(gain / jnp.maximum(valid_mean(gain, valid), 1e-8), low, high)
 
 
 def _window_sums(x: jax.Array, length: int, horizon: int) -> jax.Array:

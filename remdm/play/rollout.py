@@ -122,6 +122,16 @@ def play_plans(
     return state, jax.tree.map(lambda x: x.reshape(num_steps, *x.shape[2:]), kept)
 
 
+def first_episodes(reward: jax.Array, done: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Each environment's first episode in steps [T, E]: what it earned, and whether it ended, [E] each.
+
+    One that did not end counts with what it earned so far.
+    """
+    ended = jnp.cumsum(done, axis=0)
+    going_on = ended - done == 0  # `done` follows the action, whose reward is the episode's
+    return jnp.sum(reward * going_on, axis=0), ended[-1] > 0
+
+
 def episode_metrics(step: Step, achievements: tuple[str, ...]) -> dict[str, jax.Array]:
     """Means over the episodes that ended within steps [T, E]; NaN where none did.
 

@@ -23,7 +23,7 @@ logger = logging.getLogger("remdm")
 
 
 def run_ablations(config: AblationsConfig, run: Run) -> None:
-    """Train one arm; beside what every training leaves, write `pretrained.parquet` and `actions.npz`.
+    """Train one arm; beside what every training leaves, write `pretrained.parquet` and `evaluation.npz`.
 
     Raises:
         UserError: `checkpoint_path` holds no planner for this game, or the rollouts do not fit its plans.
@@ -38,7 +38,7 @@ def run_ablations(config: AblationsConfig, run: Run) -> None:
     def leave(result: Trained) -> None:
         before, after = (result.validate(params) for params in (pretrained, result.params))
         _write_pretrained(before, result.folder / "pretrained.parquet")
-        _write_actions(before, after, result.folder / "actions.npz")
+        _write_arrays(before, after, result.folder / "evaluation.npz")
         _warn_of_empty_batches(config.arm, result.folder)
 
     logger.info("arm %s of %s", config.arm, config.checkpoint_path)
@@ -50,11 +50,12 @@ def _write_pretrained(metrics: Metrics, path: Path) -> None:
     write_parquet(pl.DataFrame([{name: x for name, x in scalars.items() if not np.isnan(x)}]), path)
 
 
-def _write_actions(before: Metrics, after: Metrics, path: Path) -> None:
+def _write_arrays(before: Metrics, after: Metrics, path: Path) -> None:
     arrays = {
-        f"{name}_{when}": np.asarray(metrics[f"actions/{name}"], np.int64)
+        f"{name.partition('/')[2]}_{when}": np.asarray(value)
         for when, metrics in (("before", before), ("after", after))
-        for name in ("counts", "bigrams")
+        for name, value in metrics.items()
+        if value.ndim
     }
     with whole_file(path) as partial, partial.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)

@@ -40,6 +40,7 @@ logger = logging.getLogger("remdm")
 
 # A signal waits for the chunk that runs, so chunks are kept this short (seconds) if one update is.
 CHUNK_SECONDS = 5.0
+MOST_UNFINISHED = 0.5  # share of a validation's first episodes that may outlast it without a warning
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class _Loop:
             self.keep_best = jax.jit(_keep_best, out_shardings=replicated(self.mesh) if self.mesh else None)
         self.updates_in_time = 1  # those that fit a chunk's time
         self.longest_chunk = self.copy_seconds = 0.0
+        self.has_warned = False
 
     def _first_state(self, key: np.ndarray, start: Start | None) -> TrainState:
         newest = self.snapshots.newest()
@@ -246,6 +248,16 @@ class _Loop:
         per_update = self.algorithm.frames_per_update * self.algorithm.repeats
         self.run.tracker.log(averaged(rows, {"train/sps": per_update * chunk.length / seconds}))
         self.progress.update((chunk.first + chunk.length) * per_update, note_of(rows[0]))
+        self._warn_of_a_short_validation(rows[0][-1].get("val/unfinished", 0.0))
+
+    def _warn_of_a_short_validation(self, unfinished: float) -> None:
+        """Say once that most of a validation's first episodes had not ended."""
+        if unfinished > MOST_UNFINISHED and not self.has_warned:
+            self.has_warned = True
+            logger.warning(
+                f"{self.run.stage}: {unfinished:.0%} of the first episodes of a validation go on after its "
+                f"last step, so it sees beginnings alone; raise val_steps (of an arm, eval_steps)"
+            )
 
     def _last_good(self) -> str:
         self.snapshots.wait()

@@ -10,8 +10,12 @@ from remdm.ablations.problem import Batch
 
 
 def weigh(numbers: Numbers, batch: Batch, extra: Any) -> tuple[jax.Array, Any]:
-    """(return - mean) / std."""
-    return standardised(batch.returns, *moments(batch)), extra
+    """(return - mean) / std over the batch's valid windows: the advantage as policy gradients take it.
+
+    So half of the weights are negative, as the arm means them: windows below the mean are made less
+    probable. The bound has no least value there, and whether that breaks the planner is what is asked.
+    """
+    return standardised(batch.returns, *moments(batch.returns, batch.valid)), extra
 
 
 ARM = Arm(weigh=weigh)

@@ -7,9 +7,17 @@ from remdm.analysis.ablations.decision import TREE, decide, preventing
 from remdm.analysis.ablations.hypotheses import NEXT_STEPS, NOT_SUPPORTED, SUPPORTED, UNMEASURED, Finding
 from remdm.analysis.ablations.published import BEST, SCORES, WORST, mismatch
 from remdm.analysis.ablations.runs import SCORE, Suite
-from remdm.analysis.ablations.standing import BETTER, COLLAPSE, IMPROVEMENT, WORSE, Standings
+from remdm.analysis.ablations.standing import (
+    BETTER,
+    COLLAPSE,
+    IMPROVEMENT,
+    NEUTRAL,
+    UNDECIDED,
+    WORSE,
+    Standings,
+    collapse_of,
+)
 from remdm.analysis.results import grouped
-from remdm.analysis.seeds import mean_curve
 from remdm.analysis.statistics import ENUMERATED, attainable_floor, count_labellings
 from remdm.config.arms import ARMS, BASELINE, GROUPS
 
@@ -84,9 +92,6 @@ def _extent(suite: Suite) -> str:
     if suite.missing:
         missing = ", ".join(f"{path.parent.name} {path.name}" for path in suite.missing)
         lines.append(f"**Missing** (failed or not finished): {missing}.")
-    silent = [f"{run.arm} s{run.replicate}" for run in suite.all_runs if run.score is None]
-    if silent:
-        lines.append(f"Without a score, as no episode ended in the last evaluation: {', '.join(silent)}.")
     absent = [entry.name for entry in ARMS if entry.name not in suite.arms]
     if absent:
         lines.append(f"Not run: {', '.join(absent)}.")
@@ -107,16 +112,20 @@ def _failure(suite: Suite, standings: Standings, findings: list[Finding]) -> str
         lacking = BASELINE if baseline is None else "the pretrained planner"
         return f"**Unknown**: {lacking} has no score, so whether fine-tuning collapses cannot be said."
     told = f"The pretrained planner plays at {pretrained:.2f}; {BASELINE} ends at {baseline:.2f}"
-    if standings.scale > 0:
-        told += f", {100 * (baseline - pretrained) / standings.scale:+.0f} % of the larger of the two"
+    change = standings[BASELINE].to_pretrained
+    if standings.scale > 0 and change is not None:
+        value, low, high = (100 * x / standings.scale for x in change)
+        told += f", {value:+.0f} % of the larger of the two (95 %: {low:+.0f} to {high:+.0f})"
+    if standings.collapse == UNDECIDED:
+        return f"**Undecided.** {told}. More worlds (`eval_num_envs`) or seeds would decide."
     if standings.collapse != COLLAPSE:
         word = "Fine-tuning improves the planner." if standings.collapse == IMPROVEMENT else "No collapse."
         return (
             f"**{word}** {told}. There is no failure for the hypotheses to explain at this setting; their "
             f"indicators are signs of risk."
         )
-    onset = _onset(suite, standings)
-    since = "" if onset is None else f" It is first more than 10 % below at iteration {onset}."
+    onset = collapse_of(suite, standings, BASELINE).iteration
+    since = "" if onset is None else f" It is first more than 10 % below at iteration {onset:g}."
     top = findings[0]
     if top.verdict in (NOT_SUPPORTED, UNMEASURED):
         return f"**Collapse, unexplained.** {told}.{since} No hypothesis has half of its indicators."
@@ -132,15 +141,6 @@ def _failure(suite: Suite, standings: Standings, findings: list[Finding]) -> str
     )
 
 
-def _onset(suite: Suite, standings: Standings) -> int | None:
-    """The first evaluation at which the baseline lies more than 10 % below the pretrained planner."""
-    curve = mean_curve(suite.baseline, SCORE, "update", smoothed=False)
-    if curve is None:
-        return None
-    limit = float(standings.pretrained or 0.0) - WORSE * standings.scale
-    return next((int(x) for x, y in zip(curve.x, curve.mean, strict=True) if y < limit), None)
-
-
 def _seeds(suite: Suite, standings: Standings) -> str:
     """What can be significant at all, and what is."""
     tested = {s.name: (s.p, s.floor, s.scores.size) for s in standings.scored if s.p is not None}
@@ -151,8 +151,8 @@ def _seeds(suite: Suite, standings: Standings) -> str:
     if min(most, base) == 1:
         return (
             f"**One seed can show no significance**: with {most} of an arm against {base} of {BASELINE} the "
-            f"floor of p is {floor:.2g}, and no spread between seeds can be estimated. Verdicts "
-            f"below are thresholds on single numbers; a second seed may turn any of them."
+            f"floor of p is {floor:.2g}, and no spread between seeds can be estimated. Verdicts and "
+            f"intervals below are of these weights over worlds; a second seed may turn any of them."
         )
     reach = f"The floor of p is {floor:.2g}."
     if floor >= ALPHA:
@@ -172,16 +172,18 @@ def _seeds(suite: Suite, standings: Standings) -> str:
         f"them; the others step down from it. It is never reported below the floor 2 / C(n_a + n_b, n_b), "
         f"the least that the arm's and the baseline's own seeds can show."
     )
-    spread = "Intervals are Welch's, of the difference between two means over seeds."
+    spread = "Intervals are Student's t of the seeds' mean differences in the same worlds."
     return "\n".join([reach, found, how, spread])
 
 
 def _verdicts(standings: Standings) -> str:
     """How verdicts are made."""
     return (
-        f"Verdicts compare with {BASELINE}, by the larger of its score and the pretrained planner's "
-        f"(here {standings.scale:.2f}): {IMPROVEMENT} above {100 * BETTER:+.0f} %, {COLLAPSE} below "
-        f"{-100 * WORSE:.0f} %, else NEUTRAL. They are thresholds, not tests."
+        f"A score is the mean return of the first episode in each world, to its end or the last step. "
+        f"Verdicts compare with {BASELINE} in the same worlds of the same seed, by the larger of its score "
+        f"and the pretrained planner's (here {standings.scale:.2f}): {IMPROVEMENT} if the whole 95 % "
+        f"interval of the difference lies above {100 * BETTER:+.0f} %, {COLLAPSE} if below "
+        f"{-100 * WORSE:.0f} %, {NEUTRAL} if between, else {UNDECIDED}."
     )
 
 

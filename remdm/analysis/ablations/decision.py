@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from remdm.analysis.ablations.hypotheses import DRIFT, last
 from remdm.analysis.ablations.runs import Suite
-from remdm.analysis.ablations.standing import COLLAPSE, IMPROVEMENT, WORSE, Standing, Standings
+from remdm.analysis.ablations.standing import COLLAPSE, IMPROVEMENT, UNDECIDED, WORSE, Standing, Standings
 from remdm.analysis.style import INK, new_figure
 from remdm.config.arms import BASELINE
 
@@ -82,9 +82,13 @@ def decide(suite: Suite, standings: Standings) -> Path:
 
 
 def preventing(standings: Standings) -> list[Standing]:
-    """The arms that stay within 10 % of the pretrained planner, the best first."""
-    limit = -WORSE * standings.scale
-    return [s for s in standings.scored if s.to_pretrained is not None and s.to_pretrained >= limit]
+    """The arms that are known to stay within 10 % of the pretrained planner, the best first."""
+    return [s for s in standings.scored if s.to_pretrained and s.to_pretrained.low >= _lowest(standings)]
+
+
+def _lowest(standings: Standings) -> float:
+    """The difference to the pretrained planner below which a planner has collapsed."""
+    return -WORSE * standings.scale
 
 
 def draw_tree(path: Path) -> Figure:
@@ -104,11 +108,15 @@ def draw_tree(path: Path) -> Figure:
 
 def _answer(node: str, suite: Suite, standings: Standings) -> bool | None:
     if node == "collapse":
-        return None if standings.collapse is None else standings.collapse == COLLAPSE
+        return None if standings.collapse in (None, UNDECIDED) else standings.collapse == COLLAPSE
     if node == "improves":
-        return any(s.verdict == IMPROVEMENT for s in standings.scored) if standings.scored else None
+        verdicts = {s.verdict for s in standings.scored}
+        return True if IMPROVEMENT in verdicts else None if UNDECIDED in verdicts or not verdicts else False
     if node == "prevents":
-        return bool(preventing(standings)) if standings.scored else None
+        if preventing(standings):
+            return True
+        reach = [s.to_pretrained.high for s in standings.scored if s.to_pretrained]
+        return False if reach and max(reach) < _lowest(standings) else None
     if node == "constrained":
         return preventing(standings)[0].entry.group in ("A", "C")
     drift = suite.average(BASELINE, "diag/kl", last)
@@ -132,7 +140,7 @@ def _draw_box(ax: Axes, node: Node, bold: bool, open_question: bool) -> None:
         "linewidth": 2.0 if bold else 0.8,
         "linestyle": "--" if open_question else "-",
     }
-    text = node.text + ("\n(not known: results are missing)" if open_question else "")
+    text = node.text + ("\n(not known)" if open_question else "")
     colour, weight = "#111111" if bold else "#666666", "bold" if bold and node.is_end else "normal"
     x, y = node.place
     ax.text(x, y, text, ha="center", va="center", fontsize=8, color=colour, weight=weight, bbox=box, zorder=2)

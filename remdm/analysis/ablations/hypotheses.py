@@ -13,7 +13,7 @@ from remdm.config.arms import BASELINE, HYPOTHESES
 SUPPORTED, SUGGESTED, NOT_SUPPORTED, UNMEASURED = "SUPPORTED", "SUGGESTED", "NOT SUPPORTED", "NOT MEASURED"
 DRIFT = 0.05  # nats: the radius of trust_region_kl
 LOST = 0.05  # a change of an achievement's rate that counts
-BEST_ARM = "best difference to baseline_rl of the arms that address it, as a share of the scale"
+BEST_ARM = "best difference to baseline_rl of the arms that address it, as a share of the scale (low end)"
 
 NEXT_STEPS = {
     "forgetting": "sweep the strength of the best constraint, and add a behaviour-cloning loss",
@@ -138,7 +138,7 @@ def achievement_rates(suite: Suite, arm: str) -> dict[str, tuple[float, float]]:
 def _best_difference(standings: Standings, hypothesis: str) -> float | None:
     """`BEST_ARM` of a hypothesis."""
     arms = [standing for standing in standings.arms if standing.entry.hypothesis == hypothesis]
-    differences = [arm.to_baseline for arm in arms if arm.to_baseline is not None]
+    differences = [arm.to_baseline.low for arm in arms if arm.to_baseline is not None]
     return max(differences) / standings.scale if differences and standings.scale > 0 else None
 
 
@@ -192,8 +192,8 @@ INDICATORS: dict[str, tuple[Indicator, ...]] = {
         ("mean cosine of RL and BC gradient", _metric("diag/gradient_cosine"), "<", 0.0),
         ("share of measurements with a negative cosine",
                   _metric("diag/gradient_cosine", share_negative), ">", 0.25),
-        ("share of the gradient that PCGrad would remove",
-                  _metric("diag/pcgrad_removed_fraction"), ">", 0.1),
+        ("share of the gradient's squared norm that PCGrad would remove",
+                  _metric("diag/pcgrad_removed_share"), ">", 0.1),
     ),
     "signal sparsity": (
         ("mean win rate", _metric("train/win_rate"), "<", 0.1),

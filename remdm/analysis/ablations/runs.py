@@ -13,11 +13,13 @@ from remdm.analysis.results import Result, grouped, read_arrays, read_json, read
 from remdm.base.errors import ConfigError, UserError
 from remdm.config.arms import ARMS, BASELINE
 
-SCORE = "val/episode_return"
-EVALUATED = "val/score"  # always there when there was an evaluation, even if no episode ended in it
+SCORE = "val/first_return"
 ACHIEVEMENT = "val/achievement/"
 LAYER_NORM, LAYER_COSINE, BIN_NORM = "diag/layer_grad_norm/", "diag/layer_cosine/", "diag/t_bin_grad_norm/"
-ACTIONS = ("counts_before", "bigrams_before", "counts_after", "bigrams_after")
+EVALUATION = (
+    *("counts_before", "bigrams_before", "return_before"),
+    *("counts_after", "bigrams_after", "return_after"),
+)
 
 # Keys in which runs may differ and still be compared: which run it is, and how it came to be whole.
 OWN_KEYS = {"arm", "seed", "num_repeats", "resume_checkpoint_path", "resume_step"}
@@ -74,21 +76,24 @@ class ArmRun(Result):
         return dict(table.with_columns(pl.selectors.float().fill_nan(None)).row(0, named=True))
 
     @cached_property
-    def actions(self) -> dict[str, np.ndarray]:
-        """Counts of actions [V] and of pairs of successive actions [V, V], before and after."""
-        return read_arrays(self.folder / "actions.npz", ACTIONS, self._remedy)
+    def evaluation(self) -> dict[str, np.ndarray]:
+        """Before and after: counts of actions [V] and of successive pairs [V, V], and returns [E].
+
+        The returns are those of the first episode in each world; all arms of a seed meet the same worlds.
+        """
+        return read_arrays(self.folder / "evaluation.npz", EVALUATION, self._remedy)
 
     @cached_property
     def evaluations(self) -> pl.DataFrame:
         """The rows of `metrics` with an evaluation."""
-        if EVALUATED not in self.metrics.columns:
+        if SCORE not in self.metrics.columns:
             return self.metrics.clear()
-        return self.metrics.filter(pl.col(EVALUATED).is_not_null())
+        return self.metrics.filter(pl.col(SCORE).is_not_null())
 
     @property
-    def score(self) -> float | None:
-        """The episode return of the last evaluation; None where no episode ended in it."""
-        return self.final(SCORE)
+    def score(self) -> float:
+        """The mean return of the last evaluation's first episodes."""
+        return float(self.evaluation["return_after"].mean())
 
     def final(self, name: str) -> float | None:
         """A metric of the last evaluation."""
@@ -155,8 +160,22 @@ class Suite:
         return list(grouped(self.all_runs, "replicate"))
 
     def scores(self, arm: str) -> np.ndarray:
-        """The scores of an arm's runs that have one: [N]."""
-        return np.array([run.score for run in self.runs.get(arm, []) if run.score is not None], float)
+        """The scores of an arm's runs: [N]."""
+        return np.array([run.score for run in self.runs.get(arm, [])], float)
+
+    def to_baseline(self, arm: str) -> list[np.ndarray]:
+        """For each seed that both have, the arm's less the baseline's return in each world [E]."""
+        others = {run.replicate: run.evaluation["return_after"] for run in self.baseline}
+        return [
+            run.evaluation["return_after"] - others[run.replicate]
+            for run in self.runs.get(arm, [])
+            if run.replicate in others
+        ]
+
+    def to_pretrained(self, arm: str) -> list[np.ndarray]:
+        """For each seed, the arm's less the pretrained planner's return in each world [E]."""
+        found = (run.evaluation for run in self.runs.get(arm, []))
+        return [evaluation["return_after"] - evaluation["return_before"] for evaluation in found]
 
     def pretrained(self, name: str) -> np.ndarray:
         """A metric of the pretrained planner for each seed that has one, arms of a seed averaged: [N]."""

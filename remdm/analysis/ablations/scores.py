@@ -29,7 +29,7 @@ def draw_scores(suite: Suite, standings: Standings) -> Figure:
     _draw_levels(ax, standings)
     ax.set_xticks(range(len(asked)), suite.arms, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
     ax.set_xlim(-0.6, len(asked) - 0.4)
-    ax.set_ylabel("episode return, last evaluation")
+    ax.set_ylabel("return of first episodes, last evaluation")
     ax.grid(axis="x", visible=False)
     handles = [*ax.get_legend_handles_labels()[0], *_group_patches(asked)]
     if any(s.score is None for s in asked):
@@ -39,7 +39,7 @@ def draw_scores(suite: Suite, standings: Standings) -> Figure:
 
 
 def draw_differences(suite: Suite, standings: Standings) -> Figure:
-    """Each arm's difference to the baseline with its interval over seeds, the best on top."""
+    """Each arm's difference to the baseline with its interval, the best on top."""
     known = [s for s in standings.scored if s.to_baseline is not None]
     absent = [standings[arm] for arm in suite.arms if arm != BASELINE and standings[arm] not in known]
     rows = [*known, *absent]
@@ -48,9 +48,9 @@ def draw_differences(suite: Suite, standings: Standings) -> Figure:
         if s.to_baseline is None:
             ax.axhspan(y - 0.35, y + 0.35, **MISSING)
         else:
-            ax.barh(y, s.to_baseline, 0.7, **_look(s.entry.group))
-        if s.low is not None and s.high is not None:
-            ax.plot([s.low, s.high], [y, y], color="black", linewidth=1.2, marker="|", markersize=5)
+            value, low, high = s.to_baseline
+            ax.barh(y, value, 0.7, **_look(s.entry.group))
+            ax.plot([low, high], [y, y], color="black", linewidth=1.2, marker="|", markersize=5)
         ax.annotate(
             s.verdict.lower(), (1.0, y), (4, 0), ("axes fraction", "data"), "offset points", va="center",
             fontsize=7,
@@ -61,7 +61,7 @@ def draw_differences(suite: Suite, standings: Standings) -> Figure:
         ax.axvspan(*limits, facecolor="#e4e4e4", zorder=0)
     ax.set_yticks(range(len(rows)), [s.name for s in rows], fontsize=8)
     ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.set_xlabel("difference in episode return to baseline_rl (grey: neutral)")
+    ax.set_xlabel("difference in return to baseline_rl (grey: neutral)")
     ax.grid(axis="y", visible=False)
     if known:
         figure.legend(handles=_group_patches(known), fontsize=7, loc="outside lower center", ncols=2)
@@ -83,7 +83,7 @@ def draw_group_scores(suite: Suite, standings: Standings) -> Figure:
     titles = [textwrap.fill(f"{letter}: {title}", 15) for letter, title in GROUPS.items()]
     ax.set_xticks(range(len(titles)), titles, fontsize=8)
     ax.set_xlim(-0.6, len(titles) - 0.4)
-    ax.set_ylabel("episode return, mean over arms")
+    ax.set_ylabel("return of first episodes, mean over arms")
     ax.grid(axis="x", visible=False)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(fontsize=7, **BESIDE)

@@ -1,14 +1,18 @@
-"""Where each arm stands: score, differences, verdict, and what the seeds can say about it."""
+"""Where each arm stands: score, differences, verdict, and what worlds and seeds can say about it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from remdm.analysis.ablations.runs import SCORE, Suite
-from remdm.analysis.statistics import attainable_floor, difference_interval, p_values
+from remdm.analysis.seeds import mean_curve
+from remdm.analysis.statistics import Estimate, attainable_floor, estimate, p_values
 from remdm.config.arms import ARMS, BASELINE, ArmEntry
 
-IMPROVEMENT, NEUTRAL, COLLAPSE = "IMPROVEMENT", "NEUTRAL", "COLLAPSE"
+IMPROVEMENT, NEUTRAL, COLLAPSE, UNDECIDED = "IMPROVEMENT", "NEUTRAL", "COLLAPSE", "UNDECIDED"
+VERDICTS = (IMPROVEMENT, NEUTRAL, COLLAPSE, UNDECIDED)
 BETTER, WORSE = 0.05, 0.10  # shares of the scale beyond which a difference counts
 MISSING, NOT_RUN, REFERENCE, UNKNOWN = "missing", "not run", "reference", "no baseline"
 
@@ -19,17 +23,16 @@ class Standing:
 
     Attributes:
         scores: of its seeds [N].
-        low, high: 95 % interval of the difference to the baseline, over seeds.
-        verdict: IMPROVEMENT, NEUTRAL or COLLAPSE against the baseline, or why there is none.
+        to_pretrained, to_baseline: mean difference with its 95 % interval, over pairs of the same worlds and
+            seed.
+        verdict: one of VERDICTS against the baseline, or why there is none.
         p: for the arm that one may pick from all; `floor` is the smallest that its seeds can reach.
     """
 
     entry: ArmEntry
     scores: np.ndarray
-    to_pretrained: float | None
-    to_baseline: float | None
-    low: float | None
-    high: float | None
+    to_pretrained: Estimate | None
+    to_baseline: Estimate | None
     verdict: str
     p: float | None
     floor: float | None
@@ -74,10 +77,9 @@ class Standings:
 
     @property
     def collapse(self) -> str | None:
-        """The verdict on the baseline against the pretrained planner; None if one of them is missing."""
-        if self.baseline is None or self.pretrained is None:
-            return None
-        return verdict(self.baseline - self.pretrained, self.scale)
+        """The verdict on the baseline against the pretrained planner; None if there is no baseline."""
+        change = self[BASELINE].to_pretrained
+        return None if change is None else verdict(change, self.scale)
 
 
 def stand(suite: Suite) -> Standings:
@@ -90,21 +92,54 @@ def stand(suite: Suite) -> Standings:
 
     def one(entry: ArmEntry) -> Standing:
         own = scores[entry.name]
-        score = mean(own)
-        to_baseline = difference(score, baseline) if entry.name != BASELINE else None
-        interval = difference_interval(own, scores[BASELINE]) if to_baseline is not None else None
-        low, high = interval or (None, None)
-        if score is None:
+        to_baseline = paired(suite.to_baseline(entry.name)) if entry.name != BASELINE else None
+        if not own.size:
             found = MISSING if entry.name in suite.arms else NOT_RUN
         elif entry.name == BASELINE:
             found = REFERENCE
         else:
             found = UNKNOWN if to_baseline is None else verdict(to_baseline, scale)
-        floor = attainable_floor(own.size, scores[BASELINE].size) if to_baseline is not None else None
-        to_pretrained = difference(score, pretrained)
-        return Standing(entry, own, to_pretrained, to_baseline, low, high, found, p.get(entry.name), floor)
+        known = own.size and entry.name != BASELINE and scores[BASELINE].size
+        floor = attainable_floor(own.size, scores[BASELINE].size) if known else None
+        to_pretrained = paired(suite.to_pretrained(entry.name))
+        return Standing(entry, own, to_pretrained, to_baseline, found, p.get(entry.name), floor)
 
     return Standings(tuple(one(entry) for entry in ARMS), baseline, pretrained)
+
+
+class Collapse(NamedTuple):
+    """How an arm's score, averaged over seeds, moves at its evaluations; None where it does not apply.
+
+    Attributes:
+        iteration: the first evaluation more than 10 % of the scale below the pretrained planner.
+        least, least_iteration: the lowest score, and when.
+        recovered: whether the last evaluation after a collapse is back within 10 %.
+    """
+
+    iteration: float | None
+    least: float | None
+    least_iteration: float | None
+    recovered: bool | None
+
+
+def collapse_of(suite: Suite, standings: Standings, arm: str) -> Collapse:
+    """Whether and when an arm falls below the pretrained planner, and whether it comes back."""
+    curve = mean_curve(suite.runs.get(arm, []), SCORE, "update", smoothed=False)
+    if curve is None or standings.pretrained is None:
+        return Collapse(None, None, None, None)
+    below = curve.mean < standings.pretrained - WORSE * standings.scale
+    least = int(curve.mean.argmin())
+    return Collapse(
+        iteration=float(curve.x[below.argmax()]) if below.any() else None,
+        least=float(curve.mean[least]),
+        least_iteration=float(curve.x[least]),
+        recovered=not below[-1] if below.any() else None,
+    )
+
+
+def paired(differences: Sequence[np.ndarray]) -> Estimate | None:
+    """The mean of differences in the same worlds, of each seed [E]: over seeds, or one seed's worlds."""
+    return estimate(differences) if differences else None
 
 
 def scale_of(baseline: float | None, pretrained: float | None) -> float:
@@ -112,11 +147,20 @@ def scale_of(baseline: float | None, pretrained: float | None) -> float:
     return max((abs(score) for score in (baseline, pretrained) if score is not None), default=0.0)
 
 
-def verdict(difference: float, scale: float) -> str:
-    """IMPROVEMENT above +5 % of the scale, COLLAPSE below -10 %, else NEUTRAL; no scale, NEUTRAL."""
-    if scale > 0 and difference > BETTER * scale:
+def verdict(difference: Estimate, scale: float) -> str:
+    """What the whole interval of a difference says, in shares of the scale.
+
+    IMPROVEMENT if it lies above +5 %, COLLAPSE below -10 %, NEUTRAL between the two, else UNDECIDED: then
+    other worlds or seeds could change the verdict. No scale, NEUTRAL.
+    """
+    if scale <= 0:
+        return NEUTRAL
+    worst, best = -WORSE * scale, BETTER * scale
+    if difference.low > best:
         return IMPROVEMENT
-    return COLLAPSE if scale > 0 and difference < -WORSE * scale else NEUTRAL
+    if difference.high < worst:
+        return COLLAPSE
+    return NEUTRAL if worst <= difference.low and difference.high <= best else UNDECIDED
 
 
 def mean(values: np.ndarray) -> float | None:
@@ -127,8 +171,3 @@ def mean(values: np.ndarray) -> float | None:
 def std(values: np.ndarray) -> float | None:
     """The standard deviation of a sample, or None of fewer than two values."""
     return float(values.std(ddof=1)) if values.size > 1 else None
-
-
-def difference(a: float | None, b: float | None) -> float | None:
-    """What `a` is more than `b`, or None if one is not known."""
-    return None if a is None or b is None else a - b

@@ -7,21 +7,26 @@ import numpy as np
 import polars as pl
 
 from remdm.analysis.ablations.actions import ActionUse, action_use, entropy, gini, kl, total_variation
-from remdm.analysis.ablations.hypotheses import LOST, Finding, achievement_rates, last, share_negative
+from remdm.analysis.ablations.hypotheses import (
+    LOST,
+    Finding,
+    achievement_rates,
+    last,
+    share_negative,
+    trend,
+)
 from remdm.analysis.ablations.published import published_scores
 from remdm.analysis.ablations.runs import BIN_NORM, LAYER_NORM, Suite
 from remdm.analysis.ablations.standing import (
-    COLLAPSE,
-    IMPROVEMENT,
     MISSING,
-    NEUTRAL,
     NOT_RUN,
+    VERDICTS,
     Standings,
-    difference,
+    collapse_of,
     mean,
     std,
 )
-from remdm.analysis.formats import as_frame, write_table
+from remdm.analysis.formats import as_frame, with_interval, write_table
 from remdm.config.arms import GROUPS
 
 # By column, a metric and its summary over training, which is averaged over an arm's seeds.
@@ -32,8 +37,9 @@ GRADIENTS: Summaries = {
     "cosine_min": ("diag/gradient_cosine", np.min),
     "cosine_negative": ("diag/gradient_cosine", share_negative),
     "rl_norm": ("diag/rl_grad_norm", np.mean),
+    "rl_norm_trend": ("diag/rl_grad_norm", trend),
     "bc_norm": ("diag/bc_grad_norm", np.mean),
-    "pcgrad_removed": ("diag/pcgrad_removed_fraction", np.mean),
+    "pcgrad_removed": ("diag/pcgrad_removed_share", np.mean),
     "pcgrad_tensors": ("diag/pcgrad_conflicting_tensors", np.mean),
     "step_norm": ("diffusion/grad_norm", np.mean),
     "effective_batch": ("train/effective_batch", np.mean),
@@ -41,10 +47,13 @@ GRADIENTS: Summaries = {
     "empty_batches": ("train/empty_batches", np.sum),
 }
 NOISE_LEVELS: Summaries = {
+    "low_t_norm": ("diag/t_low_grad_norm", np.mean),
+    "high_t_norm": ("diag/t_high_grad_norm", np.mean),
     "low_high_cosine": ("diag/t_low_high_cosine", np.mean),
     **{f"kl_{part}_t": (f"diag/kl_{part}_t", last) for part in ("low", "mid", "high")},
 }
 DRIFT: Summaries = {
+    "kl_mean": ("diag/kl", np.mean),
     "kl_final": ("diag/kl", last),
     "kl_max": ("diag/kl", np.max),
     "cka_final": ("diag/cka", last),
@@ -108,10 +117,8 @@ def results(suite: Suite, standings: Standings) -> pl.DataFrame:
             "scored": len(s.scores),
             "score": s.score,
             "std": s.std,
-            "to_pretrained": s.to_pretrained,
-            "to_baseline": s.to_baseline,
-            "to_baseline_low": s.low,
-            "to_baseline_high": s.high,
+            **with_interval("to_pretrained", s.to_pretrained),
+            **with_interval("to_baseline", s.to_baseline),
             "p": s.p,
             "p_floor": s.floor,
             "verdict": s.verdict,
@@ -150,10 +157,10 @@ def groups(suite: Suite, standings: Standings) -> pl.DataFrame:
                 "scored": len(scored),
                 "score": mean(means),
                 "std": std(means),
-                "to_baseline": difference(mean(means), standings.baseline),
+                "to_baseline": mean(np.array([s.to_baseline.value for s in scored if s.to_baseline], float)),
                 "best": scored[0].name if scored else None,
                 "worst": scored[-1].name if scored else None,
-                **{v: sum(s.verdict == v for s in members) for v in (IMPROVEMENT, NEUTRAL, COLLAPSE)},
+                **{v: sum(s.verdict == v for s in members) for v in VERDICTS},
                 "without_score": sum(s.verdict in (MISSING, NOT_RUN) for s in members),
                 "published": published[letter] if published else None,
             }
@@ -165,8 +172,14 @@ def forgetting(suite: Suite, standings: Standings) -> pl.DataFrame:
     """How far each arm went from the pretrained planner, and what it lost on the way."""
     rates = [achievement_rates(suite, arm).values() for arm in suite.arms]
     changes = [[after - before for before, after in each] for each in rates]
+    collapses = [collapse_of(suite, standings, arm) for arm in suite.arms]
+    changed = [standings[arm].to_pretrained for arm in suite.arms]
     return summaries(suite, DRIFT).with_columns(
-        to_pretrained=pl.Series([standings[arm].to_pretrained for arm in suite.arms], dtype=pl.Float64),
+        to_pretrained=pl.Series([change and change.value for change in changed], dtype=pl.Float64),
+        collapse_iteration=pl.Series([c.iteration for c in collapses], dtype=pl.Float64),
+        lowest_score=pl.Series([c.least for c in collapses], dtype=pl.Float64),
+        lowest_iteration=pl.Series([c.least_iteration for c in collapses], dtype=pl.Float64),
+        recovered=pl.Series([c.recovered for c in collapses], dtype=pl.Boolean),
         achievements_lost=pl.Series([sum(c < -LOST for c in each) if each else None for each in changes]),
         achievements_won=pl.Series([sum(c > LOST for c in each) if each else None for each in changes]),
     )
