@@ -12,10 +12,13 @@ import yaml
 
 from remdm.analysis.style import label, role
 from remdm.base.errors import UserError
+from remdm.base.files import write_json
+from remdm.base.reader import read_mapping
 from remdm.config.offline import OfflineConfig
 from remdm.workflow import source
 from remdm.workflow.digest import content_digest
 from remdm.workflow.plan import Job, Plan
+from remdm.workflow.why import explain
 from tests.conftest import REPOSITORY
 
 WORKFLOW = REPOSITORY / "workflow_config.yaml"
@@ -30,12 +33,15 @@ def changed(before, after):
     return {name for name in before if before[name] != after[name]}
 
 
-def with_overrides(**overrides):
-    from remdm.base.reader import read_mapping
-
+def demo(**keys):
+    """The plan of the demo with other keys of the scale."""
     scales = read_mapping(WORKFLOW)["scales"]
-    scales["demo"]["overrides"] = overrides
-    return digests(Plan.load(WORKFLOW, {"scales": scales}))
+    scales["demo"] |= keys
+    return Plan.load(WORKFLOW, {"scales": scales})
+
+
+def with_overrides(**overrides):
+    return digests(demo(overrides=overrides))
 
 
 @pytest.fixture(scope="module")
@@ -185,11 +191,7 @@ def test_the_scale_names_the_experts_architecture(model):
 
 
 def with_expert(expert, **keys):
-    from remdm.base.reader import read_mapping
-
-    scales = read_mapping(WORKFLOW)["scales"]
-    scales["demo"] |= {"experts": [expert], **keys}
-    return Plan.load(WORKFLOW, {"scales": scales})
+    return demo(experts=[expert], **keys)
 
 
 def checkpoint(plan, stage, key, name):
@@ -258,8 +260,6 @@ def test_a_reference_to_wandb_is_fetched_by_a_job():
 
 @pytest.mark.slow
 def test_snakemake_plans_with_an_expert_from_elsewhere(public, tmp_path):
-    from remdm.base.reader import read_mapping
-
     def dry_run(checkpoint):
         config = {key: value for key, value in read_mapping(WORKFLOW).items() if key == "scales"}
         config["scales"]["demo"]["experts"] = [{"checkpoint": checkpoint}]
@@ -280,7 +280,6 @@ def test_snakemake_plans_with_an_expert_from_elsewhere(public, tmp_path):
 @pytest.mark.slow
 def test_only_a_reference_has_a_job_that_fetches_it(public, tmp_path):
     """What a rule makes is removed when it runs: a fetched folder that is named itself must have none."""
-    from remdm.base.reader import read_mapping
 
     def rules(checkpoint):
         config = {"scales": read_mapping(WORKFLOW)["scales"]}
@@ -333,7 +332,7 @@ def test_an_expert_of_ours_fits_the_scale(tmp_path):
 
 
 def test_an_override_that_no_job_reads_is_named(public):
-    message = r"demo\.overrides: ppo_lr = 0\.1: has no effect, for no job of this scale reads it"
+    message = r"demo\.overrides: ppo_lr = 0\.1: has no effect on any job of this scale"
     with pytest.raises(UserError, match=message):
         with_expert({"checkpoint": str(public)}, overrides={"ppo_lr": 0.1})
     with pytest.raises(UserError, match=r"rnd_lr = 1\.0: has no effect"):
@@ -374,11 +373,7 @@ def test_dependencies_and_configs_of_jobs():
 
 
 def with_planners(*planners):
-    from remdm.base.reader import read_mapping
-
-    scales = read_mapping(WORKFLOW)["scales"]
-    scales["demo"] |= {"planners": list(planners), "ablations": []}
-    return Plan.load(WORKFLOW, {"scales": scales})
+    return with_scale(planners=list(planners))
 
 
 OFFLINE = {"method": "offline", "preset": "demo"}
@@ -411,11 +406,7 @@ def test_any_preset_is_a_planner(preset):
 
 
 def with_scale(**keys):
-    from remdm.base.reader import read_mapping
-
-    scales = read_mapping(WORKFLOW)["scales"]
-    scales["demo"] |= {"ablations": [], **keys}
-    return Plan.load(WORKFLOW, {"scales": scales})
+    return demo(ablations=[], **keys)
 
 
 def names(plan, *stages):
@@ -478,6 +469,81 @@ def test_an_evaluation_is_made_where_it_differs(base):
         with_scale(evaluations={"wrong": {"lr": 1e-3}})
 
 
+@pytest.fixture(scope="module")
+def swept():
+    """Digests of all stages, the sweep's too."""
+    return digests(demo(sweep=True))
+
+
+def test_keys_of_playing_leave_trainings_alone(swept):
+    after = digests(demo(sweep=True, playing={"temperature": 1.0, "eval_steps": 50}))
+    planners = ("offline-demo", "online-demo")
+    assert changed(swept, after) == EVALUATIONS | played(*planners) | {f"sweep/{name}" for name in planners}
+    # An override of the same keys counts where policies do not only play, and `playing` lies over it.
+    keys = {"sweep": True, "overrides": {"top_p": 0.8}}
+    assert changed(digests(demo(**keys)), digests(demo(**keys, playing={"top_p": 0.9}))) == {
+        *played(*planners), *(f"sweep/{name}" for name in planners)
+    }  # fmt: skip
+
+
+def test_evaluations_lie_over_playing():
+    plan = demo(playing={"temperature": 1.0, "eta": 0.25}, evaluations={"cool": {"temperature": 0.25}})
+
+    def sampler(name):
+        return plan.job_config(Job(GAME, "inference", name, 0)).sampler
+
+    assert (sampler("offline-demo").temperature, sampler("offline-demo").eta) == (1.0, 0.25)
+    assert (sampler("offline-demo-cool").temperature, sampler("offline-demo-cool").eta) == (0.25, 0.25)
+    with pytest.raises(UserError, match=r"evaluations\.same: changes no evaluation; drop it"):
+        demo(playing={"temperature": 1.0}, evaluations={"same": {"temperature": 1.0}})
+
+
+@pytest.mark.parametrize(
+    ("playing", "message"),
+    [
+        ({"temprature": 1.0}, r"temprature: unknown key \(did you mean .*temperature"),
+        ({"lr": 1e-3}, "lr: has no effect here"),
+        ({"policy": "random"}, "policy: has no effect here"),
+        ({"sweep_plans": 2}, "sweep_plans = 2: has no effect on any job of this scale"),
+        ({"temperature": -1.0}, "temperature = -1.0: should be"),
+    ],
+)
+def test_a_key_that_changes_no_playing_is_named(playing, message):
+    with pytest.raises(UserError, match=rf"scales\.demo\.playing: {message}"):
+        demo(playing=playing)
+
+
+def test_an_override_under_playing_is_refused_where_nothing_else_reads_it():
+    with pytest.raises(UserError, match=r"demo\.overrides: film_steps = 50: has no effect on any job"):
+        demo(overrides={"film_steps": 50}, playing={"film_steps": 60})
+
+
+HINT = "scales.demo.playing changes evaluation, film and sweep only"
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "overrides", "hint"),
+    [
+        ("offline", "demo", {"temperature": 1.0, "lr": 2e-4}, "temperature: used by validation too"),
+        ("online", "demo", {"eta": 0.1}, "eta: used by validation and the learner's rollouts too"),
+        ("ablations", "llrd", {"eval_steps": 9}, "eval_steps: used by the arm's rollouts or evaluations too"),
+        ("offline", "demo", {"lr": 2e-4}, None),
+        ("inference", "offline-demo", {"replan_every": 2}, None),
+    ],
+)
+def test_why_says_how_to_play_otherwise_without_training(tmp_path, monkeypatch, stage, name, overrides, hint):
+    monkeypatch.chdir(tmp_path)
+    before = demo()
+    for job in before.jobs:
+        origin = before.origin_of(job)
+        write_json(Path(job.record), {"digest": origin.digest, "origin": origin.record()})
+    job = Job(GAME, stage, name, 0)
+    lines = explain(demo(overrides=overrides), job.folder)
+    assert lines[0] == f"{job}: stale"
+    hints = [line.strip() for line in lines if HINT in line]
+    assert hints == ([] if hint is None else [f"{hint}; {WORKFLOW}: {HINT}"])
+
+
 def test_what_is_named_twice_is_refused():
     with pytest.raises(UserError, match=f"offline demo: named twice for {GAME}"):
         with_scale(planners=[OFFLINE, OFFLINE])
@@ -497,11 +563,7 @@ def test_the_paper_is_a_matrix_of_both_games():
 def test_which_of_two_keys_counts_is_noted():
     plan = with_planners(OFFLINE)
     assert plan.notes == []
-    from remdm.base.reader import read_mapping
-
-    scales = read_mapping(WORKFLOW)["scales"]
-    scales["demo"]["overrides"] = {"val_interval": 3}
-    [note] = Plan.load(WORKFLOW, {"scales": scales}).notes
+    [note] = demo(overrides={"val_interval": 3}).notes
     assert "val_interval = 3 has no effect: val_interval_frames = 100000.0" in note
 
 
@@ -537,16 +599,8 @@ def test_repository_root_is_the_clones():
     assert Path(source.ROOT) == REPOSITORY
 
 
-def with_seeds(*seeds):
-    from remdm.base.reader import read_mapping
-
-    scales = read_mapping(WORKFLOW)["scales"]
-    scales["demo"] |= {"seeds": list(seeds)}
-    return Plan.load(WORKFLOW, {"scales": scales})
-
-
 def test_every_policy_is_filmed_once_and_drawn_beside_the_expert():
-    plan = with_seeds(5, 6)
+    plan = demo(seeds=[5, 6])
     assert [(job.name, job.seed) for job in plan.jobs_of("film")] == [(name, 5) for name in POLICIES]
     names = {name: [] for name in POLICIES}
     for picture in plan.catalogue.of_films:

@@ -139,11 +139,16 @@ class Scale(_Model):
     preset: Name = Field(description="the preset of the experts, of collecting and of evaluation")
     planners: list[PlannerEntry] = Field(min_length=1, description="the planners compared")
     evaluations: dict[Name, dict[str, Any]] = Field(
-        description="further evaluations by name, each with the keys that differ from the preset's"
+        description="further evaluations by name, each with its keys, laid over playing"
     )
     seeds: list[Count] = Field(min_length=1, description="independent repetitions of everything")
     ablations: list[AblationsEntry] = Field(description="ablation suites, one a game at most")
     overrides: dict[str, Any] = Field(description="keys laid over every preset")
+    playing: dict[str, Any] = Field(
+        default={},
+        description="keys of how policies play where they are evaluated, filmed and swept; laid over "
+        "overrides, and trainings are not touched",
+    )
     sweep: bool = Field(default=False, description="whether sampler settings of the planners are compared")
     expected_seconds: dict[str, PositiveFloat] = Field(
         default={},

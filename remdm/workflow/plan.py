@@ -30,6 +30,7 @@ FIXED = {"env_name", "seed", "policy", "arm", "num_repeats", "resume_step", "ppo
     *(stage.model.path_keys() for stage in STAGES.values())
 )
 OVERRIDABLE = frozenset(key for stage in STAGES.values() for key in stage.model.owners()) - FIXED
+PLAYABLE = frozenset(key for stage in STAGES.values() if stage.plays for key in stage.model.owners()) - FIXED
 
 
 class Plan:
@@ -49,7 +50,7 @@ class Plan:
             for cell in cells(self.scale, env, self._keys):
                 self._add(env, cell)
         self._check_ablations_fit()
-        self._check_overrides_are_read()
+        self._check_keys_are_read()
         self._origins: dict[Job, Origin] = {}
         for job, built in self._configs.items():  # each after those it depends on
             inputs = {
@@ -111,19 +112,24 @@ class Plan:
         self._cells[env, cell.stage, cell.name] = cell
         self._configs |= built
 
-    def _check_overrides_are_read(self) -> None:
-        """Refuse an override that changes no job.
+    def _check_keys_are_read(self) -> None:
+        """Refuse a key of the scale that changes no job.
 
         Raises:
             ConfigError: such as a key of PPO where the expert is there already.
         """
-        read = {key for config in self._configs.values() for key in config.recorded()}
-        for key, value in self.scale.overrides.items():
-            if key not in read:
-                raise ConfigError(
-                    f"{self._keys}.overrides: {key} = {value}: has no effect, for no job of this scale reads "
-                    f"it; drop it"
-                )
+        played, trained = set[str](), set[str]()
+        for job, config in self._configs.items():
+            (played if STAGES[job.stage].plays else trained).update(config.recorded())
+        overrides, playing = self.scale.overrides, self.scale.playing
+        overridden = trained | (played - playing.keys())  # `playing` lies over `overrides`
+        for name, given, read in (("overrides", overrides, overridden), ("playing", playing, played)):
+            for key, value in given.items():
+                if key not in read:
+                    raise ConfigError(
+                        f"{self._keys}.{name}: {key} = {value}: has no effect on any job of this scale; "
+                        f"drop it"
+                    )
         for name in self.scale.evaluations:
             if not any(cell.evaluation == name for cell in self._cells.values()):
                 raise ConfigError(f"{self._keys}.evaluations.{name}: changes no evaluation; drop it")
@@ -232,8 +238,10 @@ class Plan:
             fixed["policy"] = cell.policy
         if job.stage == "ablations":
             fixed["arm"] = cell.name
-        layers = [*self._presets(job, cell), Layer(f"{self._keys}.overrides", self.scale.overrides)]
-        layers[-1].checked(OVERRIDABLE)
+        overrides = Layer(f"{self._keys}.overrides", self.scale.overrides).checked(OVERRIDABLE)
+        layers = [*self._presets(job, cell), overrides]
+        if STAGES[job.stage].plays:
+            layers.append(Layer(f"{self._keys}.playing", self.scale.playing).checked(PLAYABLE))
         if cell.evaluation is not None:
             origin = f"{self._keys}.evaluations.{cell.evaluation}"
             own = Layer(origin, self.scale.evaluations[cell.evaluation])

@@ -6,11 +6,17 @@ from typing import Any
 
 from remdm.base.errors import UserError, near
 from remdm.workflow.digest import Origin
-from remdm.workflow.plan import Figure, Job, Plan
+from remdm.workflow.plan import PLAYABLE, Figure, Job, Plan
 from remdm.workflow.record import read_record, recorded_origin
 
 INDENT = "  "
 FRESH = ": up to date"
+# Where a training plays, by keys that evaluation has too.
+PLAYS_IN = {
+    "offline": "validation",
+    "online": "validation and the learner's rollouts",
+    "ablations": "the arm's rollouts or evaluations",
+}
 
 
 def explain(plan: Plan, target: str) -> list[str]:
@@ -65,7 +71,7 @@ def _lines(plan: Plan, product: Job | Figure, depth: int = 0) -> Iterator[str]:
         return
     commit = record.get("git_commit")
     yield f"{here}{product}: stale" + (f" (made at commit {commit[:10]})" if commit else "")
-    for text in _differences(before, origin):
+    for text in (*_differences(before, origin), *_remedies(plan, before, origin)):
         yield f"{here}{INDENT}{text}"
     made_from = plan.inputs_of(product)
     for key in changes(before.inputs, origin.inputs):
@@ -81,6 +87,17 @@ def _differences(before: Origin, now: Origin) -> Iterator[str]:
         yield f"{path}: {code_change(old, new)}"
     for key, (old, new) in changes(before.inputs, now.inputs).items():
         yield f"{key}: {old} -> {new}"
+
+
+def _remedies(plan: Plan, before: Origin, now: Origin) -> Iterator[str]:
+    """How to change the playing of evaluations without a new training, where that is what made it stale."""
+    changed = changes(before.config, now.config).items()
+    keys = [key for key, values in changed if key in PLAYABLE and NOTHING not in values]
+    if keys and now.stage in PLAYS_IN:
+        yield (
+            f"{', '.join(keys)}: used by {PLAYS_IN[now.stage]} too; {plan.origin}: "
+            f"scales.{plan.config.scale}.playing changes evaluation, film and sweep only"
+        )
 
 
 def code_change(old: Any, new: Any) -> str:
