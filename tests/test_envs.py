@@ -9,7 +9,7 @@ from remdm.config.env import EnvConfig
 from remdm.envs.batch import make_batch_env
 from remdm.envs.packing import pack, packed_size, unpack
 from remdm.play.policy import random_policy
-from remdm.play.rollout import episode_metrics, first_episodes, rollout, start
+from remdm.play.rollout import advance, episode_metrics, first_episodes, play_plans, rollout, start
 from tests.toy import GAME, LONGEST, NUM_ACTIONS, SHORTEST, toy_env, toy_expert
 
 
@@ -74,6 +74,27 @@ def test_environments_that_go_on_are_left_alone():
     going = ~step.done
     assert (new_obs[going] == bare_obs[going]).all()
     assert (new_state.env_state.env_state.left[going] == bare.left[going]).all()
+
+
+def test_a_plan_ends_with_its_episode():
+    env, replan = toy_env(6), 8
+
+    def follow(key, state, planned, over):
+        new_state, step = advance(key, env, state, planned, ())
+        return new_state, (over, step.done, planned)
+
+    def run(key):
+        def plan(key, obs):
+            return jnp.broadcast_to(jnp.arange(replan), (6, replan)) % NUM_ACTIONS
+
+        return play_plans(key, plan, follow, start(key, env, ()), 40, replan)[1]
+
+    over, done, planned = map(np.asarray, jax.jit(run)(jax.random.PRNGKey(0)))
+    assert planned[:, 0].tolist() == [t % replan % NUM_ACTIONS for t in range(40)]
+    # Over from the step after an episode's end to the next plan.
+    cycles = done.reshape(-1, replan, 6)
+    assert (over.reshape(-1, replan, 6) == (np.cumsum(cycles, axis=1) - cycles > 0)).all()
+    assert 0 < over.sum() < over.size
 
 
 def test_episodes_go_on_in_optimistic_resets():

@@ -11,6 +11,7 @@ from remdm.planners.window import (
     at_start,
     plans_from,
     return_weights,
+    window_any,
     window_returns,
     window_validity,
 )
@@ -49,6 +50,11 @@ def test_a_window_pairs_an_observation_with_the_actions_from_it_on():
     plans = plans_from(steps, numbers, horizon)
     assert plans.shape == (6, horizon)
     assert plans[4].tolist() == [11, 21, 31, 41]
+
+
+def test_a_window_with_any():
+    x = jnp.array([[0, 0], [1, 0], [0, 0], [0, 0]], bool)
+    assert window_any(x, 2).tolist() == [[True, False], [True, False], [False, False]]
 
 
 def test_return_weights_by_hand():

@@ -12,7 +12,7 @@ from remdm.diffusion.loss import Noised, Objective
 from remdm.envs.batch import BatchEnv
 from remdm.planners.control import Planner
 from remdm.planners.denoising import make_denoiser, make_objective, make_sampler
-from remdm.planners.window import at_start, plans_from, window_returns, window_validity
+from remdm.planners.window import at_start, plans_from, window_any, window_returns, window_validity
 from remdm.play.rollout import PlayState, Transition, advance, play_plans
 from remdm.training.algorithm import Metrics
 
@@ -36,8 +36,8 @@ class Windows(NamedTuple):
 
     @classmethod
     def of(cls, data: Transition, horizon: int) -> "Windows":
-        """The windows of transitions [T, E, ...]."""
-        valid = window_validity(data.step.done, horizon)
+        """The windows of transitions [T, E, ...]; what was planned for another episode is no decision."""
+        valid = window_validity(data.step.done, horizon) & ~window_any(data.extras, horizon)
         return cls(data.obs, data.action, valid, window_returns(data.step.reward, horizon))
 
     def draw(self, key: jax.Array, size: int) -> Batch:
@@ -70,14 +70,19 @@ class Problem:
     objective: Objective
 
     def play(self, key: jax.Array, params: Any, play: PlayState) -> tuple[PlayState, Transition]:
-        """Roll out: plan, follow all of the plan, plan again; transitions are [T, E, ...]."""
+        """Roll out: plan, follow all of the plan, plan again; transitions are [T, E, ...].
+
+        Their extras say whether the plan was made for an episode that had ended.
+        """
 
         def plan(key: jax.Array, obs: jax.Array) -> jax.Array:
             return self.planner.plans(key, params, obs)
 
-        def follow(key: jax.Array, play: PlayState, action: jax.Array) -> tuple[PlayState, Transition]:
+        def follow(
+            key: jax.Array, play: PlayState, action: jax.Array, over: jax.Array
+        ) -> tuple[PlayState, Transition]:
             new_play, step = advance(key, self.env, play, action, play.memory)
-            return new_play, Transition(play.obs, action, step)
+            return new_play, Transition(play.obs, action, step, over)
 
         return play_plans(key, plan, follow, play, self.config.num_steps, self.network.plan_horizon)
 

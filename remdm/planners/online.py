@@ -55,9 +55,9 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
     """DAgger (arXiv 1011.0686, algorithm 3.1) with a diffusion planner as the learner.
 
     In each rollout the learner plans once per `replan_every` steps; every step executes the
-    expert's action with probability beta, else the learner's. The expert labels every visited
-    state. A window's label is the expert's action at each *visited* state: the plan that the
-    expert itself would follow only while beta is high.
+    expert's action with probability beta, or where no plan is of this episode, else the learner's.
+    The expert labels every visited state. A window's label is the expert's action at each *visited*
+    state: the plan that the expert itself would follow only while beta is high.
     """
     denoiser = make_denoiser(config.denoiser, env.game.num_actions)
     optimizer = make_optimizer(config)
@@ -96,10 +96,13 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         def plan(key: jax.Array, obs: jax.Array) -> jax.Array:
             return planner.plans(key, state.learner.params, obs)
 
-        def follow(key: jax.Array, play: PlayState, planned: jax.Array) -> tuple[PlayState, Any]:
+        def follow(
+            key: jax.Array, play: PlayState, planned: jax.Array, over: jax.Array
+        ) -> tuple[PlayState, Any]:
             expert_key, mix_key, env_key = jax.random.split(key, 3)
             label, memory, _ = state.expert(expert_key, play)
-            by_expert = jax.random.uniform(mix_key, (num_envs,)) < beta
+            # A plan ends with its episode: until the next one, the expert acts in the new world.
+            by_expert = over | (jax.random.uniform(mix_key, (num_envs,)) < beta)
             action = jnp.where(by_expert, label, planned)
             new_play, step = advance(env_key, env, play, action, memory)
             obs = pack(play.obs, env.game)

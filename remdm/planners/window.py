@@ -38,6 +38,11 @@ def window_validity(done: jax.Array, horizon: int) -> jax.Array:
     return _window_sums(done.astype(jnp.int32), horizon - 1, horizon) == 0
 
 
+def window_any(x: jax.Array, horizon: int) -> jax.Array:
+    """Whether x holds at any step of a window: [T, E] -> [W, E]."""
+    return _window_sums(x.astype(jnp.int32), horizon, horizon) > 0
+
+
 def window_returns(reward: jax.Array, horizon: int) -> jax.Array:
     """Sum of the H rewards of every window: [T, E] -> [W, E]."""
     return _window_sums(reward, horizon, horizon)

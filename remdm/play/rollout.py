@@ -97,7 +97,7 @@ def rollout(
 def play_plans(
     key: jax.Array,
     plan: Callable[[jax.Array, jax.Array], jax.Array],
-    follow: Callable[[jax.Array, PlayState, jax.Array], tuple[PlayState, Any]],
+    follow: Callable[[jax.Array, PlayState, jax.Array, jax.Array], tuple[PlayState, Any]],
     state: PlayState,
     num_steps: int,
     replan_every: int,
@@ -106,7 +106,8 @@ def play_plans(
 
     Args:
         plan: (key, obs) -> plans [E, H].
-        follow: (key, state, planned actions [E]) -> the state after one step, and what is kept of it.
+        follow: (key, state, planned actions [E], whether the episode that was planned for has ended [E])
+            -> the state after one step, and what is kept of it.
 
     Returns:
         The state to go on from, and what is kept, arrays [T, E, ...].
@@ -116,7 +117,15 @@ def play_plans(
         plan_key, follow_key = jax.random.split(key)
         actions = plan(plan_key, state.obs)[:, :replan_every].T
         keys = jax.random.split(follow_key, replan_every)
-        return jax.lax.scan(lambda state, step: follow(step[0], state, step[1]), state, (keys, actions))
+
+        def step(carry: tuple[PlayState, jax.Array], given: tuple) -> tuple[tuple[PlayState, jax.Array], Any]:
+            state, over = carry
+            key, action = given
+            state, kept = follow(key, state, action, over)
+            return (state, over | state.done), kept
+
+        (state, _), kept = jax.lax.scan(step, (state, jnp.zeros_like(state.done)), (keys, actions))
+        return state, kept
 
     state, kept = jax.lax.scan(plan_and_follow, state, jax.random.split(key, num_steps // replan_every))
     return state, jax.tree.map(lambda x: x.reshape(num_steps, *x.shape[2:]), kept)
