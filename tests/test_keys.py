@@ -72,7 +72,8 @@ OTHER = {
     "dropout_rate": 0.2, "compute_dtype": "bfloat16", "remask_strategy": "cap", "eta": 0.4,
     "use_loop": False, "t_on": 0.8, "t_off": 0.1, "temperature": 0.7, "top_p": 0.9,
     "diffusion_steps": 6, "train_sigma": 0.1, "label_smoothing": 0.1, "num_envs": 4, "num_steps": 32,
-    "num_minibatches": 2, "microbatch_size": 4, "update_epochs": 2, "lr": 1e-3, "lr_warmup_frames": 256,
+    "num_minibatches": 2, "microbatch_size": 4, "update_epochs": 2, "noise_draws": 2, "prefix_share": 0.5,
+    "lr": 1e-3, "lr_warmup_frames": 256,
     "lr_warmup_steps": 3,
     "weight_decay": 0.1, "max_grad_norm": 0.5, "val_interval_frames": 256, "val_interval": 3,
     "val_diffusion_steps": 10, "val_replan_every": 4, "val_steps": 16, "val_num_envs": 4,
@@ -87,7 +88,8 @@ OTHER = {
     "eval_steps": 128, "eval_num_envs": 4, "eval_protocol": "first_episode",
     "film_steps": 3, "film_num_envs": 2,
     "diffusion_steps_eval": 10, "replan_every": 4,
-    "inpaint_history": True, "policy": "random", "ppo_model_type": "ppo", "ppo_exploration": "icm",
+    "inpaint_history": True, "policy": "random", "expert_temperature": 0.5, "ppo_model_type": "ppo",
+    "ppo_exploration": "icm",
     "rnd_layer_size": 16, "rnd_output_size": 16, "rnd_lr": 1e-3, "rnd_update_epochs": 2,
     "rnd_loss_coef": 0.1, "rnd_reward_coef": 0.5, "rnd_gae_coef": 0.1, "rnd_episodic": True,
     "icm_layer_size": 16, "icm_latent_size": 16, "icm_lr": 1e-3, "icm_update_epochs": 2,
@@ -107,6 +109,7 @@ GIVEN = {
     "online_num_updates": {"online_total_timesteps": None},
     "dagger_beta_decay": {"dagger_beta_final": None},
     "dagger_beta_init": {"dagger_beta_final": None},
+    "expert_temperature": {"policy": "expert"},
     "ablation_replay_size": {"arm": "mixed_replay"},
     "ablation_fisher_batches": {"arm": "ewc"},
     "ablation_reward_model_steps": {"arm": "reward_model"},
@@ -270,7 +273,7 @@ def playing(make_run, checkpoints, stage, **keys):
         else:
             env = stage_env(remdm.envs.batch.load_game(env_name), config.film_num_envs)
             steps = config.film_steps
-        path = str(checkpoints / f"planner-{env_name}")
+        path = str(checkpoints / f"{config.policy}-{env_name}")
         policy = load_policy(config.model_copy(update={"checkpoint_path": path}), env.game)
     else:
         env = make_batch_env(config.env, config.collect_num_envs)
@@ -304,7 +307,7 @@ def test_only_a_planner_samples(make_run, checkpoints):
     others = {key: OTHER[key] for key in unused}
     one = playing(make_run, checkpoints, "inference", policy="random")
     assert playing(make_run, checkpoints, "inference", policy="random", **others) == one
-    assert not config_of("inference").unused()
+    assert config_of("inference").unused() == {"expert_temperature"}
 
 
 def interrupt(*arguments):

@@ -19,6 +19,7 @@ from remdm.planners.denoising import init_params, make_denoiser
 from remdm.planners.learner import Dataset, Labels, Learner, make_step
 from remdm.planners.offline import expert_windows, make_offline
 from remdm.planners.online import make_online
+from remdm.planners.window import prefix_lengths
 from remdm.play.planning import PlannerWrapper
 from remdm.play.rollout import advance, rollout, start
 from remdm.training.microbatch import even_size
@@ -126,6 +127,50 @@ def test_expert_windows_pair_observations_with_what_the_expert_did_next():
     steps_left = jnp.round(obs[:, -1] * LONGEST)
     assert ((steps_left >= 4) == labels.valid).all()
     assert (labels.weights == 1.0).all()
+
+
+def test_windows_with_a_known_start_are_observed_after_it():
+    env, expert = toy_env(8), toy_expert()
+    state = start(jax.random.PRNGKey(0), env, ())
+    play = jax.jit(lambda key, s: rollout(key, env, expert, s, 40, lambda played: played.packed(GAME)))
+    _, data = play(jax.random.PRNGKey(1), state)
+    known = prefix_lengths(jax.random.PRNGKey(2), (37, 8), 4, 0.75)
+    # 296 windows: a standard error of 0.025; four of them.
+    assert np.mean(known == 0) == pytest.approx(0.25, abs=0.1)
+    assert set(np.unique(known)) == {0, 1, 2, 3}
+    windows, _ = expert_windows(data, GAME, 4, 5.0, known)
+    numbers = jnp.arange(37 * 8)
+    obs, labels = windows.observe(numbers), windows.label(numbers)
+    assert (labels.known == known.ravel()).all()
+    # The observation says what is to be done now: the action after those that are known.
+    now = obs[:, :NUM_ACTIONS].argmax(-1)
+    assert (labels.plan[numbers, labels.known] == now)[labels.valid].all()
+
+
+def test_a_gradient_step_averages_over_draws():
+    """One draw in a minibatch of four windows, each thrice, and three draws of each: the same bound."""
+    key = jax.random.PRNGKey(0)
+    obs = jax.random.normal(key, (8, GAME.obs_dim))
+    plan = jax.random.randint(key, (8, 4), 0, NUM_ACTIONS)
+
+    @partial(jax.jit, static_argnums=(0, 1))
+    def losses(draws, microbatch_size):
+        config = config_of(OfflineConfig, noise_draws=draws, microbatch_size=microbatch_size)
+        denoiser, optimizer = make_denoiser(config.denoiser, NUM_ACTIONS), optax.sgd(0.0)
+        learner = Learner(init_params(denoiser, key, GAME.obs_dim), optimizer.init({}))
+        windows = Dataset(lambda n: obs[n], lambda n: Labels(plan[n], n < 6, jnp.where(n < 3, 2.0, 1.0)))
+        step = make_step(config, denoiser, optimizer)
+
+        def loss(key):
+            return step(key, learner, windows, jnp.arange(8))[1]["diffusion/loss"]
+
+        return jax.vmap(loss)(jax.random.split(key, 400))
+
+    single, triple = losses(1, 8), losses(3, 8)
+    error = np.hypot(single.std(), triple.std()) / np.sqrt(400)
+    assert abs(single.mean() - triple.mean()) < 5 * error
+    assert triple.std() < 0.7 * single.std()
+    np.testing.assert_allclose(losses(3, 3), triple, rtol=1e-4)
 
 
 def test_offline_windows_are_the_experts_actions(offline):

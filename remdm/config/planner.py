@@ -8,6 +8,7 @@ from remdm.config.base import (
     Count,
     DenoisingSteps,
     EnvSteps,
+    Fraction,
     Frames,
     NonNegativeFloat,
     Positive,
@@ -67,6 +68,14 @@ class PlannerTrainingConfig(PlannerUpdateConfig):
         description="most windows of a minibatch in the network at once; null is all, on CPUs a cache's fill"
     )
     update_epochs: Positive = Field(description="epochs per update")
+    noise_draws: Positive = Field(
+        description="draws of t and masks of a window in a gradient step, which share its encoding; several "
+        "are stratified over t"
+    )
+    prefix_share: Fraction = Field(
+        description="share of windows that are observed after some of their actions, which are told and not "
+        "predicted, as inpaint_history plays; how many is uniform"
+    )
     lr_warmup_frames: WarmupFrames | None = Field(
         description="linear warm-up in frames; null leaves it to lr_warmup_steps"
     )
@@ -99,7 +108,9 @@ class PlannerTrainingConfig(PlannerUpdateConfig):
             return self
         # On CPUs, activations that stay in the caches are worth a third of the time.
         return self.model_copy(
-            update={"microbatch_size": max(1, CACHED_TOKENS // self.denoiser.plan_horizon)}
+            update={
+                "microbatch_size": max(1, CACHED_TOKENS // (self.denoiser.plan_horizon * self.noise_draws))
+            }
         )
 
     @property

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from remdm.config.base import DenoisingSteps, EnvSteps, path_key
+from remdm.config.base import DenoisingSteps, EnvSteps, NonNegativeFloat, path_key
 from remdm.config.sampler import SamplerConfig
 from remdm.config.stage import StageConfig
 
@@ -35,10 +35,14 @@ class PolicyConfig(PlayingConfig):
     """Policy."""
 
     policy: Literal["planner", "expert", "random"] = Field(description="who plays")
+    expert_temperature: NonNegativeFloat = Field(
+        description="temperature of the expert's actions where it plays; 0 takes the most probable"
+    )
 
     def unused(self) -> set[str]:
-        """Only a planner denoises and replans."""
-        return set() if self.policy == "planner" else self.planning_keys()
+        """Only a planner denoises and replans, and only an expert has the temperature of one."""
+        keys = set() if self.policy == "planner" else self.planning_keys()
+        return keys if self.policy == "expert" else keys | {"expert_temperature"}
 
     def inputs(self) -> dict[str, str | None]:
         """Random play needs no checkpoint."""

@@ -15,7 +15,7 @@ from remdm.play.policy import Policy, random_policy
 
 
 def load_policy(config: PolicyConfig, game: Game, whole_plans: bool = True) -> Policy:
-    """The policy a configuration names; the expert draws its actions as it did in training.
+    """The policy a configuration names.
 
     Args:
         whole_plans: whether a planner's memory holds whole plans, or only what it executes of them.
@@ -26,9 +26,8 @@ def load_policy(config: PolicyConfig, game: Game, whole_plans: bool = True) -> P
     if config.policy == "random":
         return random_policy(game.num_actions)
     if config.policy == "expert":
-        return load_expert(
-            "checkpoint_path", config.checkpoint_path, config.env.env_name, game, temperature=1.0
-        )
+        path, temperature = config.checkpoint_path, config.expert_temperature
+        return load_expert("checkpoint_path", path, config.env.env_name, game, temperature)
     return load_planner(config, game, whole_plans)
 
 

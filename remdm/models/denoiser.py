@@ -198,5 +198,11 @@ class Denoiser(nn.Module):
     def __call__(
         self, obs: jax.Array, tokens: jax.Array, t: jax.Array, deterministic: bool = True
     ) -> jax.Array:
-        """Observations [B, D], tokens [B, H], times [B] -> logits [B, H, V]."""
-        return self.denoise(self.encode(obs), tokens, t, deterministic)
+        """Observations [B, D], tokens [N, H], times [N] -> logits [N, H, V].
+
+        Of several draws N = B K, those of an observation stand together, and share its encoding.
+        """
+        encoding = self.encode(obs)
+        if (draws := len(tokens) // len(obs)) > 1:
+            encoding = jnp.repeat(encoding, draws, axis=0)
+        return self.denoise(encoding, tokens, t, deterministic)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from remdm.config.planner import PlannerTrainingConfig
-from remdm.diffusion.loss import Terms
+from remdm.diffusion.loss import Noised, Terms
 from remdm.envs.batch import BatchEnv
 from remdm.models.denoiser import Denoiser
 from remdm.planners.control import Planner
@@ -26,6 +26,7 @@ class Labels(NamedTuple):
     plan: jax.Array  # [B, H]
     valid: jax.Array  # [B], False where a plan crosses an episode's end
     weights: jax.Array | None = None  # [B]
+    known: jax.Array | None = None  # [B], first actions of the plan that were executed before the observation
 
 
 class Dataset(NamedTuple):
@@ -62,9 +63,12 @@ def make_step(
 ) -> Step:
     """One gradient step on the masked-diffusion bound of the windows of some numbers [B].
 
+    Each window is encoded once for all its draws from the forward process.
+
     Windows that are not valid add nothing to the loss; they come last, so no microbatch is spent on them.
     """
     objective = make_objective(config, config.denoiser.diffusion_schedule, denoiser.num_tokens)
+    draws = config.noise_draws
 
     def step(
         key: jax.Array, learner: Learner, dataset: Dataset, numbers: jax.Array
@@ -73,16 +77,19 @@ def make_step(
         with jax.named_scope("gathering"):
             labels = dataset.label(numbers)
             numbers, labels = counted_first((numbers, labels), labels.valid)
-        noised = objective.noise(noise_key, labels.plan)
+        noised = objective.draws(noise_key, labels.plan, draws, labels.known)
 
         def loss(params: Any, samples: Any, counts: jax.Array, part: jax.Array) -> tuple[jax.Array, Terms]:
             own, labels, noised = samples
             with jax.named_scope("gathering"):
                 obs = dataset.observe(own)
+            noised = Noised(*(x.reshape(-1, *x.shape[2:]) for x in noised))
             rngs = {"dropout": jax.random.fold_in(dropout_key, part)}
             logits = denoiser.apply(params, obs, noised.tokens, noised.t, False, rngs=rngs)
+            labels, counts = jax.tree.map(lambda x: jnp.repeat(x, draws, axis=0), (labels, counts))
             terms = objective.terms(noised, logits, labels.plan, counts, labels.weights)
-            return jnp.sum(terms.loss) / len(numbers), terms
+            each = jax.tree.map(lambda x: x.reshape(-1, draws), terms)
+            return jnp.sum(terms.loss) / (len(numbers) * draws), each
 
         with jax.named_scope("gradient"):
             samples, counted = (numbers, labels, noised), jnp.sum(labels.valid)

@@ -28,6 +28,7 @@ from remdm.planners.window import (
     WEIGHT_FLOOR,
     at_start,
     plans_from,
+    prefix_lengths,
     return_weights,
     valid_mean,
     window_returns,
@@ -48,18 +49,28 @@ class OfflineState:
     play: Annotated[PlayState, Role.SPLIT]
 
 
-def expert_windows(data: Transition, game: Game, horizon: int, weight_cap: float) -> tuple[Dataset, Metrics]:
-    """The windows of transitions [T, E, ...] with packed observations, weighted by what each earns."""
+def expert_windows(
+    data: Transition, game: Game, horizon: int, weight_cap: float, known: jax.Array | None = None
+) -> tuple[Dataset, Metrics]:
+    """The windows of transitions [T, E, ...] with packed observations, weighted by what each earns.
+
+    Args:
+        known: how many actions of each window precede its observation [W, E]; none if None.
+    """
     returns = window_returns(data.step.reward, horizon)
     valid = window_validity(data.step.done, horizon)
     weights = return_weights(returns, valid, WEIGHT_FLOOR, weight_cap)
-    dataset = Dataset(
-        observe=lambda numbers: split(unpack(at_start(data.obs, numbers), game)),
-        label=lambda numbers: split(
-            Labels(plans_from(data.action, numbers, horizon), *at_start((valid, weights), numbers))
-        ),
-    )
-    return dataset, {
+
+    def observe(numbers: jax.Array) -> jax.Array:
+        later = 0 if known is None else at_start(known, numbers)
+        return split(unpack(at_start(data.obs, numbers, later), game))
+
+    def label(numbers: jax.Array) -> Labels:
+        return split(
+            Labels(plans_from(data.action, numbers, horizon), *at_start((valid, weights, known), numbers))
+        )
+
+    return Dataset(observe, label), {
         "train/valid_fraction": jnp.mean(valid),
         "train/window_return": valid_mean(returns, valid),
         "train/weight_mean": valid_mean(weights, valid),
@@ -94,9 +105,11 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
             keep=lambda played: played.packed(env.game),
         )
 
-        windows, earned = expert_windows(
-            data, env.game, config.denoiser.plan_horizon, config.return_weight_cap
-        )
+        horizon, known = config.denoiser.plan_horizon, None
+        if config.prefix_share > 0:
+            shape = config.num_steps - horizon + 1, config.num_envs
+            known = prefix_lengths(jax.random.fold_in(shuffle_key, 1), shape, horizon, config.prefix_share)
+        windows, earned = expert_windows(data, env.game, horizon, config.return_weight_cap, known)
         shuffled = jax.vmap(lambda k: jax.random.permutation(k, config.windows_per_update))(
             jax.random.split(shuffle_key, config.update_epochs)
         )

@@ -24,7 +24,7 @@ from remdm.planners.learner import (
     train_in_minibatches,
     validate,
 )
-from remdm.planners.window import at_start, plans_from, window_validity
+from remdm.planners.window import at_start, plans_from, prefix_lengths, window_validity
 from remdm.play.buffer import CircularBuffer, draw_places, empty, insert
 from remdm.play.policy import Policy
 from remdm.play.rollout import PlayState, Transition, advance, episode_metrics, play_plans, start
@@ -35,8 +35,9 @@ class LabelledWindows(NamedTuple):
     """What the replay buffer holds, arrays [N, ...]."""
 
     obs: Packed  # of [N, D]
-    plan: jax.Array  # [N, H], the expert's actions
+    plan: jax.Array  # [N, H], the expert's actions, after those that are known
     valid: jax.Array  # [N]
+    known: jax.Array | None = None  # [N], first actions that were executed before the observation
 
 
 @struct.dataclass
@@ -70,6 +71,7 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         obs=pack(jnp.zeros(env.game.obs_dim), env.game),
         plan=jnp.zeros(horizon, jnp.int32),
         valid=jnp.zeros((), bool),
+        known=jnp.zeros((), jnp.int32) if config.prefix_share > 0 else None,
     )
 
     @jax.jit
@@ -117,9 +119,18 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         label, by_expert = data.extras
         valid = window_validity(data.step.done, horizon)
 
+        known = None
+        if config.prefix_share > 0:
+            known = prefix_lengths(jax.random.fold_in(draw_key, 1), valid.shape, horizon, config.prefix_share)
+
         def remember(buffer: CircularBuffer, numbers: jax.Array) -> tuple[CircularBuffer, None]:
-            obs, plan = at_start(data.obs, numbers), plans_from(label, numbers, horizon)
-            return insert(buffer, LabelledWindows(obs, plan, at_start(valid, numbers))), None
+            plan, own, later = plans_from(label, numbers, horizon), None, 0
+            if known is not None:
+                own = later = at_start(known, numbers)
+                executed = plans_from(data.action, numbers, horizon)
+                plan = jnp.where(jnp.arange(horizon) < own[:, None], executed, plan)
+            obs = at_start(data.obs, numbers, later)
+            return insert(buffer, LabelledWindows(obs, plan, at_start(valid, numbers), own)), None
 
         # In a part for each device, since all of them see whole what is inserted at once.
         parts = jnp.arange(config.windows_per_update).reshape(num_shards(), -1)
@@ -131,7 +142,7 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         held = buffer.items
         windows = Dataset(
             observe=lambda places: unpack(drawn(held.obs, places), env.game),
-            label=lambda places: Labels(*drawn((held.plan, held.valid), places)),
+            label=lambda places: Labels(*drawn((held.plan, held.valid, None, held.known), places)),
         )
         learner, metrics = train_in_minibatches(
             train_key,

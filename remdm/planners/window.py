@@ -14,15 +14,22 @@ import numpy as np
 WEIGHT_FLOOR = 0.1  # the smallest return weight of a window
 
 
-def at_start(tree: Any, numbers: Any) -> Any:
-    """The entries of arrays [T, E, ...] or [W, E, ...] at which windows [N] begin: [N, ...]."""
-    return jax.tree.map(lambda x: x[numbers // x.shape[1], numbers % x.shape[1]], tree)
+def at_start(tree: Any, numbers: Any, later: Any = 0) -> Any:
+    """Entries [N, ...] of arrays [T, E, ...] or [W, E, ...] where windows [N] begin, or some steps later."""
+    return jax.tree.map(lambda x: x[numbers // x.shape[1] + later, numbers % x.shape[1]], tree)
 
 
 def plans_from(action: Any, numbers: Any, horizon: int) -> Any:
     """The actions of windows [N]: [T, E] -> [N, H]."""
     first, env = numbers // action.shape[1], numbers % action.shape[1]
     return action[first[:, None] + np.arange(horizon), env[:, None]]
+
+
+def prefix_lengths(key: jax.Array, shape: tuple[int, ...], horizon: int, share: float) -> jax.Array:
+    """How many first actions of a window are known: with probability `share` 1 to H - 1, evenly, else 0."""
+    some_key, length_key = jax.random.split(key)
+    lengths = jax.random.randint(length_key, shape, 1, horizon)
+    return jnp.where(jax.random.uniform(some_key, shape) < share, lengths, 0)
 
 
 def window_validity(done: jax.Array, horizon: int) -> jax.Array:
