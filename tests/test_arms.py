@@ -602,8 +602,15 @@ def test_a_quarter_of_the_batch_comes_from_the_past():
     batch, buffer, _ = arm.prepare(problem, key, fresh(2.0), buffer)
     assert batch.returns.tolist() == [1.0] * 16 + [2.0] * 48
     assert (batch.obs[:, 0] == batch.returns).all()
-    # Only what was fresh is remembered: 36 of the oldest are left beside the 64 newest.
+    # What was drawn fresh is remembered, all 64 and whole; 36 of the oldest are left beside them.
     assert sorted(buffer.items.returns.tolist()) == [1.0] * 36 + [2.0] * 64
+    assert (buffer.items.obs == buffer.items.returns[:, None]).all()
+    assert (buffer.items.plan == jnp.arange(4)).all()
+
+
+def test_the_memory_has_room_for_no_more_than_the_run_draws():
+    buffer = load_arm("mixed_replay").init_extra(problem_of(ablation_replay_size=10_000), None, None)
+    assert buffer.capacity == 6 * 64
 
 
 def test_the_reward_model_learns_returns_from_windows():

@@ -54,12 +54,20 @@ def test_presets_hold_only_differences(preset):
     assert restated == []
 
 
-def test_published_recipe_resolves_to_the_published_numbers():
-    config = build(OnlineConfig, base_layers("final_classic_ucl"))
-    assert config.num_updates == 1525
-    assert config.warmup_grad_steps == 1600
-    assert config.buffer_size == 125_000
-    assert config.beta_decay == pytest.approx(0.9993005, abs=1e-7)
+@pytest.mark.parametrize(
+    ("preset", "resolved", "beta_decay"),
+    [
+        ("final_classic_ucl", (1_525, 1_600, 125_000), 0.9993005),
+        ("final_classic_qmul", (8_138, 8_512, 23_438), 0.9998689),
+        ("final_craftax_ucl", (1_743, 1_792, 43_750), 0.385 ** (1 / 1_743)),
+        ("final_craftax_qmul", (12_207, 12_800, 6_250), 0.385 ** (1 / 12_207)),
+    ],
+)
+def test_published_recipes_resolve_to_the_published_numbers(preset, resolved, beta_decay):
+    """Updates, gradient steps of warm-up, windows of DAgger's buffer."""
+    config = build(OnlineConfig, base_layers(preset))
+    assert (config.num_updates, config.warmup_grad_steps, config.buffer_size) == resolved
+    assert config.beta_decay == pytest.approx(beta_decay, abs=1e-7)
 
 
 @settings(max_examples=40)
@@ -79,7 +87,8 @@ def test_budgets_in_frames_mean_the_same_at_any_number_of_environments(log_envs)
     assert config.num_updates * per_update == 2**20
     assert config.warmup_grad_steps / config.grad_steps_per_update * per_update == 2**17
     assert config.dagger_beta_init * config.beta_decay**config.num_updates == pytest.approx(0.3)
-    assert config.buffer_size == 3.5 * per_update
+    # No more than all windows: at the default plan_horizon of 32, one for each 32 frames.
+    assert config.buffer_size == min(3.5 * per_update, 2**20 // 32)
     assert config.val_every * per_update == 2**17
 
 
@@ -109,9 +118,18 @@ def test_the_same_experiment_at_any_number_of_environments(envs, frames, share, 
         assert 0 <= keys["lr_warmup_frames"] - warmup < per_update
         reached = config.dagger_beta_init * config.dagger_beta_decay**config.online_num_updates
         assert reached == pytest.approx(final, rel=1e-6)
-        assert abs(config.dagger_buffer_max - cycles * per_update) <= 0.5
+        collected = config.num_updates * config.windows_per_update
+        assert abs(config.dagger_buffer_max - min(cycles * per_update, collected)) <= 0.5
         assert config.validation.val_interval == max(1, keys["val_interval_frames"] // per_update)
         assert resolve_scaled_hyperparams(config) == config
+
+
+def test_a_buffer_holds_no_more_than_the_run_collects():
+    """Three updates of 8 x (40 - 32 + 1) windows; a smaller buffer stays as it is."""
+    keys = {"num_envs": 8, "num_steps": 40, "dagger_replan_every": 20, "online_total_timesteps": 3 * 320}
+    assert online(**keys).buffer_size == online(**keys, dagger_buffer_cycles=1e6).buffer_size == 3 * 72
+    assert online(**keys, dagger_buffer_max=215).buffer_size == 215
+    assert online(**keys, dagger_buffer_cycles=0.6).buffer_size == 192
 
 
 def test_resolving_is_pure_and_changes_no_primary_key():
@@ -309,10 +327,3 @@ def test_a_null_seed_draws_one():
 def test_second_seeds_differ_in_environments_and_seed_alone(game):
     ucl, qmul = (read_mapping(preset_path(f"final_{game}_{site}")) for site in ("ucl", "qmul"))
     assert {key for key in ucl | qmul if ucl.get(key) != qmul.get(key)} == {"num_envs", "seed"}
-
-
-def test_the_smaller_machine_resolves_to_the_published_numbers():
-    config = build(OnlineConfig, base_layers("final_classic_qmul"))
-    resolved = (config.num_updates, config.warmup_grad_steps, config.buffer_size)
-    assert resolved == (8138, 8512, 23438)
-    assert config.beta_decay == pytest.approx(0.9998689, abs=1e-7)

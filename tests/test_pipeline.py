@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 import yaml
 
+import remdm
 from remdm import cli
 from remdm.workflow.plan import Plan
 from tests.compiling import quick_environment
@@ -109,18 +110,18 @@ def test_a_second_call_has_nothing_to_do(pipeline):
 
 @pytest.mark.slow
 def test_collected_file_holds_contiguous_trajectories(pipeline):
-    with np.load(
-        pipeline / "results" / GAME / "collect/ppo_rnn/s0/trajectories.npz", allow_pickle=False
-    ) as data:
-        assert {name: data[name].shape for name in data} == {
-            "obs": (8, 100, 1345), "actions": (8, 100), "rewards": (8, 100), "dones": (8, 100),
-        }  # fmt: skip
-        obs, actions = data["obs"], data["actions"]
-        assert ((actions >= 0) & (actions < 17)).all()
-        assert ((obs >= 0) & (obs <= 1)).all()
-        # The last rows were written too, and time runs along the second axis: steps differ little.
-        assert (obs[:, -1].sum(axis=-1) > 0).all()
-        assert np.abs(np.diff(obs, axis=1)).sum() < 0.5 * np.abs(np.diff(obs, axis=0)).sum() * 7 / 8 * 100
+    folder = pipeline / "results" / GAME / "collect/ppo_rnn/s0"
+    obs, actions, rewards, dones, metadata = remdm.load_trajectories(folder / "trajectories.npz")
+    assert obs.shape == (8, 100, 1345)
+    assert actions.shape == rewards.shape == dones.shape == (8, 100)
+    assert ((actions >= 0) & (actions < 17)).all()
+    assert ((obs >= 0) & (obs <= 1)).all()
+    # The last rows were written too, and time runs along the second axis: steps differ little.
+    assert (obs[:, -1].sum(axis=-1) > 0).all()
+    assert np.abs(np.diff(obs, axis=1)).sum() < 0.5 * np.abs(np.diff(obs, axis=0)).sum() * 7 / 8 * 100
+    expert = json.loads((pipeline / "results" / GAME / "ppo/ppo_rnn/s0/run.json").read_text())
+    assert (metadata.env_name, metadata.seed) == (GAME, 0)
+    assert metadata.expert_digest == expert["digest"]
 
 
 @pytest.mark.slow

@@ -120,6 +120,7 @@ def test_a_finished_run_is_extended_in_its_own_wandb_run(toy_command, tmp_path, 
     monkeypatch.setenv("WANDB_API_KEY", secret)
     monkeypatch.setenv("WANDB_MODE", "offline")
     small = ["--val_interval", "100", "--checkpoint_every_minutes", "10", "--use_wandb", "true"]
+    small += ["--dagger_buffer_cycles", "100"]
     frames = kill.PER_UPDATE
     toy_command("online", *small, "--online_total_timesteps", str(6 * frames), "--output", "first")
     first = json.loads((tmp_path / "first" / "run.json").read_text())
@@ -128,8 +129,8 @@ def test_a_finished_run_is_extended_in_its_own_wandb_run(toy_command, tmp_path, 
     toy_command("online", *more, "--output", "more")
     table = pl.read_parquet(tmp_path / "more" / "metrics.parquet")
     assert table["update"].to_list() == [7, 8, 9, 10]
-    # The buffer went on where it was, and beta follows the new budget.
-    assert table["dagger/buffer_fill"][0] == 1.0
+    # The buffer went on where it was, with room for all of the longer run; and beta follows the new budget.
+    assert table["dagger/buffer_fill"].to_list() == pytest.approx([0.7, 0.8, 0.9, 1.0])
     assert table["dagger/beta"].to_list() == pytest.approx([0.2 ** (k / 10) for k in (6, 7, 8, 9)])
     again = json.loads((tmp_path / "more" / "run.json").read_text())
     assert again["wandb_run_id"] == first["wandb_run_id"]

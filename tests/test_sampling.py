@@ -174,11 +174,73 @@ def test_no_mask_is_left(schedule, strategy, use_loop):
     assert ((trace[:-1] != MASK) & (trace[1:] == MASK)).any()
 
 
+@pytest.mark.parametrize("use_loop", [False, True])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_locked_tokens_are_never_touched(strategy):
+def test_locked_tokens_are_never_touched(strategy, use_loop):
+    """And the others are drawn, re-masked and drawn again next to them."""
     locked = jnp.arange(H) < jnp.array([0, 1, 2] * 100)[:, None]
-    _, trace = run(settings_of(6, strategy=strategy, eta=1.0, use_loop=False), 300, locked=locked)
+    # No token is certain, or conf would re-mask none.
+    sampler = settings_of(6, strategy=strategy, eta=1.0, use_loop=use_loop, temperature=2.0, top_p=1.0)
+    _, trace = run(sampler, 300, locked=locked)
     assert (jnp.where(locked, trace, 1) == 1).all()
+    assert ((trace[:-1, 1::3] != MASK) & (trace[1:, 1::3] == MASK)).any()
+
+
+def test_the_last_step_that_draws_a_token_by_hand():
+    """Linear schedule, three steps of `rescale`: probabilities (1 - eta) / 3, (1 + eta) / 3 and 1 / 3.
+
+    alpha rises 0, 1/3, 2/3, 1. The first step draws a third of the tokens. In the second, sigma_max is
+    (1 - 2/3) / (1/3) = 1, so eta of those are re-masked, and of the other two thirds
+    (2/3 - (1 - eta) / 3) / (2/3) = (1 + eta) / 2 are drawn. In the last, sigma_max is 0: the rest is drawn.
+    Positions are independent. The model says k at step k, so a plan's tokens name the steps.
+    """
+    batch = 100_000
+
+    def step_of(tokens, t):
+        step = jnp.rint(3 * (1 - t)).astype(jnp.int32)
+        return jnp.broadcast_to(50.0 * jax.nn.one_hot(step, V)[:, None], (*tokens.shape, V))
+
+    @jax.jit
+    def plans(eta):
+        sampler = settings_of(3, schedule="linear", eta=eta, use_loop=False)
+        free = jnp.zeros((batch, H), jnp.int32)
+        key = jax.random.PRNGKey(0)
+        return sample(key, step_of, sampler, num_tokens=V, locked_tokens=free, locked=free > 0)[0]
+
+    for eta in (0.0, 0.4, 1.0):
+        expected = np.array([1 - eta, 1 + eta, 1]) / 3
+        both = np.outer(expected, expected)
+        first, second = np.asarray(plans(jnp.float32(eta))).T
+        shares = np.bincount(V * first + second, minlength=V * V).reshape(V, V) / batch
+        # Five standard errors; where nothing is expected, nothing.
+        assert (np.abs(shares - both) <= 5 * np.sqrt(both * (1 - both) / batch)).all()
+
+
+def test_tokens_of_the_nucleus_keep_their_ratios():
+    """Frequencies are the renormalised probabilities of the nucleus; of equal tokens, all stay or none."""
+    probs = np.array([[0.4, 0.3, 0.15, 0.1, 0.05], [0.3, 0.1, 0.3, 0.2, 0.1]])
+    kept = np.array([[0.4, 0.3, 0.15, 0.0, 0.0], [0.3, 0.0, 0.3, 0.2, 0.0]]) / [[0.85], [0.8]]
+    logits = jnp.log(jnp.asarray(probs))
+    # 0.7 and 0.6 lie above the last that are kept, 0.85 and 0.8 above the first that are not.
+    assert np.asarray(token_probs(logits, 1.0, 0.75)) == pytest.approx(kept, abs=1e-6)
+
+    batch = 100_000
+    sampler = settings_of(1, use_loop=False, temperature=1.0, top_p=0.75)
+    free = jnp.zeros((batch, H), jnp.int32)
+    plans, _ = jax.jit(
+        lambda key: sample(
+            key,
+            lambda tokens, t: jnp.broadcast_to(logits, (batch, H, 5)),
+            sampler,
+            num_tokens=5,
+            locked_tokens=free,
+            locked=free > 0,
+        )
+    )(jax.random.PRNGKey(0))
+    for position in range(H):
+        shares = np.bincount(np.asarray(plans)[:, position], minlength=5) / batch
+        # Five standard errors; of what is not in the nucleus, nothing.
+        assert (np.abs(shares - kept[position]) <= 5 * np.sqrt(kept * (1 - kept) / batch)[position]).all()
 
 
 def test_without_remasking_committed_tokens_stay():

@@ -24,6 +24,7 @@ from flax import struct
 from remdm.base.errors import UserError
 from remdm.base.fields import Role, fields_with, roles_of
 from remdm.planners.online import make_online
+from remdm.play.buffer import CircularBuffer, empty, insert
 from remdm.training import checkpoint
 from remdm.training.algorithm import Algorithm, repeated
 from remdm.training.interruption import TRY_AGAIN, Interrupted, Interruption, deadline
@@ -552,6 +553,55 @@ def test_a_finished_run_is_extended_as_if_it_had_never_ended(make_run):
     [other], _ = train(counting(10, shift=2.0), 0, make_run(name="other"), start=Start(path, 7, whole=True))
     assert other.items()["training"].algorithm.shift is None
     assert pl.read_parquet(run.folder / "metrics.parquet")["held"].to_list() == [7.5, 8.5, 9.5]
+
+
+@struct.dataclass
+class Remembered:
+    n: jax.Array
+    buffer: Annotated[CircularBuffer, Role.REFILLABLE]
+
+
+def remembering(num_updates, asked, item=0):
+    """Every update remembers its number twice, in a buffer as large as asked or as all that there will be."""
+
+    def update(state):
+        n = state.n + 1
+        return Remembered(n, insert(state.buffer, jnp.stack([n, n]))), {"n": n}
+
+    return Algorithm(
+        init=lambda key: Remembered(
+            jnp.zeros((), jnp.int32), empty(min(asked, 2 * num_updates), jnp.asarray(item))
+        ),
+        update=update,
+        params=lambda state: {"n": state.n},
+        adopt=lambda state, params, update: state,
+        num_updates=num_updates,
+        frames_per_update=10,
+    )
+
+
+def test_a_longer_run_goes_on_with_a_shorter_runs_buffer(make_run):
+    """It has more room and is filled in order, as if the run had always been that long."""
+    short = make_run(name="short")
+    [trained], _ = train(remembering(3, asked=100), 0, short)
+    path = short.folder / "checkpoint"
+    checkpoint.save(path, {"params": trained.params, **trained.items()}, {})
+    for asked in (100, 8):  # room for all, and the oldest overwritten
+        start = Start(path, 3, whole=True)
+        [more], _ = train(remembering(5, asked), 0, make_run(name=f"more{asked}"), start=start)
+        [whole], _ = train(remembering(5, asked), 0, make_run(name=f"whole{asked}"))
+        buffers = [result.items()["buffer"]["buffer"] for result in (more, whole)]
+        assert buffers[0].items.tolist() == buffers[1].items.tolist()
+        assert (buffers[0].next, buffers[0].size) == (buffers[1].next, buffers[1].size)
+        assert sorted(buffers[1].items.tolist()) == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5][-asked:]
+    # A buffer that is too small for what was saved, or of other items, is refused.
+    for other, message in (
+        (remembering(5, asked=5), r"items is int32\[6\], but int32\[5\] is needed"),
+        (remembering(5, asked=100, item=0.5), r"items is int32\[6\], but float32\[6\] is needed"),
+        (remembering(5, asked=100, item=[0, 0]), r"items is int32\[6\], but int32\[6, 2\] is needed"),
+    ):
+        with pytest.raises(UserError, match=message):
+            train(other, 0, make_run(name="other"), start=Start(path, 3, whole=True))
 
 
 @pytest.mark.slow

@@ -47,7 +47,9 @@ class AblationsConfig(PlannerUpdateConfig):
     ablation_cka_batch: Windows = Field(description="windows whose representations are compared")
     ablation_t_bins: Positive = Field(description="ranges of t whose gradients are compared")
     ablation_win_threshold: NonNegativeFloat = Field(description="return above which a window is won")
-    ablation_replay_size: Windows = Field(description="past windows that the arm mixed_replay keeps")
+    ablation_replay_size: Windows = Field(
+        description="windows of past batches that the arm mixed_replay keeps"
+    )
     ablation_fisher_batches: Positive = Field(
         description="rollout batches from which the arm ewc takes its Fisher information"
     )

@@ -38,9 +38,12 @@ class DaggerConfig(PlannerTrainingConfig):
     )
     dagger_beta_decay: Decay = Field(description="its factor per update, if dagger_beta_final is null")
     dagger_buffer_cycles: Cycles | None = Field(
-        description="windows kept, in frames of an update; null leaves it to dagger_buffer_max"
+        description="windows kept, in frames of an update, but no more than the run collects; "
+        "null leaves it to dagger_buffer_max"
     )
-    dagger_buffer_max: Windows = Field(description="windows kept, if dagger_buffer_cycles is null")
+    dagger_buffer_max: Windows = Field(
+        description="windows kept, but no more than the run collects, if dagger_buffer_cycles is null"
+    )
     dagger_train_passes: Positive | None = Field(
         description="passes over update_epochs per update; null is 1, the gradient steps of offline BC"
     )
@@ -102,10 +105,12 @@ class DaggerConfig(PlannerTrainingConfig):
 
     @property
     def buffer_size(self) -> int:
-        """Windows in the replay buffer."""
+        """Windows in the replay buffer: as many as the keys say, at most all that the run collects."""
         if self.dagger_buffer_cycles is None:
-            return self.dagger_buffer_max
-        return round(self.dagger_buffer_cycles * self.frames_per_update)
+            asked = self.dagger_buffer_max
+        else:
+            asked = round(self.dagger_buffer_cycles * self.frames_per_update)
+        return min(asked, self.num_updates * self.windows_per_update)
 
 
 class OnlineConfig(DaggerConfig):

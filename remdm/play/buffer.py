@@ -36,15 +36,19 @@ def empty(capacity: int, like: Any) -> CircularBuffer:
 
 
 def insert(buffer: CircularBuffer, items: Any) -> CircularBuffer:
-    """Append M items, arrays [M, ...] with M at most the capacity."""
+    """Append M items, arrays [M, ...] with M at most the capacity.
+
+    The buffer may have been saved with a smaller capacity and full, so that its next place was the first.
+    """
     count = jax.tree.leaves(items)[0].shape[0]
     if count > buffer.capacity:
         raise ValueError(f"{count} items at once into a buffer of {buffer.capacity}")
-    places = (buffer.next + jnp.arange(count)) % buffer.capacity
+    first = jnp.where(buffer.size < buffer.capacity, buffer.size, buffer.next)
+    places = (first + jnp.arange(count)) % buffer.capacity
     return replace(
         buffer,
         items=jax.tree.map(lambda held, new: held.at[places].set(new), buffer.items, items),
-        next=(buffer.next + count) % buffer.capacity,
+        next=(first + count) % buffer.capacity,
         size=jnp.minimum(buffer.size + count, buffer.capacity),
     )
 

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from remdm.base.errors import UserError
+from remdm.base.trajectory_file import AFTER_ACTION, TrajectoryMetadata
 from remdm.config.collect import CollectConfig
 from remdm.envs.batch import BatchEnv, make_batch_env
 from remdm.loading.expert import load_expert
@@ -17,14 +18,15 @@ from remdm.play.rollout import Transition, episode_metrics
 from remdm.stages.trajectories import Trajectories
 from remdm.training.metrics import MetricsTable, to_rows
 from remdm.training.progress import ProgressReport
-from remdm.training.run import Run
+from remdm.training.run import Run, installed_version
 
 
 def run_collect(config: CollectConfig, run: Run) -> None:
     """Write `trajectories.npz`, arrays [num_envs, num_iters, ...], `metrics.parquet` and `run.json`.
 
-    `dones` follows the action: the episode ends with it. `obs` are those before the actions. Each
-    chunk goes to disk as it is played, so memory does not grow with the number of steps.
+    `dones` follows the action: the episode ends with it. `obs` are those before the actions. The file's
+    `metadata` says so, and what was played. Each chunk goes to disk as it is played, so memory does not
+    grow with the number of steps.
 
     Raises:
         UserError: the checkpoint is no such expert's, or the disk is too small.
@@ -40,8 +42,20 @@ def run_collect(config: CollectConfig, run: Run) -> None:
 
     timing = _play_into(trajectories, metrics, config, run, env, expert)
     metrics.finish(run.folder / "metrics.parquet")
-    trajectories.write()
+    trajectories.write(_metadata(config, run))
     run.finish(config, **timing)
+
+
+def _metadata(config: CollectConfig, run: Run) -> TrajectoryMetadata:
+    return TrajectoryMetadata(
+        dones=AFTER_ACTION,
+        env_name=config.env.env_name,
+        num_envs=config.collect_num_envs,
+        num_steps=config.num_iters,
+        seed=config.seed,
+        expert_digest=run.origin.get("inputs", {}).get("ppo_checkpoint_path"),
+        remdm_version=installed_version("remdm"),
+    )
 
 
 def _writable(asked: str | None, default: Path) -> Path:

@@ -1,5 +1,6 @@
 """What an expert's trajectories become: packed arrays while they are played, an `.npz` in the end."""
 
+import json
 import logging
 import shutil
 import zipfile
@@ -12,6 +13,7 @@ import numpy as np
 
 from remdm.base.errors import UserError
 from remdm.base.files import whole_file
+from remdm.base.trajectory_file import DTYPES, METADATA, TrajectoryMetadata
 from remdm.envs.craftax import Game
 from remdm.envs.packing import Packed, num_bytes, pack, unpack
 from remdm.play.rollout import Transition
@@ -19,7 +21,7 @@ from remdm.play.rollout import Transition
 logger = logging.getLogger("remdm")
 
 ROWS = 4096  # observations that are unpacked at a time
-ARRAYS = {"actions": np.int32, "rewards": np.float32, "dones": np.bool_}  # beside the observations
+WHOLE = [name for name in DTYPES if name != "obs"]  # stored as they are; observations are packed
 
 
 class Trajectories:
@@ -35,9 +37,9 @@ class Trajectories:
             UserError: a disk is too small.
         """
         self.folder, self.path, self.game, self.shape = folder, path, game, (num_envs, num_steps)
-        obs = jax.ShapeDtypeStruct((*self.shape, game.obs_dim), np.float32)
+        obs = jax.ShapeDtypeStruct((*self.shape, game.obs_dim), DTYPES["obs"])
         packed = jax.eval_shape(lambda obs: pack(obs, game), obs)
-        arrays = {name: jax.ShapeDtypeStruct(self.shape, dtype) for name, dtype in ARRAYS.items()}
+        arrays = {name: jax.ShapeDtypeStruct(self.shape, DTYPES[name]) for name in WHOLE}
         arrays |= packed._asdict()
         frames = num_envs * num_steps
         logger.info(f"collect: {frames:,} frames, {num_bytes(obs) / 1e9:.2f} GB before compression")
@@ -65,10 +67,10 @@ class Trajectories:
         for name, values in kept.items():
             self.arrays[name][:, first : first + len(values)] = np.swapaxes(values, 0, 1)
 
-    def write(self) -> None:
+    def write(self, metadata: TrajectoryMetadata) -> None:
         """Join all in the `.npz`; observations are nearly all zeros and shrink some forty times."""
         header = {
-            "descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)),
+            "descr": np.lib.format.dtype_to_descr(np.dtype(DTYPES["obs"])),
             "fortran_order": False,
             "shape": (*self.shape, self.game.obs_dim),
         }
@@ -76,11 +78,14 @@ class Trajectories:
             whole_file(self.path) as partial,
             zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         ):
+            with archive.open(f"{METADATA}.npy", "w") as file:
+                text = json.dumps(metadata._asdict())
+                np.lib.format.write_array(file, np.array(text), allow_pickle=False)
             with archive.open("obs.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array_header_1_0(file, header)
                 for obs in self._observations():
                     file.write(np.asarray(obs).data)
-            for name in ARRAYS:
+            for name in WHOLE:
                 archive.write(self.folder / f"{name}.npy", f"{name}.npy")
 
     def _observations(self) -> Iterator[jax.Array]:

@@ -109,7 +109,7 @@ class Run:
             "origin": dict(self.origin),
             "wandb_run_id": self.wandb_run_id,
             "git_commit": git_commit(),
-            "packages": _versions(),
+            "packages": {package: installed_version(package) for package in PACKAGES},
             "python": sys.version.split()[0],
             "device": {"kind": device.device_kind, "platform": device.platform, "count": jax.device_count()},
             "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -122,11 +122,9 @@ class Run:
         shutil.rmtree(self.state, ignore_errors=True)
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+def installed_version(package: str) -> str:
+    """The version of a package, or "not installed"."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,6 +1,7 @@
 """The whole state of a run: saving it and loading it back is resuming."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,8 @@ def from_items(
     training = _without(saved_shapes, Role.GIVEN, Role.REFILLABLE)
     kept = checkpoint.named(checkpoint.restore(folder, "training", training))
     if checkpoint.has(folder, "buffer"):
-        buffer = checkpoint.named(checkpoint.restore(folder, "buffer", _refillable(saved_shapes)))
+        like = _as_long_as_saved(_refillable(saved_shapes), checkpoint.array_shapes(folder, "buffer"))
+        buffer = checkpoint.named(checkpoint.restore(folder, "buffer", like))
         kept |= {f"algorithm/{name}": x for name, x in buffer.items()}
     else:
         afresh.add(Role.REFILLABLE)
@@ -120,6 +122,17 @@ def from_items(
         for name, shape in checkpoint.named(shapes).items()
     ]
     return place(jax.tree.unflatten(jax.tree.structure(shapes), leaves), shardings)
+
+
+def _as_long_as_saved(buffer: Any, saved: Mapping[str, jax.ShapeDtypeStruct]) -> Any:
+    """A buffer's shapes, with the rows of a saved one that has fewer: a shorter run has a smaller one."""
+
+    def shape(name: str, x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        rows = min(x.shape[:1], saved.get(name, x).shape[:1])
+        return jax.ShapeDtypeStruct((*rows, *x.shape[1:]), x.dtype)
+
+    leaves = [shape(name, x) for name, x in checkpoint.named(buffer).items()]
+    return jax.tree.unflatten(jax.tree.structure(buffer), leaves)
 
 
 def _fitted(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,4 +1,8 @@
-"""Arm `mixed_replay`: a quarter of each batch comes from the run's own past."""
+"""Arm `mixed_replay`: a quarter of each batch comes from the run's own past.
+
+What is remembered is the batch drawn from each rollout, not all of the rollout's windows. Of these there
+are 6,208 in `ablations_default`, so that 10,000 would be less than two rollouts; they are 19 batches.
+"""
 
 from typing import Any
 
@@ -14,20 +18,21 @@ FRACTION = 0.25
 
 
 def init_extra(problem: Problem, key: jax.Array, pretrained: Any) -> CircularBuffer:
-    """An empty buffer of windows."""
+    """An empty buffer of windows, with room for no more than the run draws."""
+    config = problem.config
     one = Batch(
         obs=jnp.zeros(problem.env.game.obs_dim),
         plan=jnp.zeros(problem.network.plan_horizon, jnp.int32),
         valid=jnp.zeros((), bool),
         returns=jnp.zeros(()),
     )
-    return empty(problem.config.ablation_replay_size, one)
+    return empty(min(config.ablation_replay_size, config.num_updates * config.ablation_batch_size), one)
 
 
 def prepare(
     problem: Problem, key: jax.Array, fresh: Batch, buffer: CircularBuffer
 ) -> tuple[Batch, CircularBuffer, Metrics]:
-    """Put past windows in the place of some fresh ones, then remember all that were fresh."""
+    """Put past windows in the place of some fresh ones, then remember all that were drawn fresh."""
     count = round(FRACTION * fresh.valid.size)
     places = draw_places(key, buffer, (count,))
 

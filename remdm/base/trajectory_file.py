@@ -1,0 +1,103 @@
+"""The file that `collect` leaves, and its reader, which needs numpy and no JAX."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import NamedTuple, get_type_hints
+
+import numpy as np
+
+from remdm.base.errors import UserError
+
+METADATA = "metadata"  # JSON in an array of one string, so that numpy reads it without pickle
+AFTER_ACTION = "after_action"
+DTYPES = {"obs": np.float32, "actions": np.int32, "rewards": np.float32, "dones": np.bool_}
+
+
+class TrajectoryMetadata(NamedTuple):
+    """What a file of trajectories says about itself."""
+
+    dones: str  # the convention: AFTER_ACTION, `dones[e, t]` says that the episode ends with action t
+    env_name: str
+    num_envs: int
+    num_steps: int  # of each environment
+    seed: int
+    expert_digest: str | None  # of the expert's checkpoint, as in `run.json`; None if the run has no origin
+    remdm_version: str
+
+
+class CollectedTrajectories(NamedTuple):
+    """Steps of E environments, T of each."""
+
+    obs: np.ndarray  # [E, T, D] float32, before the action
+    actions: np.ndarray  # [E, T] int32
+    rewards: np.ndarray  # [E, T] float32
+    dones: np.ndarray  # [E, T] bool, whether the episode ends with the action
+    metadata: TrajectoryMetadata
+
+
+def load_trajectories(path: str | Path) -> CollectedTrajectories:
+    """Read the `trajectories.npz` of `remdm collect` into memory, 4 D + 9 bytes a frame.
+
+    Raises:
+        UserError: the file is missing, damaged or not of `collect`, or its metadata names another
+            convention of `dones`.
+    """
+    path = Path(path)
+    with _opened(path) as archive:
+        if f"{METADATA}.npy" not in archive.namelist():
+            raise UserError(
+                f"{path}: has no {METADATA}: older code or another program wrote it; run remdm collect again"
+            )
+        metadata = _metadata(path, _read(path, archive, METADATA))
+        arrays = {name: _read(path, archive, name) for name in DTYPES}
+    for name, array in arrays.items():
+        _check_array(path, name, array, metadata)
+    return CollectedTrajectories(**arrays, metadata=metadata)
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except Exception as error:  # zipfile raises many types
+        raise UserError(f"{path}: is no .npz file, or a truncated one ({error})") from None
+
+
+def _read(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    try:
+        with archive.open(f"{name}.npy") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as error:  # zipfile, zlib and numpy raise many types
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: {name} cannot be read ({reason})") from None
+
+
+def _metadata(path: Path, array: np.ndarray) -> TrajectoryMetadata:
+    types = get_type_hints(TrajectoryMetadata)
+    try:
+        found = json.loads(str(array))
+        metadata = TrajectoryMetadata(**{key: found[key] for key in types})
+    except (ValueError, RecursionError, TypeError, KeyError):
+        raise UserError(f"{path}: {METADATA} should be a JSON object with {', '.join(types)}") from None
+    for key, type_ in types.items():
+        value = getattr(metadata, key)
+        if not isinstance(value, type_):
+            expected = getattr(type_, "__name__", type_)
+            raise UserError(f"{path}: {METADATA}: {key} = {value!r}: should be {expected}")
+    if metadata.dones != AFTER_ACTION:
+        raise UserError(
+            f"{path}: {METADATA}: dones = {metadata.dones!r}: must be {AFTER_ACTION!r}; "
+            f"docs/method.md says how to convert them"
+        )
+    return metadata
+
+
+def _check_array(path: Path, name: str, array: np.ndarray, metadata: TrajectoryMetadata) -> None:
+    dtype, shape = np.dtype(DTYPES[name]), array.shape
+    steps = (metadata.num_envs, metadata.num_steps)
+    axes, last = (3, ", D") if name == "obs" else (2, "")
+    if array.dtype != dtype or shape[:2] != steps or len(shape) != axes:
+        needed = f"{dtype}[{steps[0]}, {steps[1]}{last}]"
+        raise UserError(f"{path}: {name} is {array.dtype}{list(shape)}, but {needed} is needed")
