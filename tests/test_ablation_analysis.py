@@ -24,8 +24,9 @@ from remdm.analysis.ablations.hypotheses import SUGGESTED, SUPPORTED, UNMEASURED
 from remdm.analysis.ablations.published import mismatch
 from remdm.analysis.ablations.report import FIGURES, write_ablations
 from remdm.analysis.ablations.runs import SCORE, read_suite
+from remdm.analysis.ablations.scores import draw_group_scores
 from remdm.analysis.ablations.standing import collapse_of, stand, verdict
-from remdm.analysis.ablations.tables import write_tables
+from remdm.analysis.ablations.tables import groups, write_tables
 from remdm.analysis.seeds import mean_curve
 from remdm.analysis.statistics import ENUMERATED, Estimate, attainable_floor, count_labellings, p_values
 from remdm.analysis.style import MAP
@@ -493,6 +494,12 @@ def test_published_scores_stand_beside_equal_settings_alone(tmp_path):
     same = {"num_envs": 192, "ablation_iterations": 500}
     suite = read_suite(suite_of(tmp_path / "same", {BASELINE: [8.0, 8.0, 8.0]}, **same))
     assert mismatch(suite) is None
+    # What that version gives for group C is no result, and is not shown.
+    standings = stand(suite)
+    assert groups(suite, standings)["published"].to_list() == [8.85, 10.01, None, 10.98]
+    lines = draw_group_scores(suite, standings).axes[0].lines
+    drawn = [line.get_ydata()[0] for line in lines if line.get_label() != "published (early version)"]
+    assert sorted({8.85, 10.01, 2.78, 10.98}.intersection(drawn)) == [8.85, 10.01, 10.98]
     two = read_suite(suite_of(tmp_path / "two", {BASELINE: [8.0, 8.0]}, **same))
     assert mismatch(two) == "seeds of baseline_rl = 2, not 3"
     small = read_suite(suite_of(tmp_path / "small", {BASELINE: [8.0, 8.0, 8.0]}))
@@ -537,11 +544,11 @@ def test_everything_is_written_from_files_alone(tmp_path):
     row = results.row(by_predicate=pl.col("arm") == "ewc", named=True)
     assert (row["score"], row["verdict"]) == (None, "missing")
 
-    groups = table(out, "groups")
-    row = groups.row(by_predicate=pl.col("group") == "A", named=True)
+    by_group = table(out, "groups")
+    row = by_group.row(by_predicate=pl.col("group") == "A", named=True)
     assert (row["score"], row["best"], row["worst"]) == (pytest.approx(6.0), "kl_penalty", "lora")
     assert (row["IMPROVEMENT"], row["NEUTRAL"], row["COLLAPSE"], row["without_score"]) == (1, 0, 1, 4)
-    assert groups.filter(pl.col("group") == "B")["score"].to_list() == [None]
+    assert by_group.filter(pl.col("group") == "B")["score"].to_list() == [None]
     assert table(out, "achievements").filter(pl.col("arm") == "lora").height == len(ACHIEVEMENTS)
     assert table(out, "achievements").filter(pl.col("arm") == "ewc")["final"].to_list() == [None]
 

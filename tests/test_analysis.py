@@ -25,7 +25,14 @@ from remdm.analysis import (
 )
 from remdm.analysis.costs import cost_table
 from remdm.analysis.formats import as_html, as_latex, as_markdown, number, shown, write_table
-from remdm.analysis.policies import differences, read_policies
+from remdm.analysis.policies import (
+    Policy,
+    differences,
+    probability_of_improvement,
+    read_policies,
+    share_of_expert,
+)
+from remdm.analysis.published import published
 from remdm.analysis.report import write_report
 from remdm.analysis.results import Result, read_json, read_parquet, read_results, smooth
 from remdm.analysis.seeds import mean_curve
@@ -42,12 +49,16 @@ from remdm.base.errors import UserError
 from remdm.config.stages import STAGES
 from remdm.evaluation.episodes import Episodes
 from remdm.evaluation.statistics import mean_interval, summarise
-from remdm.workflow.plan import Plan
+from remdm.workflow.plan import Job, Plan
 from tests.conftest import REPOSITORY
 
 GAME, FULL = "Craftax-Classic-Symbolic-v1", "Craftax-Symbolic-v1"
 ACHIEVEMENTS = ("collect_wood", "collect_diamond")
 MEANS = {"ppo_rnn": 8.0, "offline-demo": 5.0, "online-demo": 6.0, "random": 1.5}
+EVALUATION = {
+    "eval_protocol": "fixed_steps", "eval_num_envs": 40, "eval_steps": 1000,
+    "inpaint_history": False, "replan_every": 1, "diffusion_steps_eval": 8,
+}  # fmt: skip
 RUN = {
     "wall_seconds": 90.0, "run_seconds": 60.0, "compile_seconds": 12.0, "frames_per_second": 1234.5,
     "peak_memory_mb": 2048, "git_commit": "0123456789abcdef", "digest": "feed", "parameters": 1000,
@@ -65,7 +76,7 @@ class Results:
     def folder(self, env, stage, name, seed, **keys):
         folder = self.root / env / stage / name / f"s{seed}"
         folder.mkdir(parents=True)
-        config = {"ppo_model_type": "ppo_rnn", "layer_size": 48, "env_name": env, "eval_num_envs": 40}
+        config = {"ppo_model_type": "ppo_rnn", "layer_size": 48, "env_name": env} | EVALUATION
         record = RUN | {"stage": stage, "seed": seed, "config": config} | keys
         (folder / "run.json").write_text(json.dumps(record))
         return folder
@@ -87,20 +98,25 @@ class Results:
         self.trainings.append(str(folder / "run.json"))
         return folder
 
-    def evaluate(self, env, name, seed=0, returns=None, envs=None, **keys):
+    def evaluate(self, env, name, seed=0, returns=None, envs=None, finished=None, frames=40_000, **keys):
+        keys["config"] = {"env_name": env} | EVALUATION | keys.get("config", {})
         folder = self.folder(env, "inference", name, seed, **keys)
         rng = np.random.default_rng([seed, *name.encode()])
         if returns is None:
             returns = rng.normal(MEANS.get(name, 4.0) + 0.5 * seed, 1.0, 120)
         count = len(returns)
+        envs = np.arange(count) % 40 if envs is None else np.array(envs)
         episodes = {
-            "env": np.arange(count) % 40 if envs is None else envs,
+            "env": envs,
+            "episode": [(envs[:i] == env).sum() for i, env in enumerate(envs)],
+            "finished": np.ones(count, bool) if finished is None else np.array(finished),
             "return": np.asarray(returns, float),
             "length": rng.integers(50, 90, count),
         }
         episodes |= dict(zip(ACHIEVEMENTS, (rng.random((count, 2)) < [0.9, 0.0]).T, strict=True))
         pl.DataFrame(episodes).write_parquet(folder / "episodes.parquet")
-        summary = {"achievements": {name: {} for name in ACHIEVEMENTS}}
+        summary = {"achievements": {name: {} for name in ACHIEVEMENTS}, "trained_frames": frames}
+        summary["unfinished"] = 0
         (folder / "summary.json").write_text(json.dumps(summary))
         self.evaluations.append(str(folder / "summary.json"))
         return folder
@@ -145,27 +161,118 @@ def test_main_table_by_hand(results):
     assert row["IQM"] == pytest.approx(((4 + 4 + 4 + 10) / 4 + (3 + 3 + 3 + 6) / 4) / 2)
     assert row["percent_of_maximum"] == pytest.approx(100 * 5 / 22)
     assert row["percent_of_expert"] == pytest.approx(50)
+    # Each seed's planner has half of what its expert has.
+    assert (row["percent_of_expert_low"], row["percent_of_expert_high"]) == pytest.approx((50, 50))
     assert (row["seeds"], row["episodes"]) == (2, 12)
     unlocked = [Result(results.root / GAME / "inference" / "offline-demo" / f"s{s}").episodes for s in (0, 1)]
     achievements = np.mean([x["collect_wood"].mean() + x["collect_diamond"].mean() for x in unlocked])
     assert row["achievements"] == pytest.approx(achievements)
-    # 14 to 15 of 22 were published; the difference is taken from the middle.
-    assert (row["published"], row["difference"]) == pytest.approx((14.5, achievements - 14.5))
+    # Forty thousand frames are no published budget.
+    assert (row["published"], row["difference"]) == (None, None)
     # How well these two trainings are known is another question than how a third would turn out.
     assert row["return_low"] < row["episode_ci_low"] < 5 < row["episode_ci_high"] < row["return_high"]
 
 
-def test_published_values_have_their_unit_and_difference(results):
-    results.evaluate(FULL, "ppo_rnn", returns=np.full(20, 22.6))
-    results.evaluate(FULL, "random")
-    results.evaluate(GAME, "ppo_rnn", returns=np.full(20, 19.8))
+PUBLISHED_PROTOCOL = {
+    "eval_protocol": "first_episode", "eval_num_envs": 256,
+    "inpaint_history": True, "replan_every": 1, "diffusion_steps_eval": 10,
+}  # fmt: skip
+
+
+def test_published_values_have_their_unit_and_difference(results, tmp_path):
+    results.evaluate(FULL, "ppo_rnn", returns=np.full(20, 22.6), frames=999_948_288)
+    results.evaluate(FULL, "random", frames=None)
+    results.evaluate(GAME, "ppo_rnn", returns=np.full(20, 19.0), frames=999_948_288)
+    results.evaluate(
+        GAME, "offline-x", returns=np.full(20, 5.0), frames=99_942_400, config=PUBLISHED_PROTOCOL
+    )
     rows = list(published_table(results.evaluations).iter_rows(named=True))
-    assert [(row["env"], row["published"]) for row in rows] == [(FULL, 15), (GAME, 19), (GAME, 90)]
-    # 22.6 of 226 is 10 %, 19.8 of 22 is 90 %.
-    assert rows[0]["difference"] == pytest.approx(-5)
-    assert (rows[2]["ours"], rows[2]["difference"]) == (pytest.approx(90), pytest.approx(0))
-    assert rows[0]["unit"] == rows[2]["unit"] == "% of the maximum return"
-    assert rows[0]["published_frames"] == 10**9
+    # 15.3 % of 226 is 34.578.
+    assert [(row["env"], row["published"]) for row in rows] == [
+        *((FULL, pytest.approx(34.578)), (GAME, 19.36), (GAME, 19.78), (GAME, 4.15))
+    ]
+    assert rows[0]["difference"] == pytest.approx(22.6 - 34.578)
+    assert (rows[3]["ours"], rows[3]["difference"]) == (pytest.approx(5), pytest.approx(0.85))
+    assert [row["unit"].split()[0] for row in rows] == ["return", "return", "achievements", "return"]
+    assert [row["published_frames"] for row in rows] == [10**9, 10**9, 10**9, 10**8]
+    returns.draw(results.evaluations, tmp_path / "returns")
+    assert "Open diamonds are published values" in (tmp_path / "returns.txt").read_text()
+    assert "Published values have the same" in TABLES["policies"].note(results.evaluations)
+
+
+@pytest.mark.parametrize(
+    ("frames", "config"),
+    [
+        (99_942_400, {"eval_protocol": "fixed_steps"}),
+        (99_942_400, {"replan_every": 8}),
+        (400_000, {}),
+        (200_000_000, {}),
+        (None, {}),
+    ],
+)
+def test_a_published_value_needs_its_protocol_and_its_budget(results, tmp_path, frames, config):
+    """In one seed of two, something else than what was published."""
+    for seed, given in enumerate([(99_942_400, {}), (frames, config)]):
+        results.evaluate(GAME, "online-x", seed, frames=given[0], config=PUBLISHED_PROTOCOL | given[1])
+    assert published_table(results.evaluations[:1])["published"].to_list() == [2.72]
+    assert published_table(results.evaluations).is_empty()
+    assert "ublished" not in TABLES["policies"].note(results.evaluations)
+    returns.draw(results.evaluations, tmp_path / "returns")
+    assert "ublished" not in (tmp_path / "returns.txt").read_text()
+
+
+def test_the_paper_evaluates_in_the_published_protocols():
+    paper = Plan.load(REPOSITORY / "workflow_config.yaml", {"scale": "paper"})
+    shown = [
+        *((GAME, "ppo_rnn"), (GAME, "offline-final_classic_ucl"), (GAME, "online-final_classic_ucl")),
+        *((GAME, "offline-final_classic_ucl-afresh"), (FULL, "ppo_rnn")),
+    ]
+    values = []
+    for env, name in shown:
+        config = paper.job_config(Job(env, "inference", name, 42)).flat()
+        frames = 10**9 if "ppo" in name else 10**8
+        result = SimpleNamespace(config=config, summary={"trained_frames": frames})
+        values.append([other.value for other in published(Policy(env, name, (result,)))])
+    assert values == [[19.36, 19.78], [4.15], [2.72], [11.56], [pytest.approx(34.578)]]
+
+
+def test_the_share_of_the_expert_is_of_the_same_seed_and_evaluation(results):
+    """Ratios 0.5 and 0.8 with t(1 df) = 12.706; another evaluation of the planner has no expert beside it."""
+    for seed, (expert, planner) in enumerate([(8.0, 4.0), (5.0, 4.0)]):
+        results.evaluate(GAME, "ppo_rnn", seed, np.full(4, expert))
+        results.evaluate(GAME, "offline-demo", seed, np.full(4, planner))
+        results.evaluate(GAME, "offline-demo-long", seed, np.full(4, 9.0), config={"eval_steps": 5000})
+    [_, planner, other] = policies = read_policies(results.evaluations)
+    assert share_of_expert(planner, policies) == pytest.approx(
+        (0.65, 0.65 - 12.706 * 0.15, 0.65 + 12.706 * 0.15), abs=1e-3
+    )
+    assert share_of_expert(other, policies) is None
+    assert share_of_expert(planner, [planner]) is None
+
+
+def test_an_expert_that_earned_nothing_has_no_shares(results):
+    results.evaluate(GAME, "ppo_rnn", returns=np.zeros(4))
+    results.evaluate(GAME, "offline-demo", returns=np.ones(4))
+    assert policy_table(results.evaluations)["percent_of_expert"].to_list() == [None, None]
+
+
+def test_the_protocol_decides_which_episodes_count(results):
+    """Two worlds, of which the second had not ended; later episodes are no first ones."""
+    given = {"returns": [4, 6, 1], "envs": [0, 0, 1], "finished": [True, True, False]}
+    counted = {}
+    for protocol in ("fixed_steps", "first_episode"):
+        folder = results.evaluate(GAME, f"offline-{protocol}", config={"eval_protocol": protocol}, **given)
+        counted[protocol] = Result(folder).episodes["return"].to_list()
+        assert Result(folder).first_episodes["return"].to_list() == [4, 1]
+    assert counted == {"fixed_steps": [4, 6], "first_episode": [4, 6, 1]}
+
+
+def test_episodes_of_another_version_are_named(results):
+    folder = results.evaluate(GAME, "offline-demo")
+    path = folder / "episodes.parquet"
+    pl.read_parquet(path).drop("finished").write_parquet(path)
+    with pytest.raises(UserError, match=r"episodes\.parquet: has no finished; delete it"):
+        policy_table(results.evaluations)
 
 
 def test_achievement_table_by_hand(results):
@@ -181,20 +288,22 @@ def test_achievement_table_by_hand(results):
 
 
 def test_policies_are_paired_by_seed_and_world(results):
-    """First episodes alone; a world that one of them did not finish in has no pair."""
+    """First episodes alone, and of every world: in the third, the second policy had not ended."""
     for seed in (0, 1):
         results.evaluate(GAME, "offline-demo", seed, [5, 1, 9, 9], envs=[1, 0, 1, 2])
-        results.evaluate(GAME, "online-demo", seed, [2, 3, 7], envs=[0, 1, 0])
+        results.evaluate(
+            *(GAME, "online-demo", seed, [2, 3, 7, 4]), envs=[0, 1, 0, 2], finished=[True, True, True, False]
+        )
     results.evaluate(GAME, "random", 5, [1, 1])
     offline, online, random = read_policies(results.evaluations)
     found = differences(offline, online)
     assert set(found) == {0, 1}
-    assert sorted(found[0]) == [1 - 2, 5 - 3]
+    assert sorted(found[0]) == [1 - 2, 5 - 3, 9 - 4]
     assert differences(offline, random) == {}
     row = improvement_table(results.evaluations).row(0, named=True)
     assert (row["policy"], row["other"]) == ("Offline BC (demo)", "DAgger (demo)")
-    assert (row["worlds"], row["seeds"]) == (4, 2)
-    assert row["difference"] == pytest.approx(0.5)
+    assert (row["worlds"], row["seeds"]) == (6, 2)
+    assert row["difference"] == pytest.approx(2)
     # Of 12 pairs of episodes 5 beats 2 and 3, 1 none, and each 9 all three.
     assert row["probability_of_improvement"] == pytest.approx(8 / 12)
     # Two seeds can show nothing: their signs agree in half of all patterns.
@@ -203,10 +312,16 @@ def test_policies_are_paired_by_seed_and_world(results):
     assert (nothing["difference"], nothing["p"], nothing["worlds"]) == (None, None, 0)
 
 
-def test_worlds_of_different_evaluations_are_not_paired(results):
-    results.evaluate(GAME, "offline-demo")
-    results.evaluate(GAME, "online-demo", config={"env_name": GAME, "eval_num_envs": 8})
-    assert differences(*read_policies(results.evaluations)) == {}
+def test_first_episodes_are_paired_whatever_else_was_counted(results):
+    """Environment e has the same world among few and among many; with less time, an episode is another."""
+    results.evaluate(GAME, "offline-demo", returns=np.arange(40) + 1)
+    fewer = {"eval_num_envs": 8, "eval_protocol": "first_episode", "replan_every": 4}
+    results.evaluate(GAME, "offline-demo-often", returns=np.arange(8), config=fewer)
+    results.evaluate(GAME, "online-demo", config={"eval_steps": 100})
+    every, few, shorter = read_policies(results.evaluations)
+    assert differences(every, few)[0].tolist() == [1] * 8
+    assert differences(every, shorter) == {}
+    assert probability_of_improvement(every, few) is None
 
 
 def test_costs_are_snakemakes_where_it_measured(results):
@@ -266,13 +381,15 @@ def test_what_readers_see_of_a_table(tmp_path):
             "percent_of_x": [12.345, 1234.5],
             "count": [1234567, 2],
             "done": [True, False],
+            "never": [None, None],
         }
     )
     heads, rows = shown(frame)
     assert heads == ["some name", "rate", "% of x", "count", "done"]
     assert rows[0][1:] == ["0.012 [0.001, 0.500]", "12.3", "1,234,567", "yes"]
     assert rows[1][1:] == ["–", "1,234", "2", "no"]
-    assert shown(frame, ["count"]) == (["count"], [["1,234,567"], ["2"]])
+    assert shown(frame, ["count", "never"]) == (["count"], [["1,234,567"], ["2"]])
+    assert shown(frame.clear(), ["count", "never"]) == (["count", "never"], [])
     latex = as_latex(frame, note="Of 3 seeds.\nAnd more.")
     assert_latex(latex, rows=2)
     assert r"a\_b \& 50 \% \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{} \$ \#" in latex
@@ -350,6 +467,9 @@ def test_figures_and_report_are_made_of_files_alone(results, tmp_path, envs, see
     for text in (*map(label, ("ppo_rnn", *planners, "random")), "48 wide", "0123456789", behind, *envs):
         assert text in page
     assert "$" not in page
+    assert re.search(r"Offline BC \(demo\) [\d.]+ \(\d+ % \[\d+, \d+\] of the expert\)", page)
+    # These were trained for forty thousand frames.
+    assert "ublished" not in page
     # It opens without a network: all that it shows lies beside it.
     assert set(re.findall(r'(?:src|href)="([^"]*)"', page)) == {f"figures/{name}.png" for name in FIGURES}
 
@@ -545,7 +665,13 @@ def test_interval_of_a_constant_has_no_width():
 
 def test_summary_by_hand():
     result = summarise(
-        Episodes(np.zeros(2), np.array([1.0, 3.0]), np.array([10, 20]), np.array([[1, 0], [1, 1]], bool)),
+        Episodes(
+            env=np.zeros(2),
+            episode_return=np.array([1.0, 3.0]),
+            length=np.array([10, 20]),
+            achievements=np.array([[1, 0], [1, 1]], bool),
+            finished=np.ones(2, bool),
+        ),
         ("a", "b"),
     )
     assert result["episodes"] == 2

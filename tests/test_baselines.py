@@ -30,7 +30,7 @@ from remdm.config.ppo import ExpertConfig, PPOConfig
 from remdm.envs.craftax import Game, load_game
 from remdm.experts.baselines import GAMES
 from remdm.experts.network import make_network
-from remdm.loading.checkpoint import describe, open_checkpoint, read_public, summary
+from remdm.loading.checkpoint import describe, open_checkpoint, read_public, summary, trained_frames
 from remdm.loading.expert import load_expert
 from remdm.stages.training import resumed
 from remdm.training import checkpoint
@@ -222,6 +222,9 @@ def test_all_ways_to_name_it_lead_to_the_most_frames(tmp_path, caplog):
     # Arrays right in the step's folder, and in a folder that no step is named after.
     moved = shutil.copytree(policies / "1000" / "default", tmp_path / "elsewhere")
     assert read_public(moved).frames is None
+    assert [trained_frames(path) for path in (str(policies), str(moved), None)] == [1000, None, None]
+    write_ours(tmp_path / "ours", "ppo", random_params("ppo", 8))
+    assert trained_frames(str(tmp_path / "ours")) == 30
     with caplog.at_level("INFO", "remdm"):
         load(policies)
     assert "expert: a ppo of layer_size 8 for observations of 6 and 5 actions" in caplog.text
@@ -509,4 +512,5 @@ def test_inference_plays_a_public_expert(tmp_path, monkeypatch, capsys):
     status = cli.main([*arguments, *sizes, *cache, "--seed", "0", "--no-use-wandb", "--progress", "false"])
     assert status == 0, capsys.readouterr().err
     assert pl.read_parquet(Path("out") / "episodes.parquet").height > 3
-    assert json.loads(Path("out/summary.json").read_text())["policy"] == "expert"
+    record = json.loads(Path("out/summary.json").read_text())
+    assert (record["policy"], record["trained_frames"]) == ("expert", 1000)

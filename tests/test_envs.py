@@ -10,7 +10,7 @@ from remdm.envs.batch import make_batch_env
 from remdm.envs.packing import pack, packed_size, unpack
 from remdm.play.policy import random_policy
 from remdm.play.rollout import advance, episode_metrics, first_episodes, play_plans, rollout, start
-from tests.toy import GAME, LONGEST, NUM_ACTIONS, SHORTEST, toy_env, toy_expert
+from tests.toy import GAME, LONGEST, NUM_ACTIONS, SHORTEST, TWO_LENGTHS_GAME, toy_env, toy_expert
 
 
 def play(env, policy, num_steps, seed=0):
@@ -32,9 +32,10 @@ def test_statistics_and_boundaries_of_perfect_play(pool_size):
         ends = np.flatnonzero(step.done[:, e])
         lengths = np.diff(ends, prepend=-1)
         assert ((lengths >= SHORTEST) & (lengths <= LONGEST)).all()
-        # Every step hits, so an episode's return is its length, both reported at its end.
-        assert (step.episode_length[ends, e] == lengths).all()
-        assert (step.episode_return[ends, e] == lengths).all()
+        # Every step hits, so an episode's return is its length, and both are how far it has come.
+        so_far = np.concatenate([np.arange(1, length + 1) for length in lengths])
+        assert (step.episode_length[: ends[-1] + 1, e] == so_far).all()
+        assert (step.episode_return[: ends[-1] + 1, e] == so_far).all()
         # The observation after the end is the first of the next episode: all its steps are left.
         for end, length in zip(ends[:-1], lengths[1:], strict=True):
             assert data.obs[end + 1, e, -1] * LONGEST == pytest.approx(length)
@@ -130,6 +131,13 @@ def test_episode_metrics_average_over_completed_episodes():
     assert np.isnan(episode_metrics(short.step, GAME.achievements)["env/episode_return"])
 
 
+def test_episode_metrics_leave_out_what_unfinished_episodes_unlocked():
+    """Half the worlds are long and unlock something on their way; in twenty steps none of these ends."""
+    _, data = play(toy_env(6, game=TWO_LENGTHS_GAME), random_policy(2), 20)
+    assert data.step.achievements.any()
+    assert episode_metrics(data.step, TWO_LENGTHS_GAME.achievements)["env/achievement/long"] == 0
+
+
 @pytest.mark.slow
 @pytest.mark.optimised
 def test_craftax_classic_is_reset_exactly():
@@ -160,6 +168,11 @@ def test_craftax_classic_is_reset_exactly():
             assert returns[end, e] == pytest.approx(reward[begin : end + 1, e].sum(), abs=1e-4)
             # Rewards are one for each achievement and a tenth for each health point.
             assert abs(achievements[end, e].sum() - returns[end, e]) < 1.5
+    # Achievements of episodes that go on are those so far.
+    going = ~done[-1]
+    unlocked = np.asarray(state.env.env_state.env_state.achievements)
+    assert (achievements[-1][going] == unlocked[going]).all()
+    assert unlocked[going].any()
     worlds = np.asarray(state.env.env_state.env_state.map).reshape(16, -1)
     assert len(np.unique(worlds, axis=0)) == 16
 

@@ -110,16 +110,20 @@ def played(num_envs, num_steps, seed=0, **keys):
     return play_episodes(player, num_steps, **keys)
 
 
+def ended(episodes):
+    return episodes.where(episodes.finished)
+
+
 def test_fixed_steps_favour_short_episodes_and_first_episodes_do_not():
     """Mean return (4 + 40) / 2 = 22, standard deviation 18; 3,000 environments: four standard errors."""
     true_mean = (TwoLengthsEnv.SHORT + TwoLengthsEnv.LONG) / 2
     tolerance = 4 * (TwoLengthsEnv.LONG - TwoLengthsEnv.SHORT) / 2 / np.sqrt(3000)
-    fixed, first = played(3000, 64), played(3000, 64, first_only=True)
+    fixed, first = ended(played(3000, 64)), played(3000, 64, first_only=True)
     assert first.episode_return.mean() == pytest.approx(true_mean, abs=tolerance)
     assert len(first.env) == 3000
     assert fixed.episode_return.mean() < true_mean - 3 * tolerance
     # With many times an episode's length, the bias of the other goes away.
-    assert played(300, 4000).episode_return.mean() == pytest.approx(true_mean, abs=tolerance)
+    assert ended(played(300, 4000)).episode_return.mean() == pytest.approx(true_mean, abs=tolerance)
 
 
 def test_first_episodes_are_the_first_of_the_same_games():
@@ -138,10 +142,14 @@ def test_first_episodes_are_the_first_of_the_same_games():
 def test_an_episode_ends_by_time_victory_or_death():
     game = replace(GAME, time_limit=9, victory="perfect")
     episodes = Episodes(
-        np.zeros(3), np.zeros(3), np.array([9, 5, 5]), np.array([[1, 0], [1, 1], [1, 0]], bool)
+        env=np.zeros(4),
+        episode_return=np.zeros(4),
+        length=np.array([9, 5, 5, 5]),
+        achievements=np.array([[1, 0], [1, 1], [1, 0], [1, 0]], bool),
+        finished=np.array([True, True, True, False]),
     )
-    assert episodes.truncated(game).tolist() == [True, False, False]
-    assert episodes.died(game).tolist() == [False, False, True]
+    assert episodes.truncated(game).tolist() == [True, False, False, False]
+    assert episodes.died(game).tolist() == [False, False, True, False]
     assert not episodes.truncated(GAME).any()
 
 
@@ -167,14 +175,19 @@ def evaluated(make_run, monkeypatch, **keys):
 
 def test_one_row_for_each_episode(make_run, monkeypatch):
     summary, table = evaluated(make_run, monkeypatch)
-    assert table.columns == ["env", "episode", "seed", "return", "length", "died", "truncated", "long"]
+    assert table.columns == [
+        *("env", "episode", "seed", "return", "length", "finished", "died", "truncated", "long")
+    ]
     assert summary["frames"] == 20 * 100
-    assert summary["episodes"] == table.height > 40
-    assert summary["achievements"]["long"]["count"] == table["long"].sum()
-    assert summary["unfinished"] == []
+    assert summary["trained_frames"] is None
+    finished = table.filter("finished")
+    assert summary["episodes"] == finished.height > 40
+    assert summary["return"]["mean"] == pytest.approx(finished["return"].mean())
+    assert summary["achievements"]["long"]["count"] == finished["long"].sum()
+    assert summary["unfinished"] == 0
     assert (table["return"] == table["length"]).all()
-    assert (table["truncated"] == table["long"]).all()
-    assert (table["died"] != table["truncated"]).all()
+    assert (table["truncated"] == (table["length"] == TwoLengthsEnv.LONG)).all()
+    assert (finished["died"] != finished["truncated"]).all()
     assert (table["seed"] == 3).all()
     assert table.select("env", "episode").is_unique().all()
 
@@ -187,17 +200,41 @@ def test_the_protocol_decides_which_episodes_are_written(make_run, monkeypatch):
     assert first.equals(fixed.filter(pl.col("episode") == 0))
 
 
-def test_unfinished_first_episodes_are_named(make_run, monkeypatch, caplog):
-    with caplog.at_level("WARNING", "remdm"):
+def test_unfinished_first_episodes_count_as_far_as_they_went(make_run, monkeypatch, caplog):
+    with caplog.at_level("INFO", "remdm"):
         summary, table = evaluated(make_run, monkeypatch, eval_protocol="first_episode", eval_steps=20)
-    left = summary["unfinished"]
-    assert sorted(left + table["env"].to_list()) == list(range(20))
-    assert left
-    assert f"eval_steps = 20: the first episode of {len(left)} of 20 environments goes on" in caplog.text
-    assert f"({', '.join(map(str, left))}); raise it" in caplog.text
+    assert sorted(table["env"]) == list(range(20))
+    short, long = table.filter("finished"), table.filter(~pl.col("finished"))
+    assert set(short["length"]) == {TwoLengthsEnv.SHORT}
+    assert set(long["length"]) == set(long["return"]) == {20}
+    # `long` is unlocked after the fourth step, and these have had it.
+    assert long["long"].all()
+    assert not (long["died"] | long["truncated"] | short["long"].any()).any()
+    assert summary["episodes"] == 20
+    assert summary["unfinished"] == long.height > 0
+    assert summary["return"]["mean"] == pytest.approx((4 * short.height + 20 * long.height) / 20)
+    assert f"eval_steps = 20: {long.height} of 20 first episodes did not end" in caplog.text
+    # Of the same games, fixed steps count what ended, and keep the rest for comparisons of first episodes.
+    summary, fixed = evaluated(make_run, monkeypatch, eval_steps=20)
+    assert fixed.filter(pl.col("episode") == 0).sort("env").equals(table.sort("env"))
+    assert summary["episodes"] == fixed["finished"].sum() < fixed.height
+    assert summary["return"]["mean"] == TwoLengthsEnv.SHORT
+    assert summary["unfinished"] == long.height
 
 
-@pytest.mark.parametrize("protocol", ["fixed_steps", "first_episode"])
-def test_settings_that_finish_no_episode_say_what_to_raise(protocol, make_run, monkeypatch):
+@pytest.mark.parametrize("steps", [30, 64, 100])
+def test_finished_and_unfinished_episodes_are_all_that_was_played(steps):
+    """Within a chunk, at its end and in a later one: every step belongs to one episode."""
+    episodes = played(50, steps)
+    assert (np.bincount(episodes.env, episodes.length) == steps).all()
+    assert 0 < (~episodes.finished).sum() <= 50
+    assert (episodes.length > 0).all()
+    ended_by = np.where(episodes.achievements[:, 0], TwoLengthsEnv.LONG, TwoLengthsEnv.SHORT)
+    assert (episodes.length[episodes.finished] == ended_by[episodes.finished]).all()
+
+
+def test_fixed_steps_that_finish_no_episode_say_what_to_raise(make_run, monkeypatch):
     with pytest.raises(UserError, match=r"eval_steps = 3: too few to complete .*; raise it"):
-        evaluated(make_run, monkeypatch, eval_protocol=protocol, eval_steps=3)
+        evaluated(make_run, monkeypatch, eval_steps=3)
+    summary, _ = evaluated(make_run, monkeypatch, eval_steps=3, eval_protocol="first_episode")
+    assert (summary["unfinished"], summary["return"]["mean"]) == (20, 3)

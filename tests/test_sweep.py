@@ -172,6 +172,14 @@ def test_a_sweep_measures_every_setting_and_plays_some(planner, make_run, tmp_pa
         assert row["milliseconds_per_plan"] > 0
         # At temperature 0 and without remasking nothing but the order of unmasking is left to chance.
         assert (row["remasked"] == 0) == (row["eta"] == 0)
+    # Differences are of the same worlds, so that the sampler's own keys differ from themselves by nothing.
+    own = table.row(
+        by_predicate=(pl.col("steps") == 3) & (pl.col("eta") == 0.5) & (pl.col("temperature") == 0.5)
+    )
+    own = dict(zip(table.columns, own, strict=True))
+    assert (own["score_difference"], own["score_difference_error"]) == (0, 0)
+    expected = table["score"] - own["score"]
+    assert table["score_difference"].to_list() == [x if x is None else pytest.approx(x) for x in expected]
     scores = table["score"].drop_nulls()
     assert ((scores >= 0) & (scores <= 6)).all()
     cold = table.filter(pl.col("temperature") == 0)["diversity"].mean()

@@ -1,6 +1,7 @@
 """Every wrapper on a toy with known transitions, and all of them together on Craftax."""
 
 import copy
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 
 from remdm.envs.craftax import load_game
 from remdm.envs.wrappers import (
+    AchievementsWrapper,
     AutoResetEnvWrapper,
     BatchEnvWrapper,
     LogWrapper,
@@ -70,6 +72,26 @@ def test_wrappers_pass_on_what_they_do_not_define():
         _ = env.no_such_thing
 
 
+def test_achievements_are_reported_while_an_episode_goes_on():
+    """Craftax keeps them in the state, and tells of them at the end alone."""
+
+    class Gathering:
+        def step(self, key, state, action, params):
+            state = SimpleNamespace(achievements=state.achievements.at[action].set(True))
+            done = state.achievements.all()
+            info = {
+                f"Achievements/{name}": state.achievements[i] * done * 100.0 for i, name in enumerate("ab")
+            }
+            return jnp.zeros(1), state, 0.0, done, info
+
+    env = AchievementsWrapper(Gathering(), ("a", "b"))
+    state = SimpleNamespace(achievements=jnp.zeros(2, bool))
+    for action, expected in ((1, (0, 100)), (1, (0, 100)), (0, (100, 100))):
+        _, state, _, done, info = env.step(None, state, action, None)
+        assert (info["Achievements/a"], info["Achievements/b"]) == expected
+        assert done == all(expected)
+
+
 def test_log_reports_an_episode_when_it_ends():
     env = LogWrapper(TOY)
     _, state = env.reset(jax.random.PRNGKey(0), None)
@@ -82,6 +104,7 @@ def test_log_reports_an_episode_when_it_ends():
         assert info["returned_episode"] == done == (t == length - 1)
         assert info["returned_episode_returns"] == (2 if done else 0)
         assert info["returned_episode_lengths"] == (length if done else 0)
+        assert (info["episode_return"], info["episode_length"]) == (min(t + 1, 2), t + 1)
     assert "Achievements/ended" in info
     assert (state.episode_return, state.episode_length) == (0, 0)
 

@@ -163,7 +163,8 @@ class TwoLengthsState:
 class TwoLengthsEnv:
     """Half of all worlds are short and return little, half are long and return much, whatever is done.
 
-    Every step earns 1, so the mean return is the mean of the two lengths. `time` ends the long ones.
+    Every step earns 1, so the mean return is the mean of the two lengths. `time` ends the long ones, which
+    have unlocked `long` once the short ones would have ended.
     """
 
     SHORT, LONG = 4, 40
@@ -175,7 +176,8 @@ class TwoLengthsEnv:
     def step(self, key, state, action, params):
         state = TwoLengthsState(state.long, state.time + 1)
         done = state.time == jnp.where(state.long, self.LONG, self.SHORT)
-        return self._obs(state), state, jnp.ones(()), done, {"Achievements/long": (done & state.long) * 100.0}
+        info = {"Achievements/long": (state.time > self.SHORT) * 100.0}
+        return self._obs(state), state, jnp.ones(()), done, info
 
     def _obs(self, state):
         return jnp.array([state.long, state.time / self.LONG], jnp.float32)

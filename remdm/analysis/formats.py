@@ -98,9 +98,11 @@ def number(value: float, like: float | None = None) -> str:
 
 
 def _columns(frame: pl.DataFrame, columns: Sequence[str] | None) -> list[str]:
-    """The columns that readers see: without those that are ends of an interval."""
-    ends = {f"{name}_{end}" for name in frame.columns for end in ("low", "high")}
-    return [name for name in (columns or frame.columns) if name not in ends]
+    """The columns that readers see: without ends of intervals, and what has no value in any row."""
+    hidden = {f"{name}_{end}" for name in frame.columns for end in ("low", "high")}
+    if frame.height:
+        hidden |= {name for name in frame.columns if frame[name].count() == 0}
+    return [name for name in (columns or frame.columns) if name not in hidden]
 
 
 def _numeric(frame: pl.DataFrame, columns: Sequence[str] | None) -> list[bool]:

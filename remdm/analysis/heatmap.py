@@ -13,6 +13,7 @@ MEASURES = {
     "diversity": "diversity of plans",
     "remasked": "tokens masked again, a step",
     "score": "reward in play",
+    "score_difference": "reward in play, beyond the sampler's own keys",
     "milliseconds_per_plan": "milliseconds a plan",
 }
 

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import polars as pl
 
 from remdm.analysis.results import Result, grouped, read_results
-from remdm.analysis.statistics import Estimate, Samples, estimate, improvement_estimate, rate
+from remdm.analysis.statistics import Estimate, Samples, estimate, improvement_estimate, rate, ratio_estimate
 from remdm.analysis.style import label, role
 
 MAX_RETURN = {"Craftax-Classic-Symbolic-v1": 22, "Craftax-Symbolic-v1": 226}
@@ -67,6 +66,12 @@ class Policy:
         """Mean return."""
         return estimate(self.returns)
 
+    def evaluated_alike(self, other: "Policy") -> bool:
+        """Whether another policy's episodes were counted in the same way."""
+        keys = ("eval_protocol", "eval_num_envs", "eval_steps")
+        mine, theirs = self.results[0].config, other.results[0].config
+        return all(mine[key] == theirs[key] for key in keys)
+
 
 def read_policies(evaluations: list[str]) -> list[Policy]:
     """The policies of all games, in the order they come."""
@@ -74,38 +79,44 @@ def read_policies(evaluations: list[str]) -> list[Policy]:
     return [Policy(env, name, tuple(results)) for (env, name), results in groups.items()]
 
 
-def expert_mean(policies: list[Policy]) -> float | None:
-    """The expert's mean return, if it is among policies of a game."""
-    return next((policy.mean().value for policy in policies if policy.role == "expert"), None)
+def share_of_expert(policy: Policy, rivals: list[Policy]) -> Estimate | None:
+    """A policy's mean return over the expert's of the same seed, seeds averaged.
+
+    None without an expert among `rivals` that was evaluated alike and earned something in each seed.
+    """
+    experts = (rival for rival in rivals if rival.role == "expert" and rival.evaluated_alike(policy))
+    expert = next(experts, None)
+    ours, theirs = _paired_returns(policy, expert) if expert else ([], [])
+    if not theirs or min(sample.mean() for sample in theirs) <= 0:
+        return None
+    return ratio_estimate(ours, theirs)
 
 
 def differences(policy: Policy, other: Policy) -> dict[int, np.ndarray]:
     """For each seed both have, first minus second return of the first episodes in the same worlds [N].
 
-    The first episode of environment e starts in the world that seed and e decide, whoever plays. Later
-    ones are left out: in a fixed time, who dies sooner plays more of them. Nothing is paired where the
-    two were evaluated in different environments.
+    The first episode of environment e starts in the world that seed and e decide, whoever plays and in
+    however many environments. Later ones are left out: in a fixed time, who dies sooner plays more of them.
+    An episode that had not ended counts as far as it went, so nothing is paired where the two had different
+    times to end theirs.
     """
     others = {result.seed: result for result in other.results}
     found = {}
     for result in policy.results:
         rival = others.get(result.seed)
-        if rival is not None and _same_worlds(result, rival):
-            pairs = _first_returns(result).join(_first_returns(rival), on="env", suffix="_other")
-            if pairs.height:
-                found[result.seed] = (pairs["return"] - pairs["return_other"]).to_numpy()
+        if rival is not None and result.config["eval_steps"] == rival.config["eval_steps"]:
+            pairs = result.first_episodes.join(rival.first_episodes, on="env", suffix="_other")
+            found[result.seed] = (pairs["return"] - pairs["return_other"]).to_numpy()
     return found
 
 
 def probability_of_improvement(policy: Policy, other: Policy) -> Estimate | None:
-    """Probability that an episode of the first returns more than one of the other, of seeds both have."""
-    ours, theirs = (
-        {r.seed: sample for r, sample in zip(p.results, p.returns, strict=True)} for p in (policy, other)
-    )
-    seeds = [seed for seed in ours if seed in theirs]
-    if not seeds:
-        return None
-    return improvement_estimate([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds])
+    """Probability that an episode of the first returns more than one of the other, of seeds both have.
+
+    None where there is no such seed, or episodes were not counted in the same way.
+    """
+    ours, theirs = _paired_returns(policy, other)
+    return improvement_estimate(ours, theirs) if ours and policy.evaluated_alike(other) else None
 
 
 def behind(policies: list[Policy], of: str) -> str:
@@ -131,12 +142,11 @@ def _range(counts: list[int]) -> str:
     return " to ".join(f"{count:,}" for count in sorted({min(counts), max(counts)}))
 
 
-def _same_worlds(result: Result, other: Result) -> bool:
-    keys = ("eval_num_envs", "eval_protocol")
-    return all(result.config.get(key) == other.config.get(key) for key in keys)
-
-
-def _first_returns(result: Result) -> pl.DataFrame:
-    """The return of each environment's first episode: columns env and return."""
-    # Rows stand in the order in which episodes ended, so an environment's first row is its first episode.
-    return result.episodes.group_by("env", maintain_order=True).first().select("env", "return")
+def _paired_returns(policy: Policy, other: Policy) -> tuple[Samples, Samples]:
+    """Returns of the episodes of each, of seeds that both have."""
+    ours, theirs = (
+        {result.seed: sample for result, sample in zip(each.results, each.returns, strict=True)}
+        for each in (policy, other)
+    )
+    seeds = [seed for seed in ours if seed in theirs]
+    return [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]

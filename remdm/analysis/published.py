@@ -1,51 +1,77 @@
-"""What others reached, as numbers."""
+"""What others reached, as numbers, each with the protocol in which it was measured."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 from remdm.analysis.policies import MAX_RETURN, Policy
 from remdm.analysis.statistics import Estimate, estimate
 
 CLASSIC, FULL = "Craftax-Classic-Symbolic-v1", "Craftax-Symbolic-v1"
-CRAFTAX = "Matthews et al. 2024, arXiv 2402.16801"
-PLANNERS = "report on these planners"
-UNITS = {"achievements": "achievements of an episode", "share": "% of the maximum return"}
+RELEASED = "record of the released PPO-RNN checkpoint"
+LEDGER = "results ledger of the public implementation"
+SCOREBOARD = "Craftax scoreboard, PPO-RNN, 15.3 % of the maximum"
+UNITS = {"return": "return of an episode", "achievements": "achievements of an episode"}
+TOLERANCE = 0.05  # of the number of frames: budgets are whole updates
 
 
 class Published(NamedTuple):
-    """A figure in its own unit; `low` and `high` differ where a range is given."""
+    """A figure in its own unit.
 
-    quantity: Literal["achievements", "share"]
-    low: float
-    high: float
+    Attributes:
+        frames: of the training behind it.
+        protocol: keys of the evaluation that must be equal; none of an expert's own record.
+    """
+
+    quantity: Literal["return", "achievements"]
+    value: float
     frames: int
     source: str
-
-    @property
-    def value(self) -> float:
-        """The figure, or the middle of its range."""
-        return (self.low + self.high) / 2
+    protocol: Mapping[str, Any] = {}
 
     def ours(self, policy: Policy) -> Estimate:
         """What a policy reaches, in the same unit."""
-        if self.quantity == "achievements":
-            return estimate(policy.unlocks)
-        return Estimate(*(100 * value / MAX_RETURN[policy.env] for value in policy.mean()))
+        return estimate(policy.returns if self.quantity == "return" else policy.unlocks)
+
+    def is_comparable(self, policy: Policy) -> bool:
+        """Whether a policy was trained for as long and evaluated in this protocol, in all its seeds."""
+        return all(
+            abs((result.summary["trained_frames"] or 0) / self.frames - 1) <= TOLERANCE
+            and all(result.config[key] == value for key, value in self.protocol.items())
+            for result in policy.results
+        )
 
 
-# The first of each is the one that tables and figures show.
+LOCKED = {
+    "eval_protocol": "first_episode", "eval_num_envs": 256,
+    "inpaint_history": True, "replan_every": 1, "diffusion_steps_eval": 10,
+}  # fmt: skip
+AFRESH = {
+    "eval_protocol": "fixed_steps", "eval_num_envs": 192, "eval_steps": 1024,
+    "inpaint_history": False, "replan_every": 8, "diffusion_steps_eval": 50,
+}  # fmt: skip
+# Of several that are comparable, the first is the one that the table of policies shows.
 PUBLISHED = {
     (CLASSIC, "expert"): [
-        Published("achievements", 19, 19, 1_000_000_000, PLANNERS),
-        Published("share", 90, 90, 1_000_000_000, CRAFTAX),
+        Published("return", 19.36, 1_000_000_000, RELEASED),
+        Published("achievements", 19.78, 1_000_000_000, RELEASED),
     ],
-    (CLASSIC, "offline"): [Published("achievements", 14, 15, 100_000_000, PLANNERS)],
-    (CLASSIC, "online"): [Published("achievements", 12, 13, 100_000_000, PLANNERS)],
-    (FULL, "expert"): [Published("share", 15, 15, 1_000_000_000, CRAFTAX)],
-    (FULL, "offline"): [Published("share", 10.7, 10.7, 100_000_000, PLANNERS)],
-    (FULL, "online"): [Published("share", 8.8, 8.8, 100_000_000, PLANNERS)],
+    (CLASSIC, "offline"): [
+        Published("return", 4.15, 100_000_000, LEDGER, LOCKED),
+        Published("return", 11.56, 100_000_000, LEDGER, AFRESH),
+    ],
+    (CLASSIC, "online"): [Published("return", 2.72, 100_000_000, LEDGER, LOCKED)],
+    (FULL, "expert"): [Published("return", 0.153 * MAX_RETURN[FULL], 1_000_000_000, SCOREBOARD)],
 }
 
 
 def published(policy: Policy) -> list[Published]:
-    """What was published about a policy's like."""
-    return PUBLISHED.get((policy.env, policy.role), [])
+    """What was published about a policy's like, as far as it is comparable."""
+    return [other for other in PUBLISHED.get((policy.env, policy.role), []) if other.is_comparable(policy)]
+
+
+def remark(policies: list[Policy]) -> str:
+    """What a caption says of the published values that stand beside policies; empty where there are none."""
+    if not any(map(published, policies)):
+        return ""
+    share = f"{100 * TOLERANCE:.0f} %"
+    return f"Published values have the same evaluation protocol and, within {share}, as many training frames."

@@ -7,8 +7,10 @@ from string import Template
 from typing import Any
 
 from remdm.analysis.formats import as_frame, as_html
-from remdm.analysis.policies import Policy, expert_mean, read_policies
+from remdm.analysis.policies import Policy, read_policies, share_of_expert
+from remdm.analysis.published import remark
 from remdm.analysis.results import Result, grouped, read_results
+from remdm.analysis.statistics import Estimate
 from remdm.analysis.tables import TABLES
 from remdm.base.files import whole_file
 
@@ -36,7 +38,6 @@ $returns
 $profiles
 <h3>Pairwise comparisons</h3>
 $improvement
-<h3>Published results</h3>
 $published
 <h2>Achievement rates</h2>
 $achievements
@@ -82,7 +83,7 @@ def write_report(records: list[str], figures: list[Path], output: Path) -> None:
         expert=" ".join(trained or dict.fromkeys(given)),
         policies=_table("policies", evaluations),
         improvement=_table("improvement", evaluations),
-        published=_table("published", evaluations),
+        published=_published(policies, evaluations),
         rates=_table("achievements", evaluations),
         jobs=_table("costs", records),
         provenance=_provenance(results),
@@ -95,14 +96,24 @@ def _headline(policies: list[Policy]) -> str:
     """The result in a sentence for each game."""
     sentences = []
     for env, rivals in grouped(policies, "env").items():
-        expert, parts = expert_mean(rivals), []
+        parts = []
         for policy in rivals:
-            mean = policy.mean().value
-            share = f" ({100 * mean / expert:.0f} % of the expert)" if expert else ""
-            share = "" if policy.role == "expert" else share
-            parts.append(f"{policy.label} {mean:.2f}{share}")
+            share = None if policy.role == "expert" else share_of_expert(policy, rivals)
+            parts.append(f"{policy.label} {policy.mean().value:.2f}{_of_expert(share)}")
         sentences.append(f"In {env}, the mean return of an episode is: {', '.join(parts)}.")
     return html.escape(" ".join(sentences))
+
+
+def _of_expert(share: Estimate | None) -> str:
+    if share is None:
+        return ""
+    value, low, high = (f"{100 * bound:.0f}" for bound in share)
+    return f" ({value} % [{low}, {high}] of the expert)"
+
+
+def _published(policies: list[Policy], evaluations: list[str]) -> str:
+    """Published values under a heading, if any is comparable."""
+    return f"<h3>Published results</h3>{_table('published', evaluations)}" if remark(policies) else ""
 
 
 def _expert(result: Result) -> str:

@@ -75,10 +75,25 @@ class Result:
         """`metrics.parquet`, of a training."""
         return read_parquet(self.folder / "metrics.parquet")
 
-    @cached_property
+    @property
     def episodes(self) -> pl.DataFrame:
-        """`episodes.parquet`, of an evaluation: a row for each episode, in the order they ended."""
-        return read_parquet(self.folder / "episodes.parquet")
+        """The episodes that an evaluation's protocol counts, in the order they ended."""
+        counts_all = self.config["eval_protocol"] == "first_episode"
+        return self._episodes if counts_all else self._episodes.filter("finished")
+
+    @property
+    def first_episodes(self) -> pl.DataFrame:
+        """The first episode of each environment; those that had not ended, as far as they went."""
+        return self._episodes.filter(pl.col("episode") == 0)
+
+    @cached_property
+    def _episodes(self) -> pl.DataFrame:
+        """`episodes.parquet`, a row for each episode."""
+        path = self.folder / "episodes.parquet"
+        table = read_parquet(path)
+        if missing := {"episode", "finished"} - set(table.columns):
+            raise UserError(f"{path}: has no {' and no '.join(sorted(missing))}; {_again(path)}")
+        return table
 
     @cached_property
     def benchmark(self) -> dict[str, float]:

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 
 from remdm.analysis.policies import MAX_RETURN, Policy, behind, read_policies
-from remdm.analysis.published import Published, published
+from remdm.analysis.published import published, remark
 from remdm.analysis.results import grouped
 from remdm.analysis.statistics import Samples, estimate, iqm
 from remdm.analysis.style import WIDTH, looks, new_figure, publish
@@ -25,8 +24,8 @@ def draw(evaluations: list[str], path: Path) -> None:
     figure, axes = new_figure(WIDTH, height * len(games), len(games), 2)
     for row, (env, rivals) in enumerate(games.items()):
         left, right = axes[2 * row], axes[2 * row + 1]
-        _draw(left, rivals, lambda policy: policy.returns, "share", MAX_RETURN[env] / 100)
-        _draw(right, rivals, lambda policy: policy.unlocks, "achievements", 1.0)
+        _draw(left, rivals, lambda policy: policy.returns, "return")
+        _draw(right, rivals, lambda policy: policy.unlocks, "achievements")
         left.set_yticks(range(len(rivals)), [policy.label.replace(" (", "\n(") for policy in rivals])
         right.set_yticks(range(len(rivals)), [])
         left.set_xlabel("return of an episode")
@@ -46,15 +45,13 @@ def caption(policies: list[Policy]) -> str:
     ]
     if any(len(policy.results) > 1 for policy in policies):
         parts.append("Dots are the seeds' means.")
-    if any(map(published, policies)):
-        parts.append("Open diamonds are published values, at 1e9 (expert) and 1e8 (planners) frames.")
+    if said := remark(policies):
+        parts.append(f"Open diamonds are published values. {said}")
     return " ".join([*parts, behind(policies, "mean")])
 
 
-def _draw(
-    ax: Axes, policies: list[Policy], samples: Callable[[Policy], Samples], quantity: str, unit: float
-) -> None:
-    """A row for each policy; `unit` of the axis is one of the published quantity."""
+def _draw(ax: Axes, policies: list[Policy], samples: Callable[[Policy], Samples], quantity: str) -> None:
+    """A row for each policy; `quantity` is the published one that the axis shows."""
     drawn = looks(policy.name for policy in policies)
     reach = 0.0
     for y, policy in enumerate(policies):
@@ -68,7 +65,7 @@ def _draw(
         )  # fmt: skip
         if len(sample) > 1:
             ax.plot([seed.mean() for seed in sample], [y + 0.24] * len(sample), ".", color="#444444", ms=3)
-        if quantity == "share":
+        if quantity == "return":
             ax.plot(estimate(sample, iqm).value, y + 0.24, "|", color="black", ms=5, mew=1.2)
         ax.annotate(
             f"{found.value:.2f}",
@@ -80,18 +77,12 @@ def _draw(
         )
         for other in published(policy):
             if other.quantity == quantity:
-                reach = max(reach, other.high * unit)
-                _mark(ax, other, y, unit)
+                reach = max(reach, other.value)
+                ax.plot(other.value, y, "D", mfc="white", mec="black", mew=0.8, ms=4.5, zorder=3)
     # An interval of two seeds may be wider than all that was ever reached: it runs out of the picture.
     ax.set_xlim(0, 1.12 * reach)
     ax.set_ylim(len(policies) - 0.5, -0.75)
     ax.grid(axis="y", visible=False)
-
-
-def _mark(ax: Axes, other: Published, y: float, unit: float) -> None:
-    ends = np.array([other.low, other.high]) * unit
-    ax.plot(ends, [y, y], color="black", lw=0.8)
-    ax.plot(ends.mean(), y, "D", mfc="white", mec="black", mew=0.8, ms=4.5, zorder=3)
 
 
 def _scaled(factor: float) -> Callable[[Any], Any]:

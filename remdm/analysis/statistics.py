@@ -68,6 +68,11 @@ def improvement(sample: np.ndarray, other: np.ndarray, axis: int = -1) -> np.nda
     return (of_first - count * (count + 1) / 2) / (count * others)
 
 
+def ratio(sample: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Mean of the first over mean of the other: [..., N], [..., M] -> [...]."""
+    return np.asarray(np.mean(sample, axis) / np.mean(other, axis))
+
+
 def seed_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Student's t interval of the mean over seeds, the last axis: [..., S] -> low, high [...]; S >= 2."""
     seeds = np.shape(values)[-1]
@@ -129,11 +134,22 @@ def profile(samples: Samples, thresholds: np.ndarray) -> np.ndarray:
 
 def improvement_estimate(samples: Samples, others: Samples) -> Estimate:
     """`improvement` within each seed, seeds averaged; the interval as in `estimate`."""
-    values = np.array([float(improvement(*pair)) for pair in zip(samples, others, strict=True)])
-    if len(values) > 1:
-        low, high = np.clip(seed_interval(values), 0.0, 1.0)
-    else:
-        low, high = _bootstrap((samples[0], others[0]), improvement)
+    return Estimate(*np.clip(_compared(samples, others, improvement), 0.0, 1.0).tolist())
+
+
+def ratio_estimate(samples: Samples, others: Samples) -> Estimate:
+    """`ratio` within each seed, seeds averaged; the interval as in `estimate`.
+
+    Args:
+        others: their means are positive.
+    """
+    return _compared(samples, others, ratio)
+
+
+def _compared(samples: Samples, others: Samples, statistic: Statistic) -> Estimate:
+    """A statistic of two samples of each seed; of one seed, the episodes of both are resampled."""
+    values = np.array([float(statistic(*pair)) for pair in zip(samples, others, strict=True)])
+    low, high = seed_interval(values) if len(values) > 1 else _bootstrap((samples[0], others[0]), statistic)
     return Estimate(float(values.mean()), float(low), float(high))
 
 

@@ -9,17 +9,17 @@ import numpy as np
 import polars as pl
 
 from remdm.analysis.costs import cost_table
-from remdm.analysis.formats import as_frame, write_table
+from remdm.analysis.formats import as_frame, with_interval, write_table
 from remdm.analysis.policies import (
     MAX_RETURN,
     Policy,
     behind,
     differences,
-    expert_mean,
     probability_of_improvement,
     read_policies,
+    share_of_expert,
 )
-from remdm.analysis.published import UNITS, published
+from remdm.analysis.published import UNITS, published, remark
 from remdm.analysis.results import grouped
 from remdm.analysis.statistics import Estimate, episode_interval, estimate, iqm, paired_test, sign_flip
 
@@ -29,7 +29,8 @@ class Table(NamedTuple):
 
     Attributes:
         columns: those that LaTeX and Markdown show, all if None.
-        template: of the note below it; `{}` says how many seeds and episodes are behind the intervals.
+        template: of the note below it; `{behind}` says how many seeds and episodes are behind the intervals,
+            `{published}` what the published values are.
         of: what these intervals are of.
     """
 
@@ -40,7 +41,10 @@ class Table(NamedTuple):
 
     def note(self, jobs: list[str]) -> str:
         """What a reader must know, below the table."""
-        return self.template.format(behind(read_policies(jobs), self.of)) if self.of else self.template
+        if self.of is None:
+            return self.template
+        policies = read_policies(jobs)
+        return self.template.format(behind=behind(policies, self.of), published=remark(policies)).strip()
 
 
 def policy_table(evaluations: list[str]) -> pl.DataFrame:
@@ -51,45 +55,43 @@ def policy_table(evaluations: list[str]) -> pl.DataFrame:
     """
     rows = []
     for policies in grouped(read_policies(evaluations), "env").values():
-        expert = expert_mean(policies)
-        rows += [_policy_row(policy, expert) for policy in policies]
+        rows += [_policy_row(policy, policies) for policy in policies]
     return as_frame(rows)
 
 
-def _policy_row(policy: Policy, expert: float | None) -> dict[str, Any]:
-    mean = policy.mean()
+def _policy_row(policy: Policy, rivals: list[Policy]) -> dict[str, Any]:
+    mean, share = policy.mean(), share_of_expert(policy, rivals)
     low, high = episode_interval(*policy.returns)
     reported = next(iter(published(policy)), None)
     return {
         "env": policy.env,
         "policy": policy.label,
-        **_columns("return", mean),
-        **_columns("IQM", estimate(policy.returns, iqm)),
+        **with_interval("return", mean),
+        **with_interval("IQM", estimate(policy.returns, iqm)),
         "percent_of_maximum": 100 * mean.value / MAX_RETURN[policy.env],
-        "percent_of_expert": 100 * mean.value / expert if expert else None,
-        **_columns("achievements", estimate(policy.unlocks)),
+        **with_interval("percent_of_expert", share and _percent(share)),
+        **with_interval("achievements", estimate(policy.unlocks)),
         "length": float(np.mean([sample.mean() for sample in policy.lengths])),
         "published": reported and reported.value,
         "published_unit": reported and UNITS[reported.quantity],
         "difference": reported and reported.ours(policy).value - reported.value,
         "seeds": len(policy.results),
         "episodes": policy.episodes,
+        "unfinished": sum(result.summary["unfinished"] for result in policy.results),
         "episode_ci_low": float(low),
         "episode_ci_high": float(high),
     }
 
 
 def published_table(evaluations: list[str]) -> pl.DataFrame:
-    """One row for each published figure about a policy that was evaluated."""
+    """One row for each published figure that is comparable with a policy that was evaluated."""
     rows = [
         {
             "env": policy.env,
             "policy": policy.label,
             "unit": UNITS[reported.quantity],
-            **_columns("ours", reported.ours(policy)),
+            **with_interval("ours", reported.ours(policy)),
             "published": reported.value,
-            "published_from": reported.low,
-            "published_to": reported.high,
             "difference": reported.ours(policy).value - reported.value,
             "published_frames": reported.frames,
             "source": reported.source,
@@ -97,7 +99,7 @@ def published_table(evaluations: list[str]) -> pl.DataFrame:
         for policy in read_policies(evaluations)
         for reported in published(policy)
     ]
-    return as_frame(rows)
+    return as_frame(rows) if rows else pl.DataFrame(schema=list(PUBLISHED_COLUMNS))
 
 
 def achievement_table(evaluations: list[str]) -> pl.DataFrame:
@@ -108,7 +110,7 @@ def achievement_table(evaluations: list[str]) -> pl.DataFrame:
         for name in policies[0].achievements:
             row: dict[str, Any] = {"env": env, "achievement": name}
             for label, found in rates.items():
-                row |= _columns(label, Estimate(*(100 * value for value in found[name])))
+                row |= with_interval(label, _percent(found[name]))
             rows.append(row)
     return as_frame(rows)
 
@@ -128,40 +130,40 @@ def improvement_table(evaluations: list[str]) -> pl.DataFrame:
 
 def _pair_row(policy: Policy, other: Policy) -> dict[str, Any]:
     row: dict[str, Any] = {"env": policy.env, "policy": policy.label, "other": other.label}
-    row |= _columns("probability_of_improvement", probability_of_improvement(policy, other))
+    row |= with_interval("probability_of_improvement", probability_of_improvement(policy, other))
     paired = list(differences(policy, other).values())
     test = paired_test(paired) if paired else None
-    row |= _columns("difference", test and test.difference)
+    row |= with_interval("difference", test and test.difference)
     row |= {"p": test and test.p, "floor": test and test.floor}
     p, floor = sign_flip(np.array([sample.mean() for sample in paired])) if len(paired) > 1 else (None, None)
     return row | {"p_seeds": p, "floor_seeds": floor, "worlds": sum(map(len, paired)), "seeds": len(paired)}
 
 
-def _columns(name: str, found: Estimate | None) -> dict[str, float | None]:
-    value, low, high = found or (None, None, None)
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
+def _percent(share: Estimate) -> Estimate:
+    return Estimate(*(100 * value for value in share))
 
 
+PUBLISHED_COLUMNS = (
+    "env", "policy", "unit", "ours", "published", "difference", "published_frames", "source",
+)  # fmt: skip
 TABLES = {
     "policies": Table(
         policy_table,
         ("env", "policy", "return", "IQM", "percent_of_maximum", "percent_of_expert", "achievements",
          "published", "difference", "seeds", "episodes"),
-        "Return of an episode, its interquartile mean (IQM), and number of achievements unlocked. {} "
-        "Published: the unit is in table published; the difference is ours less theirs. Published values "
-        "were reached with 1e9 frames (expert) and 1e8 frames (planners), and are comparable at those "
-        "budgets alone.",
+        "Return of an episode, its interquartile mean (IQM), and number of achievements unlocked. {behind} "
+        "% of the expert: ratio to the expert's mean return in the same evaluation, seed by seed; with one "
+        "seed, episodes of both are resampled. {published}",
         of="mean",
     ),
     "published": Table(
         published_table,
-        ("env", "policy", "unit", "ours", "published", "difference", "published_frames", "source"),
-        "{} The difference is ours less the published value, or the middle of its range; it is comparable "
-        "at the same number of frames alone.",
+        PUBLISHED_COLUMNS,
+        "The difference is ours less the published value. {behind} {published}",
         of="mean",
     ),
     "achievements": Table(
-        achievement_table, None, "Per cent of episodes in which it is unlocked. {}", of="rate",
+        achievement_table, None, "Per cent of episodes in which it is unlocked. {behind}", of="rate",
     ),
     "improvement": Table(
         improvement_table,
@@ -170,7 +172,7 @@ TABLES = {
         "the other, ties halved. Difference: of returns of the first episodes in the same worlds; p: of "
         "these trained policies, sign-flip test over pairs of episodes; p seeds: of the training methods, "
         "sign-flip test over seeds. Floor: smallest attainable p at this sample size. p values are not "
-        "corrected for the number of rows. {}",
+        "corrected for the number of rows. {behind}",
         of="difference",
     ),
     "costs": Table(

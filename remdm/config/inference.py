@@ -12,7 +12,8 @@ class InferenceConfig(PolicyConfig):
     """Evaluation, the stage `inference`."""
 
     eval_protocol: Literal["fixed_steps", "first_episode"] = Field(
-        description="which episodes count: all completed in eval_steps, or the first of each environment"
+        description="which episodes count: all completed in eval_steps, or the first of each environment, "
+        "completed or not"
     )
     eval_steps: EnvSteps = Field(
         description="environment steps, of each environment; with first_episode, the most"

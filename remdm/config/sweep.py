@@ -50,15 +50,16 @@ class SweepConfig(PlayingConfig):
         values = self.sweep_strategies, self.sweep_steps, self.sweep_etas, self.sweep_temperatures
         return [Setting(*setting) for setting in product(*values)]
 
+    @property
+    def usual(self) -> Setting:
+        """The sampler's own keys."""
+        sampler = self.sampler
+        return Setting(sampler.remask_strategy, self.diffusion_steps_eval, sampler.eta, sampler.temperature)
+
     def is_played(self, setting: Setting) -> bool:
         """Whether a setting is played for its reward too."""
-        usual = Setting(
-            self.sampler.remask_strategy,
-            self.diffusion_steps_eval,
-            self.sampler.eta,
-            self.sampler.temperature,
-        )
-        return self.sweep_play_steps > 0 and sum(a != b for a, b in zip(setting, usual, strict=True)) <= 1
+        differing = sum(a != b for a, b in zip(setting, self.usual, strict=True))
+        return self.sweep_play_steps > 0 and differing <= 1
 
     def unused(self) -> set[str]:
         """The usual sampler and how plans are executed, if nothing is played."""

@@ -24,8 +24,8 @@ class Step:
     """What a step of E environments gives beside the next observation.
 
     `done` says that the episode ended with this action: the observation that comes with it is the
-    first of the next episode. The episode's return, length and achievements are known where it
-    ended, and zero elsewhere.
+    first of the next episode. Return, length and achievements are those of the episode so far, with this
+    step.
     """
 
     reward: jax.Array  # [E]
@@ -70,8 +70,8 @@ class BatchEnv:
         step = Step(
             reward=reward,
             done=done,
-            episode_return=info["returned_episode_returns"],
-            episode_length=info["returned_episode_lengths"],
+            episode_return=info["episode_return"],
+            episode_length=info["episode_length"],
             achievements=jnp.stack(unlocked, axis=-1),
         )
         return obs, strong(state), step

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from remdm.envs.wrappers import AchievementsWrapper
+
 
 @dataclass(frozen=True)
 class Game:
@@ -43,12 +45,13 @@ def load_game(env_name: str) -> Game:
         victory = Achievement.DEFEAT_NECROMANCER.name.lower()
         per_tile = len(BlockType) + len(ItemType) + 5 * 8 + 1  # classes of mobs by their types, light
     params = env.default_params
+    achievements = tuple(a.name.lower() for a in sorted(Achievement, key=lambda a: a.value))
     return Game(
-        env=env,
+        env=AchievementsWrapper(env, achievements),
         params=params,
         num_actions=env.num_actions,
         obs_dim=env.observation_space(params).shape[0],
-        achievements=tuple(a.name.lower() for a in sorted(Achievement, key=lambda a: a.value)),
+        achievements=achievements,
         time_limit=params.max_timesteps,
         victory=victory,
         num_binary=OBS_DIM[0] * OBS_DIM[1] * per_tile,

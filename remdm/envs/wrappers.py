@@ -41,6 +41,20 @@ class Wrapper:
         return getattr(self.env, name)
 
 
+class AchievementsWrapper(Wrapper):
+    """Reports the achievements so far at every step; Craftax reports them where an episode ends."""
+
+    def __init__(self, env: Any, names: tuple[str, ...]) -> None:
+        super().__init__(env)
+        self.names = names
+
+    def step(self, key: jax.Array, state: Any, action: jax.Array, params: Any) -> Outcome:
+        """Act; `info` has 100 for what has been unlocked, as Craftax has it."""
+        obs, state, reward, done, info = self.env.step(key, state, action, params)
+        so_far = {f"Achievements/{name}": 100.0 * state.achievements[i] for i, name in enumerate(self.names)}
+        return obs, state, reward, done, {**info, **so_far}
+
+
 @struct.dataclass
 class LogState:
     """Running statistics of an episode, and those of the last one that ended."""
@@ -58,6 +72,7 @@ class LogWrapper(Wrapper):
 
     `returned_episode` is `done`; where it holds, `returned_episode_returns` and
     `returned_episode_lengths` are those of the episode that ended, and elsewhere of the one before.
+    Beside these, `episode_return` and `episode_length` are those of the episode so far, with this step.
     An automatic reset around this wrapper resets the statistics too: then they are zero until the
     episode ends, and `timestep`, the steps since the last reset, counts the episode's.
     """
@@ -89,6 +104,8 @@ class LogWrapper(Wrapper):
         )
         info = {
             **info,
+            "episode_return": episode_return,
+            "episode_length": episode_length,
             "returned_episode_returns": state.returned_episode_return,
             "returned_episode_lengths": state.returned_episode_length,
             "timestep": state.timestep,

@@ -1,7 +1,7 @@
-"""Play a policy and keep the episodes it completes."""
+"""Play a policy and keep its episodes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -12,12 +12,16 @@ from remdm.play.player import CHUNK_STEPS, Player
 
 @dataclass(frozen=True)
 class Episodes:
-    """Completed episodes in the order they ended; arrays [N], achievements [N, A]."""
+    """Episodes in the order they ended, then those that had not; arrays [N], achievements [N, A].
+
+    An episode is `finished` if it ended; else its return, length and achievements are those so far.
+    """
 
     env: np.ndarray
     episode_return: np.ndarray
     length: np.ndarray
     achievements: np.ndarray
+    finished: np.ndarray
 
     @property
     def number(self) -> np.ndarray:
@@ -28,12 +32,9 @@ class Episodes:
             number[mine] = np.arange(mine.sum())
         return number
 
-    def first(self) -> "Episodes":
-        """The first episode of each environment."""
-        first = self.number == 0
-        return Episodes(
-            self.env[first], self.episode_return[first], self.length[first], self.achievements[first]
-        )
+    def where(self, chosen: np.ndarray) -> "Episodes":
+        """Those of a mask [N]."""
+        return Episodes(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
     def truncated(self, game: Game) -> np.ndarray:
         """Whether the game's time was up, with the last action at the latest [N]."""
@@ -46,7 +47,7 @@ class Episodes:
         ended_otherwise = self.truncated(game)
         if game.victory is not None:
             ended_otherwise |= self.achievements[:, game.achievements.index(game.victory)]
-        return ~ended_otherwise
+        return self.finished & ~ended_otherwise
 
 
 def play_episodes(
@@ -56,38 +57,37 @@ def play_episodes(
     *,
     first_only: bool = False,
 ) -> Episodes:
-    """Play up to `num_steps` steps in every environment and collect the episodes completed within them.
+    """Play up to `num_steps` steps in every environment and collect the episodes begun within them.
 
     Short episodes are more likely to complete in a fixed time than long ones, so with few steps the
-    mean is biased towards them. With `first_only` the first episode of every environment counts, and
-    playing stops when all have ended: then the mean is free of that bias if all did.
+    mean of the finished is biased towards them. The mean of all first episodes is free of that bias, and
+    falls short only by what the unfinished would still have earned.
 
     Args:
         player: keeps the `Step` of its transitions.
+        first_only: collect the first episode of every environment, and stop when all have ended.
         on_progress: is told how many steps have been played.
     """
     parts: list[Episodes] = []
     for start in range(0, num_steps, CHUNK_STEPS):
         player, step = player.chunk(start)
-        parts.append(_completed(step, num_steps - start))
-        on_progress(min(start + CHUNK_STEPS, num_steps))
+        played = min(CHUNK_STEPS, num_steps - start)
+        parts.append(_episodes(step, *np.nonzero(step.done[:played])))
+        on_progress(start + played)
         if first_only and len(np.unique(_joined(parts).env)) == step.done.shape[1]:
             break
-    episodes = _joined(parts)
-    return episodes.first() if first_only else episodes
+    going = np.flatnonzero(~step.done[played - 1])
+    episodes = _joined([*parts, _episodes(step, np.full(len(going), played - 1), going)])
+    return episodes.where(episodes.number == 0) if first_only else episodes
 
 
 def _joined(parts: list[Episodes]) -> Episodes:
-    names = ("env", "episode_return", "length", "achievements")
-    return Episodes(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
-
-def _completed(step: Step, limit: int) -> Episodes:
-    """Episodes that ended within the first `limit` steps of a chunk."""
-    time, env = np.nonzero(step.done[:limit])
     return Episodes(
-        env,
-        np.asarray(step.episode_return)[time, env],
-        np.asarray(step.episode_length)[time, env],
-        np.asarray(step.achievements)[time, env],
+        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Episodes))
     )
+
+
+def _episodes(step: Step, time: np.ndarray, env: np.ndarray) -> Episodes:
+    """The episodes of some environments at some steps of a chunk, both [N]."""
+    arrays = (step.episode_return, step.episode_length, step.achievements, step.done)
+    return Episodes(env, *(np.asarray(array)[time, env] for array in arrays))

@@ -85,6 +85,20 @@ def read_public(path: Path) -> PublicExpert:
     return PublicExpert(folder, step_of(folder), baseline, arrays)
 
 
+def trained_frames(path: str | None) -> int | None:
+    """Frames of training behind a checkpoint, ours or public; None where there is none or it does not say.
+
+    Raises:
+        UserError: `path` holds none, or it is damaged.
+    """
+    if path is None:
+        return None
+    if is_public(Path(path)):
+        return step_of(find_arrays(Path(path)))
+    frames: int | None = checkpoint.read_metadata(Path(path)).get("frames")
+    return frames
+
+
 def refuse_public(path: Path, wanted: str) -> NoReturn:
     """Say of a checkpoint that is none of ours what it is, and what of ours is needed.
 

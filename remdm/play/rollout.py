@@ -153,7 +153,7 @@ def episode_metrics(step: Step, achievements: tuple[str, ...]) -> dict[str, jax.
     def mean(x: jax.Array) -> jax.Array:
         return jnp.sum(jnp.where(done, x, 0)) / count
 
-    unlocked = jnp.sum(step.achievements, axis=(0, 1)) / count
+    unlocked = jnp.sum(step.achievements & done[..., None], axis=(0, 1)) / count
     return {
         "env/episodes": count.astype(jnp.float32),
         "env/episode_return": mean(step.episode_return),

@@ -1,4 +1,4 @@
-"""Mode `inference`: evaluate a policy on the episodes it completes."""
+"""Mode `inference`: evaluate a policy on its episodes."""
 
 import logging
 import time
@@ -12,6 +12,7 @@ from remdm.envs.batch import make_paired_env
 from remdm.envs.craftax import Game
 from remdm.evaluation.episodes import Episodes, play_episodes
 from remdm.evaluation.statistics import summarise
+from remdm.loading.checkpoint import trained_frames
 from remdm.loading.policy import load_policy
 from remdm.play.player import compile_player
 from remdm.training.metrics import Row, write_parquet
@@ -25,10 +26,11 @@ def run_inference(config: InferenceConfig, run: Run) -> None:
     """Write `episodes.parquet`, `summary.json` and `run.json`.
 
     Policies that are given the same seed and the same number of environments meet the same worlds:
-    rows of the same `env` and `episode` are pairs.
+    rows of the same `env` and `episode` are pairs. Episodes that had not ended have rows too; of
+    `fixed_steps`, they do not count in the summary.
 
     Raises:
-        UserError: no episode was completed; the message says which key to raise.
+        UserError: no episode counts, for none was completed; the message says which key to raise.
     """
     env = make_paired_env(config.env, config.eval_num_envs)
     policy = load_policy(config, env.game, whole_plans=False)
@@ -46,17 +48,18 @@ def run_inference(config: InferenceConfig, run: Run) -> None:
             first_only=first_only,
         )
         timing, frames = progress.timing(compile_seconds), progress.done
-    if not len(episodes.length):
+    if not (first_only or episodes.finished.any()):
         raise UserError(f"eval_steps = {config.eval_steps}: too few to complete a single episode; raise it")
 
-    unfinished = np.setdiff1d(np.arange(env.num_envs), episodes.env).tolist() if first_only else []
+    counted = episodes if first_only else episodes.where(episodes.finished)
     summary = {
         "policy": config.policy,
         "protocol": config.eval_protocol,
         "frames": frames,
         "frames_per_second": timing["frames_per_second"],
-        "unfinished": unfinished,
-    } | summarise(episodes, env.game.achievements)
+        "trained_frames": trained_frames(config.inputs().get("checkpoint_path")),
+        "unfinished": int((~episodes.finished & (episodes.number == 0)).sum()),
+    } | summarise(counted, env.game.achievements)
     _write_episodes(episodes, env.game, config.seed, run)
     write_json(run.folder / "summary.json", summary)
     run.tracker.log([_as_row(summary)])
@@ -74,6 +77,7 @@ def _write_episodes(episodes: Episodes, game: Game, seed: int, run: Run) -> None
         "seed": np.full(len(episodes.env), seed),
         "return": episodes.episode_return,
         "length": episodes.length,
+        "finished": episodes.finished,
         "died": episodes.died(game),
         "truncated": episodes.truncated(game),
     }
@@ -99,8 +103,7 @@ def _report(summary: dict, config: InferenceConfig) -> None:
         if rate["count"]:
             logger.info("  %-24s %6d episodes  %5.1f %%", name, rate["count"], 100 * rate["mean"])
     if unfinished := summary["unfinished"]:
-        logger.warning(
-            f"eval_steps = {config.eval_steps}: the first episode of {len(unfinished)} of "
-            f"{config.eval_num_envs} environments goes on and is left out, which favours short episodes "
-            f"({', '.join(map(str, unfinished))}); raise it"
+        logger.info(
+            f"eval_steps = {config.eval_steps}: {unfinished} of {config.eval_num_envs} first episodes did "
+            "not end; as first episodes they count with what they earned so far; raise it to let them end"
         )

@@ -43,6 +43,8 @@ class Games(NamedTuple):
 def run_sweep(config: SweepConfig, run: Run) -> None:
     """Write `sweep.parquet`, a row for each setting, and `run.json`, which has the bound.
 
+    `score` is the mean reward of an environment, `score_difference` what it is beyond that of the sampler's
+    own keys in the same worlds; each has its standard error.
     Settings that differ in eta and temperature alone share compiled programs.
 
     Raises:
@@ -62,7 +64,8 @@ def run_sweep(config: SweepConfig, run: Run) -> None:
     logger.info(f"sweep: NELBO {bound:.3f} nats an action, log V = {np.log(denoiser.num_tokens):.3f}")
 
     games = Games(env.num_envs, jax.jit(env.reset), jax.jit(env.step))
-    rows = []
+    rows: list[dict[str, Any]] = []
+    rewards: dict[Setting, np.ndarray] = {}
     for (strategy, steps), settings in groupby(config.settings, lambda setting: setting[:2]):
         sampler = make_sampler(config.sampler, network.diffusion_schedule, steps)._replace(strategy=strategy)
         planner = Planner(denoiser, sampler)
@@ -70,10 +73,15 @@ def run_sweep(config: SweepConfig, run: Run) -> None:
         play = play_measure(play_key, games, planner, params, config)
         for setting in settings:
             row = setting._asdict() | draw(setting)
+            if config.is_played(setting):
+                rewards[setting] = play(setting)
             if config.sweep_play_steps:
-                row |= play(setting) if config.is_played(setting) else {"score": None, "score_error": None}
+                row |= _mean("score", rewards.get(setting))
             logger.info(_line(row))
             rows.append(row)
+    if config.sweep_play_steps:
+        for setting, row in zip(config.settings, rows, strict=True):
+            row |= _mean("score_difference", _less(rewards.get(setting), rewards.get(config.usual)))
     table = pl.DataFrame(rows, infer_schema_length=None)
     write_parquet(table, run.folder / "sweep.parquet")
     run.finish(config, nelbo=bound)
@@ -142,12 +150,14 @@ def plan_measure(
     return measure
 
 
-def play_measure(key: jax.Array, games: Games, planner: Planner, params: Any, config: SweepConfig) -> Measure:
+def play_measure(
+    key: jax.Array, games: Games, planner: Planner, params: Any, config: SweepConfig
+) -> Callable[[Setting], np.ndarray]:
     """Plays with a setting's eta and temperature, in the same worlds for every setting.
 
-    `score` is the reward an environment collects in `sweep_play_steps` steps, `score_error` its
-    standard error over environments. Acting and stepping the game are programs of their own: then
-    the larger of the two, the game, is compiled once for all settings.
+    Measured is the reward that each environment collects in `sweep_play_steps` steps [E]. Acting and
+    stepping the game are programs of their own: then the larger of the two, the game, is compiled once for
+    all settings.
     """
 
     def policy(params: Any, eta: jax.Array, temperature: jax.Array) -> Policy:
@@ -161,7 +171,7 @@ def play_measure(key: jax.Array, games: Games, planner: Planner, params: Any, co
     start_key, steps_key = jax.random.split(key)
     keys = jax.random.split(steps_key, (config.sweep_play_steps, 2))
 
-    def measure(setting: Setting) -> dict[str, Any]:
+    def measure(setting: Setting) -> np.ndarray:
         given = params, jnp.float32(setting.eta), jnp.float32(setting.temperature)
         obs, state = games.reset(start_key)
         action, done = jnp.zeros(games.num_envs, jnp.int32), jnp.ones(games.num_envs, bool)
@@ -170,10 +180,21 @@ def play_measure(key: jax.Array, games: Games, planner: Planner, params: Any, co
             action, memory = act(given, act_key, obs, action, done, memory)
             obs, state, step = games.step(env_key, state, action)
             done, reward = step.done, reward + step.reward
-        error = jnp.std(reward) / np.sqrt(games.num_envs)
-        return {"score": float(jnp.mean(reward)), "score_error": float(error)}
+        return np.asarray(reward)
 
     return measure
+
+
+def _mean(name: str, rewards: np.ndarray | None) -> dict[str, float | None]:
+    """The mean over environments [E] and its standard error; null where there are no rewards."""
+    if rewards is None:
+        return {name: None, f"{name}_error": None}
+    return {name: float(rewards.mean()), f"{name}_error": float(rewards.std() / np.sqrt(len(rewards)))}
+
+
+def _less(rewards: np.ndarray | None, usual: np.ndarray | None) -> np.ndarray | None:
+    """Differences world by world [E], where both were played."""
+    return None if rewards is None or usual is None else rewards - usual
 
 
 def _line(row: dict[str, Any]) -> str:

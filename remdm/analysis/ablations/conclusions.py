@@ -5,7 +5,7 @@ from pathlib import Path
 
 from remdm.analysis.ablations.decision import TREE, decide, preventing
 from remdm.analysis.ablations.hypotheses import NEXT_STEPS, NOT_SUPPORTED, SUPPORTED, UNMEASURED, Finding
-from remdm.analysis.ablations.published import BEST, SCORES, WORST, mismatch
+from remdm.analysis.ablations.published import BEST, SCORES, mismatch
 from remdm.analysis.ablations.runs import SCORE, Suite
 from remdm.analysis.ablations.standing import (
     BETTER,
@@ -192,10 +192,10 @@ def _published(suite: Suite) -> str:
     other = mismatch(suite)
     if other is not None:
         return f"Published scores are not shown, for the setting is another one: {other}."
-    groups = ", ".join(f"{letter} {SCORES[letter]}" for letter in GROUPS)
+    groups = ", ".join(f"{letter} {SCORES[letter]}" for letter in GROUPS if letter in SCORES)
     return (
         f"Published, from an early version of the suite and so for orientation alone: {BASELINE} "
-        f"{SCORES['-']}; means of groups {groups}; best {BEST[0]} {BEST[1]}, worst {WORST[0]} {WORST[1]}."
+        f"{SCORES['-']}; means of groups {groups}; best {BEST[0]} {BEST[1]}."
     )
 
 

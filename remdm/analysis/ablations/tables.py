@@ -162,7 +162,7 @@ def groups(suite: Suite, standings: Standings) -> pl.DataFrame:
                 "worst": scored[-1].name if scored else None,
                 **{v: sum(s.verdict == v for s in members) for v in VERDICTS},
                 "without_score": sum(s.verdict in (MISSING, NOT_RUN) for s in members),
-                "published": published[letter] if published else None,
+                "published": published.get(letter) if published else None,
             }
         )
     return as_frame(rows)
