@@ -1,7 +1,5 @@
 """Schedules and the training bound, against closed forms."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remdm.diffusion.loss import Objective, add_noise, cross_entropy, elbo_weight, stratified_times
+from remdm.diffusion.loss import Objective, add_noise, cross_entropy, elbo_weight
 from remdm.diffusion.schedule import SCHEDULES
 
 V, H = 5, 8
@@ -105,44 +103,14 @@ def test_weights_scale_each_sample_and_pass_no_gradient():
     assert (gradient == 0).all()
 
 
-def test_times_of_several_draws_are_stratified():
-    plans, draws = 50, 4
-    t = np.asarray(stratified_times(jax.random.PRNGKey(0), plans, draws))
-    # Every plan has one time in each quarter, and every fiftieth of a quarter has one plan.
-    assert (np.floor(t * draws) == np.arange(draws)).all()
-    assert (np.sort(np.floor(t * draws * plans).ravel()) == np.arange(plans * draws)).all()
-    assert (np.diff(t[:, 0]) < 0).any()  # in no order of the plans
-
-
-def test_draws_of_a_plan_keep_the_bound():
-    """A model that knows nothing has the bound log V, however many draws there are of a plan."""
-    objective = Objective(SCHEDULES["cosine"], V)
-    plans = jax.random.randint(jax.random.PRNGKey(1), (256, H), 0, V)
-
-    def loss(key, count):
-        noised = objective.draws(key, plans[: 256 // count], count)
-        assert noised.tokens.shape == (256 // count, count, H)
-        flat = jax.tree.map(lambda x: x.reshape(256, *x.shape[2:]), noised)
-        repeated = jnp.repeat(plans[: 256 // count], count, axis=0)
-        return objective.loss(flat, jnp.zeros((256, H, V)), repeated, jnp.ones(256))[0]
-
-    keys = jax.random.split(jax.random.PRNGKey(0), 64)
-    one, four = (jax.jit(jax.vmap(partial(loss, count=count)))(keys) for count in (1, 4))
-    for losses in (one, four):
-        assert abs(losses.mean() - np.log(V)) < 5 * losses.std(ddof=1) / np.sqrt(64)
-
-
 def test_what_is_known_of_a_plan_is_told_and_not_predicted():
     objective = Objective(SCHEDULES["cosine"], V)
     plans = jax.random.randint(jax.random.PRNGKey(1), (64, H), 0, V)
     known = jnp.arange(64) % H
     given = jnp.arange(H) < known[:, None]
-    for noised in (
-        objective.noise(jax.random.PRNGKey(0), plans, low=0.99, known=known),
-        jax.tree.map(lambda x: x[:, 1], objective.draws(jax.random.PRNGKey(0), plans, 2, known)),
-    ):
-        assert (noised.tokens == plans)[given].all()
-        assert (noised.tokens == V)[~given].mean() > 0.5
+    noised = objective.noise(jax.random.PRNGKey(0), plans, low=0.99, known=known)
+    assert (noised.tokens == plans)[given].all()
+    assert (noised.tokens == V)[~given].mean() > 0.9
     certain = 50.0 * jax.nn.one_hot(jnp.where(given, (plans + 1) % V, plans), V)  # wrong where it is told
     assert objective.loss(noised, certain, plans, jnp.ones(64))[0] < 1e-6
 

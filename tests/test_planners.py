@@ -147,32 +147,6 @@ def test_windows_with_a_known_start_are_observed_after_it():
     assert (labels.plan[numbers, labels.known] == now)[labels.valid].all()
 
 
-def test_a_gradient_step_averages_over_draws():
-    """One draw in a minibatch of four windows, each thrice, and three draws of each: the same bound."""
-    key = jax.random.PRNGKey(0)
-    obs = jax.random.normal(key, (8, GAME.obs_dim))
-    plan = jax.random.randint(key, (8, 4), 0, NUM_ACTIONS)
-
-    @partial(jax.jit, static_argnums=(0, 1))
-    def losses(draws, microbatch_size):
-        config = config_of(OfflineConfig, noise_draws=draws, microbatch_size=microbatch_size)
-        denoiser, optimizer = make_denoiser(config.denoiser, NUM_ACTIONS), optax.sgd(0.0)
-        learner = Learner(init_params(denoiser, key, GAME.obs_dim), optimizer.init({}))
-        windows = Dataset(lambda n: obs[n], lambda n: Labels(plan[n], n < 6, jnp.where(n < 3, 2.0, 1.0)))
-        step = make_step(config, denoiser, optimizer)
-
-        def loss(key):
-            return step(key, learner, windows, jnp.arange(8))[1]["diffusion/loss"]
-
-        return jax.vmap(loss)(jax.random.split(key, 400))
-
-    single, triple = losses(1, 8), losses(3, 8)
-    error = np.hypot(single.std(), triple.std()) / np.sqrt(400)
-    assert abs(single.mean() - triple.mean()) < 5 * error
-    assert triple.std() < 0.7 * single.std()
-    np.testing.assert_allclose(losses(3, 3), triple, rtol=1e-4)
-
-
 def test_offline_windows_are_the_experts_actions(offline):
     _, _, metrics = offline
     # Every step earns 1, so all windows weigh the same, and the expert's return is its episode's length.

@@ -1,6 +1,6 @@
 """Keys that all training of planners shares, and the scaling of budgets given in frames."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -68,9 +68,8 @@ class PlannerTrainingConfig(PlannerUpdateConfig):
         description="most windows of a minibatch in the network at once; null is all, on CPUs a cache's fill"
     )
     update_epochs: Positive = Field(description="epochs per update")
-    noise_draws: Positive = Field(
-        description="draws of t and masks of a window in a gradient step, which share its encoding; several "
-        "are stratified over t"
+    optimizer: Literal["adamw", "muon"] = Field(
+        description="AdamW; or Muon for the hidden matrices, which needs fewer steps"
     )
     prefix_share: Fraction = Field(
         description="share of windows that are observed after some of their actions, which are told and not "
@@ -108,9 +107,7 @@ class PlannerTrainingConfig(PlannerUpdateConfig):
             return self
         # On CPUs, activations that stay in the caches are worth a third of the time.
         return self.model_copy(
-            update={
-                "microbatch_size": max(1, CACHED_TOKENS // (self.denoiser.plan_horizon * self.noise_draws))
-            }
+            update={"microbatch_size": max(1, CACHED_TOKENS // self.denoiser.plan_horizon)}
         )
 
     @property

@@ -58,18 +58,6 @@ class Terms(NamedTuple):
     correct: jax.Array  # [B], those predicted right
 
 
-def stratified_times(key: jax.Array, plans: int, draws: int) -> jax.Array:
-    """Times [plans, draws] in [0, 1): of each plan one in every `draws`-th part, spread over the plans.
-
-    So a minibatch covers all times evenly, which takes most of the noise of t off the gradient (variational
-    diffusion models, arXiv 2107.00630, appendix I.1).
-    """
-    offset_key, order_key = jax.random.split(key)
-    within = jax.random.uniform(offset_key, (plans, draws))
-    place = jax.random.permutation(order_key, plans)[:, None]
-    return (jnp.arange(draws) + (place + within) / plans) / draws
-
-
 class Objective(NamedTuple):
     """Negative evidence lower bound of masked diffusion (MDLM, arXiv 2406.07524, eq. 10).
 
@@ -97,22 +85,10 @@ class Objective(NamedTuple):
         """
         time_key, noise_key = jax.random.split(key)
         t = jax.random.uniform(time_key, plans.shape[:1], minval=low, maxval=high)
-        return Noised(self._noised(noise_key, plans, t, known), t)
-
-    def _noised(self, key: jax.Array, plans: jax.Array, t: jax.Array, known: jax.Array | None) -> jax.Array:
-        tokens = add_noise(key, plans, self.schedule.alpha(t), self.num_tokens)
-        if known is None:
-            return tokens
-        return jnp.where(jnp.arange(plans.shape[1]) < known[:, None], plans, tokens)
-
-    def draws(self, key: jax.Array, plans: jax.Array, count: int, known: jax.Array | None = None) -> Noised:
-        """Draws of each plan [B, H]: tokens [B, count, H], t [B, count], stratified if there are several."""
-        if count == 1:
-            return Noised(*(x[:, None] for x in self.noise(key, plans, known=known)))
-        time_key, noise_key = jax.random.split(key)
-        t = MIN_TIME + (1.0 - MIN_TIME) * stratified_times(time_key, len(plans), count)
-        plans, known = jax.tree.map(lambda x: jnp.repeat(x, count, axis=0), (plans, known))
-        return Noised(self._noised(noise_key, plans, t.reshape(-1), known).reshape(*t.shape, -1), t)
+        tokens = add_noise(noise_key, plans, self.schedule.alpha(t), self.num_tokens)
+        if known is not None:
+            tokens = jnp.where(jnp.arange(plans.shape[1]) < known[:, None], plans, tokens)
+        return Noised(tokens, t)
 
     def terms(
         self,

@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from optax.contrib import MuonDimensionNumbers
 
 
 def sinusoidal_embedding(positions: jax.Array, width: int, max_period: float = 10_000.0) -> jax.Array:
@@ -14,6 +15,23 @@ def sinusoidal_embedding(positions: jax.Array, width: int, max_period: float = 1
     frequencies = jnp.exp(-jnp.log(max_period) * jnp.arange(half) / half)
     angles = positions.astype(jnp.float32)[..., None] * frequencies
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+def hidden_matrices(params: Any) -> Any:
+    """The axes of input and output of each hidden layer's kernel, for Muon; None of all other arrays.
+
+    Of the kernels, those that take the observation and that give the logits are no hidden ones.
+    """
+
+    def of(path: tuple, x: jax.Array) -> MuonDimensionNumbers | None:
+        *layers, name = (str(part.key) for part in path)
+        if name != "kernel" or layers[-1] == "head" or layers[-2:] == ["obs_encoder", "Dense_0"]:
+            return None
+        inputs = 2 if layers[-1] == "out" else 1  # an attention's output takes [heads, width]
+        axes = tuple(range(x.ndim))
+        return MuonDimensionNumbers(axes[:inputs], axes[inputs:])
+
+    return jax.tree.map_with_path(of, params)
 
 
 class ObservationEncoder(nn.Module):
@@ -198,11 +216,5 @@ class Denoiser(nn.Module):
     def __call__(
         self, obs: jax.Array, tokens: jax.Array, t: jax.Array, deterministic: bool = True
     ) -> jax.Array:
-        """Observations [B, D], tokens [N, H], times [N] -> logits [N, H, V].
-
-        Of several draws N = B K, those of an observation stand together, and share its encoding.
-        """
-        encoding = self.encode(obs)
-        if (draws := len(tokens) // len(obs)) > 1:
-            encoding = jnp.repeat(encoding, draws, axis=0)
-        return self.denoise(encoding, tokens, t, deterministic)
+        """Observations [B, D], tokens [B, H], times [B] -> logits [B, H, V]."""
+        return self.denoise(self.encode(obs), tokens, t, deterministic)

@@ -8,16 +8,16 @@ import jax.numpy as jnp
 import optax
 
 from remdm.config.planner import PlannerTrainingConfig
-from remdm.diffusion.loss import Noised, Terms
+from remdm.diffusion.loss import Terms
 from remdm.envs.batch import BatchEnv
-from remdm.models.denoiser import Denoiser
+from remdm.models.denoiser import Denoiser, hidden_matrices
 from remdm.planners.control import Planner
 from remdm.planners.denoising import make_objective, make_sampler
 from remdm.play.policy import Policy
 from remdm.play.rollout import Transition, episode_metrics, first_episodes, rollout, start
 from remdm.training.algorithm import Metrics
 from remdm.training.microbatch import counted_first, microbatched_grad
-from remdm.training.optimizer import adamw, at_step, cosine_schedule
+from remdm.training.optimizer import adamw, at_step, cosine_schedule, muon_adamw
 
 
 class Labels(NamedTuple):
@@ -44,10 +44,11 @@ class Learner(NamedTuple):
 
 
 def make_optimizer(config: PlannerTrainingConfig) -> optax.GradientTransformation:
-    """Clipped AdamW on a cosine over all gradient steps of the run."""
+    """The clipped optimiser on a cosine over all gradient steps of the run."""
     total = config.num_updates * config.grad_steps_per_update
     schedule = cosine_schedule(config.lr, total, config.warmup_grad_steps)
-    return adamw(schedule, config.max_grad_norm, config.weight_decay)
+    keys = schedule, config.max_grad_norm, config.weight_decay
+    return adamw(*keys) if config.optimizer == "adamw" else muon_adamw(*keys, hidden_matrices)
 
 
 def adopted(learner: Learner, params: Any, update: int, config: PlannerTrainingConfig) -> Learner:
@@ -63,12 +64,9 @@ def make_step(
 ) -> Step:
     """One gradient step on the masked-diffusion bound of the windows of some numbers [B].
 
-    Each window is encoded once for all its draws from the forward process.
-
     Windows that are not valid add nothing to the loss; they come last, so no microbatch is spent on them.
     """
     objective = make_objective(config, config.denoiser.diffusion_schedule, denoiser.num_tokens)
-    draws = config.noise_draws
 
     def step(
         key: jax.Array, learner: Learner, dataset: Dataset, numbers: jax.Array
@@ -77,19 +75,16 @@ def make_step(
         with jax.named_scope("gathering"):
             labels = dataset.label(numbers)
             numbers, labels = counted_first((numbers, labels), labels.valid)
-        noised = objective.draws(noise_key, labels.plan, draws, labels.known)
+        noised = objective.noise(noise_key, labels.plan, known=labels.known)
 
         def loss(params: Any, samples: Any, counts: jax.Array, part: jax.Array) -> tuple[jax.Array, Terms]:
             own, labels, noised = samples
             with jax.named_scope("gathering"):
                 obs = dataset.observe(own)
-            noised = Noised(*(x.reshape(-1, *x.shape[2:]) for x in noised))
             rngs = {"dropout": jax.random.fold_in(dropout_key, part)}
             logits = denoiser.apply(params, obs, noised.tokens, noised.t, False, rngs=rngs)
-            labels, counts = jax.tree.map(lambda x: jnp.repeat(x, draws, axis=0), (labels, counts))
             terms = objective.terms(noised, logits, labels.plan, counts, labels.weights)
-            each = jax.tree.map(lambda x: x.reshape(-1, draws), terms)
-            return jnp.sum(terms.loss) / (len(numbers) * draws), each
+            return jnp.sum(terms.loss) / len(numbers), terms
 
         with jax.named_scope("gradient"):
             samples, counted = (numbers, labels, noised), jnp.sum(labels.valid)

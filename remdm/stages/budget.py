@@ -145,8 +145,7 @@ def _bytes_per_window(config: PlannerTrainingConfig, frame: int) -> int:
     # scores and weights of attention.
     per_token = 10 * config.denoiser.d_model + 3 * config.denoiser.d_ff + 2 * config.denoiser.n_heads * tokens
     encoder = 4 * config.denoiser.obs_encoder_layers * config.denoiser.obs_encoder_width
-    transformer = config.denoiser.n_layers * tokens * per_token
-    return frame + FLOAT * (config.noise_draws * transformer + encoder)
+    return frame + FLOAT * (config.denoiser.n_layers * tokens * per_token + encoder)
 
 
 def check_devices(config: TrainingConfig, devices: int) -> None:

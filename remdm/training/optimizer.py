@@ -1,7 +1,13 @@
 """Learning-rate schedules and optimisers."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax.numpy as jnp
 import optax
+from optax.contrib import muon
+
+Matrices = Callable[[Any], Any]
 
 
 def cosine_schedule(peak: float, total_steps: int, warmup_steps: int) -> optax.Schedule:
@@ -20,6 +26,30 @@ def adamw(
     return optax.chain(
         optax.clip_by_global_norm(max_grad_norm),
         optax.adamw(learning_rate, eps=1e-5, weight_decay=weight_decay),
+    )
+
+
+def muon_adamw(
+    learning_rate: optax.ScalarOrSchedule, max_grad_norm: float, weight_decay: float, matrices: Matrices
+) -> optax.GradientTransformation:
+    """Clip by global norm, then Muon (Jordan et al. 2024) for some matrices and AdamW for all else.
+
+    Muon's steps are scaled to the size of Adam's (arXiv 2502.16982, section 2.2), so both have one learning
+    rate.
+
+    Args:
+        matrices: parameters -> their tree, with the axes of input and output of what Muon orthogonalises,
+            and None elsewhere.
+    """
+    return optax.chain(
+        optax.clip_by_global_norm(max_grad_norm),
+        muon(
+            learning_rate,
+            weight_decay=weight_decay,
+            adam_weight_decay=weight_decay,
+            consistent_rms=0.2,
+            muon_weight_dimension_numbers=matrices,
+        ),
     )
 
 
