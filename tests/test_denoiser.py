@@ -5,8 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from optax.contrib import MuonDimensionNumbers
 
-from remdm.models.denoiser import Attention, Denoiser, Dropout, sinusoidal_embedding
+from remdm.models.denoiser import Attention, Denoiser, Dropout, hidden_matrices, sinusoidal_embedding
 
 B, H, D, V = 2, 6, 7, 5
 
@@ -126,3 +127,20 @@ def test_sinusoidal_embedding_by_hand():
     # Width 4: frequencies 1 and 10000^(-1/2) = 0.01.
     expected = [np.sin(3), np.sin(0.03), np.cos(3), np.cos(0.03)]
     assert np.asarray(sinusoidal_embedding(jnp.array(3), 4)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_hidden_matrices_are_those_between_the_observation_and_the_logits(network):
+    axes = hidden_matrices(network[1])
+    leaves = jax.tree.leaves_with_path(
+        axes, is_leaf=lambda x: x is None or isinstance(x, MuonDimensionNumbers)
+    )
+    chosen = {"/".join(part.key for part in path[1:]): tuple(x) for path, x in leaves if x is not None}
+    one, to_heads, from_heads = ((0,), (1,)), ((0,), (1, 2)), ((0, 1), (2,))
+    of_a_block = {
+        "attention/query": to_heads, "attention/key": to_heads, "attention/value": to_heads,
+        "attention/out": from_heads, "ffn_in": one, "ffn_out": one,
+    }  # fmt: skip
+    blocks = {f"blocks_{k}/{name}/kernel": sides for k in range(2) for name, sides in of_a_block.items()}
+    encoder = {f"obs_encoder/Dense_{k}/kernel": one for k in (1, 2)}
+    time = {f"time_embedding/Dense_{k}/kernel": one for k in (0, 1)}
+    assert chosen == blocks | encoder | time

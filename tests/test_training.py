@@ -20,6 +20,7 @@ import optax
 import polars as pl
 import pytest
 from flax import struct
+from optax.contrib import MuonDimensionNumbers
 
 from remdm.base.errors import UserError
 from remdm.base.fields import Role, fields_with, roles_of
@@ -31,7 +32,7 @@ from remdm.training.interruption import TRY_AGAIN, Interrupted, Interruption, de
 from remdm.training.lock import locked
 from remdm.training.loop import _compile_validate, train
 from remdm.training.metrics import MetricsTable
-from remdm.training.optimizer import adamw, cosine_schedule
+from remdm.training.optimizer import adamw, at_step, cosine_schedule, muon_adamw
 from remdm.training.snapshots import Snapshots
 from remdm.training.state import Start, TrainState, first_state
 from tests.kill import read_metrics
@@ -208,10 +209,12 @@ def snapshot_every_chunk(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kill_after", [2, 4])
-def test_resumed_dagger_equals_an_uninterrupted_run(make_run, monkeypatch, kill_after, snapshot_every_chunk):
+@pytest.mark.parametrize(("kill_after", "keys"), [(2, {}), (4, {"optimizer": "muon", "prefix_share": 0.5})])
+def test_resumed_dagger_equals_an_uninterrupted_run(
+    make_run, monkeypatch, kill_after, keys, snapshot_every_chunk
+):
     """Parameters, best parameters and metrics, bit for bit; buffer, games and optimiser among the state."""
-    config = config_of(OnlineConfig, online_total_timesteps=8 * 16 * 6, val_interval=2)
+    config = config_of(OnlineConfig, online_total_timesteps=8 * 16 * 6, val_interval=2, **keys)
     algorithm = make_online(config, toy_env(8), toy_env(8), toy_expert())
     whole_run = make_run(name="whole", chunk_updates=6)
     [whole], _ = train(algorithm, 0, whole_run)
@@ -663,6 +666,29 @@ def test_adamw_clips_and_without_decay_is_adam():
     assert np.asarray(updates["w"]) == pytest.approx(-0.1 * 0.5 / (0.5 + 1e-5), rel=1e-5)
     decayed, _ = adamw(0.1, 1.0, weight_decay=0.5).update(grads, state, params)
     assert np.asarray(decayed["w"] - updates["w"]) == pytest.approx(-0.1 * 0.5, rel=1e-4)
+
+
+def test_muon_orthogonalises_some_matrices_and_leaves_the_rest_to_adam():
+    params = {"hidden": jnp.ones((8, 2, 2)), "other": jnp.ones((8, 4))}
+    axes = {"hidden": MuonDimensionNumbers((0,), (1, 2)), "other": None}
+    optimizer = muon_adamw(0.1, 1e6, 0.0, lambda tree: axes)
+    grads = jax.tree.map(lambda x: jax.random.normal(jax.random.PRNGKey(0), x.shape), params)
+    updates, _ = jax.jit(optimizer.update)(grads, optimizer.init(params), params)
+    # All singular values alike, of a size that gives a root mean square of 0.2 times the learning rate. Five
+    # Newton-Schulz iterations bring them to between 0.7 and 1.2.
+    values = np.linalg.svd(updates["hidden"].reshape(8, 4), compute_uv=False)
+    assert values / (0.1 * 0.2 * np.sqrt(8)) == pytest.approx(np.ones(4), abs=0.35)
+    # In the directions of the gradient's own, downhill.
+    left, _, right = np.linalg.svd(grads["hidden"].reshape(8, 4), full_matrices=False)
+    assert (np.diag(left.T @ updates["hidden"].reshape(8, 4) @ right.T) < 0).all()
+    # Adam with the momentum of Nesterov: of the first step alike, and somewhat longer.
+    steps = np.asarray(updates["other"]) / -np.sign(grads["other"])
+    assert steps == pytest.approx(np.full((8, 4), steps[0, 0]), rel=1e-3)
+    assert 0.1 <= steps[0, 0] < 0.2
+    # A schedule goes on where it was, and the moments keep their own counts.
+    scheduled = muon_adamw(cosine_schedule(0.1, 10, 0), 1.0, 0.0, lambda tree: axes).init(params)
+    counts = [int(x) for x in jax.tree.leaves(at_step(scheduled, 7)) if x.ndim == 0]
+    assert sorted(counts) == [0, 0, 7, 7]
 
 
 def test_a_leaf_has_the_roles_of_all_that_it_is_within():

@@ -344,7 +344,8 @@ def _compile_chunk(
             inner, metrics = algorithm.update(inner)
             return inner, jax.tree.map(lambda all_, one: all_.at[i].set(one), stacked, metrics)
 
-        empty = jax.tree.map(lambda x: jnp.zeros((limit, *x.shape), x.dtype), shapes)
+        # Room for one update alone is another program to XLA, whose fusions may round otherwise.
+        empty = jax.tree.map(lambda x: jnp.zeros((max(2, limit), *x.shape), x.dtype), shapes)
         inner, metrics = jax.lax.fori_loop(0, length, body, (state.algorithm, empty))
         return replace(state, algorithm=inner, update=state.update + length), metrics
 
