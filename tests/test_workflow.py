@@ -595,6 +595,27 @@ def test_content_digest_sees_names_and_bytes_alone(tmp_path):
         content_digest("key", str(tmp_path / "c"))
 
 
+def test_content_digest_looks_behind_links_and_refuses_nothing(tmp_path):
+    """An expert in a folder of links must not have the digest of every other such folder."""
+    experts = []
+    for name in ("a", "b"):
+        (tmp_path / name / "policies").mkdir(parents=True)
+        (tmp_path / name / "policies" / "x").write_text(name)
+        expert = tmp_path / f"expert_{name}"
+        expert.mkdir()
+        (expert / "policies").symlink_to(tmp_path / name / "policies")
+        (expert / "policies" / "round").symlink_to(expert)  # links that lead back end nowhere
+        experts.append(content_digest("key", str(expert)))
+    assert len(set(experts)) == 2
+    copied = tmp_path / "copied" / "policies"
+    copied.mkdir(parents=True)
+    (copied / "x").write_text("a")
+    assert content_digest("key", str(copied.parent)) == experts[0]
+    (tmp_path / "empty" / "sub").mkdir(parents=True)
+    with pytest.raises(UserError, match=f"key = {tmp_path / 'empty'}: holds no file, so it is no checkpoint"):
+        content_digest("key", str(tmp_path / "empty"))
+
+
 def test_repository_root_is_the_clones():
     assert Path(source.ROOT) == REPOSITORY
 

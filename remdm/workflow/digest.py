@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -57,13 +58,13 @@ def figure_origin(module: str, inputs: Mapping[str, str]) -> Origin:
 
 
 def content_digest(key: str, path: str | None) -> str:
-    """Digest of an input that no stage made: the names and contents of all its files.
+    """Digest of an input that no stage made: the names and contents of all its files, behind links too.
 
     Args:
         key: the configuration key that names the folder `path`, for messages.
 
     Raises:
-        UserError: no path, or no such folder.
+        UserError: no path, no such folder, or no file in it.
     """
     if path is None:
         raise UserError(f"{key} = null: name the folder of a checkpoint")
@@ -72,10 +73,30 @@ def content_digest(key: str, path: str | None) -> str:
         raise UserError(f"{key} = {path}: no such folder")
     digest = hashlib.sha256()
     try:
-        for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        files = sorted(_files(folder))
+        if not files:
+            raise UserError(f"{key} = {path}: holds no file, so it is no checkpoint")
+        for file in files:
             digest.update(f"{file.relative_to(folder)}\0".encode())
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
     except OSError as error:
         raise UserError(f"{key} = {path}: {error.filename} cannot be read ({error.strerror})") from None
     return digest.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below a folder; a folder that links lead to again is entered once."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    entered = set()
+    for root, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        folders.sort()  # of two links to one folder, always the same is followed
+        real = os.path.realpath(root)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        yield from (file for name in names if (file := Path(root, name)).is_file())
