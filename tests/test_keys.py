@@ -38,6 +38,7 @@ from remdm.stages.ablations import run_ablations
 from remdm.stages.budget import memory_terms, resolved_plan
 from remdm.stages.collect import run_collect
 from remdm.stages.film import run_film
+from remdm.stages.imitation import run_imitation
 from remdm.stages.inference import run_inference
 from remdm.stages.offline import run_offline
 from remdm.stages.online import run_online
@@ -101,6 +102,7 @@ OTHER = {
     "ablation_replay_size": 128, "ablation_fisher_batches": 3, "ablation_reward_model_steps": 3,
     "sweep_strategies": ["cap"], "sweep_steps": [4], "sweep_etas": [0.5],
     "sweep_temperatures": [1.0], "sweep_windows": 8, "sweep_plans": 3, "sweep_play_steps": 8,
+    "imitation_steps": 16,
 }  # fmt: skip
 # What must hold for a key to count at all.
 GIVEN = {
@@ -367,6 +369,7 @@ def test_trajectories_go_where_offline_data_path_says(make_run, checkpoints, tmp
         ("checkpoint_path", "ablations", run_ablations),
         ("checkpoint_path", "film", run_film),
         ("checkpoint_path", "sweep", run_sweep),
+        ("checkpoint_path", "imitation", run_imitation),
     ],
 )
 def test_the_named_checkpoint_is_read(key, stage, run_stage, make_run):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from remdm.config.ablations import AblationsConfig
 from remdm.config.collect import CollectConfig
 from remdm.config.film import FilmConfig
+from remdm.config.imitation import ImitationConfig
 from remdm.config.inference import InferenceConfig
 from remdm.config.offline import OfflineConfig
 from remdm.config.online import OnlineConfig, SmokeConfig
@@ -113,6 +114,14 @@ STAGES: Mapping[str, Stage] = {
         ("sweep.parquet",),
         shown=("sweep.parquet",),
         pictures=(Picture("heatmap", "Evaluation"),),
+        mem_mb=4000,
+    ),
+    "imitation": Stage(
+        ImitationConfig,
+        "measure how well a planner predicts its expert, on the states of both",
+        ("imitation.parquet",),
+        shown=("imitation.parquet",),
+        pictures=(Picture("predictions", "Evaluation"),),
         mem_mb=4000,
     ),
     "smoke": Stage(

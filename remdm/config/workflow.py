@@ -150,6 +150,9 @@ class Scale(_Model):
         "overrides, and trainings are not touched",
     )
     sweep: bool = Field(default=False, description="whether sampler settings of the planners are compared")
+    imitation: bool = Field(
+        default=False, description="whether the planners' predictions are compared with their expert's"
+    )
     expected_seconds: dict[str, PositiveFloat] = Field(
         default={},
         description="first guess of what a job takes of the whole machine, by rule; `other`: of all others",

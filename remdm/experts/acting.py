@@ -3,12 +3,25 @@
 from typing import Any
 
 import jax
+from flax import struct
 
 from remdm.experts.network import Network
 from remdm.play.policy import Memory, Policy
 
 
-def expert_policy(network: Network, params: Any, temperature: float) -> Policy:
+@struct.dataclass
+class ExpertPolicy(Policy):
+    """A policy that draws actions, and can be asked for their logits."""
+
+    network: Network = struct.field(pytree_node=False)
+
+    def logits(self, obs: jax.Array, done: jax.Array, memory: Memory) -> tuple[jax.Array, Memory]:
+        """Logits of the actions [E, V] at observations [E, D], and the new memory."""
+        memory, logits, _ = self.network.apply(self.params, memory, obs[None], done[None])
+        return logits[0], memory
+
+
+def expert_policy(network: Network, params: Any, temperature: float) -> ExpertPolicy:
     """The expert's actions, drawn from its logits / temperature, or their argmax at temperature 0."""
 
     @jax.named_scope("expert")
@@ -21,4 +34,4 @@ def expert_policy(network: Network, params: Any, temperature: float) -> Policy:
             return logits.argmax(axis=-1), hidden
         return jax.random.categorical(key, logits / temperature), hidden
 
-    return Policy(params, network.initial_state, act)
+    return ExpertPolicy(params, network.initial_state, act, network)

@@ -94,8 +94,9 @@ class Catalogue:
 
     @property
     def _compared(self) -> tuple[Job, ...]:
-        """The jobs that the paper compares; ablations, films and sweeps are shown apart."""
-        return tuple(job for job in self.cells if job.stage not in ("ablations", "film", "sweep"))
+        """The jobs that the paper compares; ablations, films and studies of planners are shown apart."""
+        apart = ("ablations", "film", "sweep", "imitation")
+        return tuple(job for job in self.cells if job.stage not in apart)
 
     @cached_property
     def paper_figures(self) -> list[Figure]:

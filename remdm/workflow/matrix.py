@@ -60,9 +60,10 @@ def cells(scale: Scale, env: str, origin: str) -> list[Cell]:
     suites = _ablations(scale, taught)
     played = list(_evaluations(scale, experts, taught))
     plain = [cell for cell in played if cell.evaluation is None]
-    swept = [cell._replace(stage="sweep") for cell in plain if scale.sweep and cell.planner]
+    asked = [stage for stage in ("sweep", "imitation") if getattr(scale, stage)]
+    studied = [cell._replace(stage=stage) for stage in asked for cell in plain if cell.planner]
     films = [cell._replace(stage="film") for cell in plain]
-    every = [*trained, *collected, *taught, *suites, *played, *swept, *films]
+    every = [*trained, *collected, *taught, *suites, *played, *studied, *films]
     for i, cell in enumerate(every):
         if any(cell[:2] == other[:2] for other in every[:i]):
             raise ConfigError(f"{origin}: {cell.stage} {cell.name}: named twice for {env}; leave one")

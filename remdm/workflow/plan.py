@@ -206,7 +206,7 @@ class Plan:
         expert = self.externals.get(cell.expert) or Job(job.env, "ppo", cell.expert.name, job.seed)
         if STAGES[job.stage].plays or job.stage == "ablations":
             played = self._trained(job, cell) if cell.planner else expert
-            compared = {"ppo_checkpoint_path": expert} if job.stage == "sweep" else {}
+            compared = {"ppo_checkpoint_path": expert} if job.stage in ("sweep", "imitation") else {}
             return {"checkpoint_path": played, **compared}
         found: dict[str, Job | External] = {"ppo_checkpoint_path": expert}
         if cell.planner is not None and cell.planner.warm_start is not None:

@@ -1,0 +1,166 @@
+"""Mode `imitation`: how well a planner predicts its expert, where each of the two goes."""
+
+import logging
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from remdm.base.errors import UserError
+from remdm.config.imitation import ImitationConfig
+from remdm.envs.batch import BatchEnv, make_paired_env
+from remdm.envs.packing import Packed, pack, unpack
+from remdm.experts.acting import ExpertPolicy
+from remdm.loading.expert import load_expert
+from remdm.loading.policy import read_planner
+from remdm.models.denoiser import Denoiser
+from remdm.planners.control import Planner
+from remdm.planners.denoising import make_sampler
+from remdm.planners.window import window_validity
+from remdm.play.policy import Policy
+from remdm.play.rollout import PlayState, rollout, start
+from remdm.training.metrics import write_parquet
+from remdm.training.run import Run
+
+logger = logging.getLogger("remdm")
+
+# Steps of an episode at which a range begins: a recurrent expert has little to remember in the first.
+RANGES = (0, 10, 50, 200)
+
+
+class Visited(NamedTuple):
+    """The states that a policy came to, and what the expert would do there."""
+
+    obs: Packed  # of [T, E, D]
+    first: jax.Array  # [T, E], whether an episode begins with the state
+    done: jax.Array  # [T, E], whether it ends with the action
+    expert: jax.Array  # [T, E, V], log-probabilities
+
+
+class Predicted(NamedTuple):
+    """How a planner's predictions compare with the expert's; W = T - H + 1."""
+
+    entropy: jax.Array  # [W, E, H], of the expert at the state where each action of a plan is due, in nats
+    cross_entropy: jax.Array  # [W, E, H], of the planner's prediction with the expert's distribution there
+    agrees: jax.Array  # [W, E], whether the most probable first actions are the same
+    valid: jax.Array  # [W, E], whether all of a plan lies within one episode
+
+
+def run_imitation(config: ImitationConfig, run: Run) -> None:
+    """Write `imitation.parquet` and `run.json`.
+
+    A row has the mean entropy and cross-entropy, in nats, and the share of states in which both would do the
+    same, of states that the `expert` or the `planner` came to: `all` of them, by `time` in the episode, or
+    by `place` in the plan. The planner predicts a plan of which nothing is known, as at its first denoising
+    step, so no sampler setting plays a part; the difference of the two is what it does not know.
+
+    Raises:
+        UserError: a checkpoint is not what is needed, or the steps hold no plan.
+    """
+    import polars as pl
+
+    env = make_paired_env(config.env, config.eval_num_envs)
+    network, denoiser, params = read_planner(config, env.game)
+    if config.imitation_steps < network.plan_horizon:
+        raise UserError(
+            f"imitation_steps = {config.imitation_steps}: must hold a plan, "
+            f"plan_horizon = {network.plan_horizon}"
+        )
+    path = config.expert.ppo_checkpoint_path
+    expert = load_expert("ppo_checkpoint_path", path, config.env.env_name, env.game, temperature=1.0)
+    sampler = make_sampler(config.sampler, network.diffusion_schedule, config.diffusion_steps_eval)
+    planner = Planner(denoiser, sampler).policy(
+        params, config.replan_every, config.inpaint_history, whole_plans=False
+    )
+    run.open(config)
+
+    rows: list[dict[str, Any]] = []
+    for states, actor in (("expert", expert), ("planner", planner)):
+
+        @jax.jit
+        def compare(key: jax.Array, actor: Policy, expert: ExpertPolicy, params: Any) -> tuple[Any, Any]:
+            visited = visit(key, env, actor, expert, config.imitation_steps)
+            return predict(denoiser, params, visited, env), time_in_episode(visited.first)
+
+        predicted, time = jax.device_get(compare(run.key(config.seed), actor, expert, params))
+        rows += [{"states": states} | row for row in summarise(predicted, time)]
+        whole = rows[-len(RANGES) - network.plan_horizon - 1]
+        logger.info(
+            f"imitation: states of the {states}: cross-entropy {whole['cross_entropy']:.3f} nats, the "
+            f"expert's entropy {whole['entropy']:.3f}, agreement {whole['agreement']:.3f}"
+        )
+    write_parquet(pl.DataFrame(rows, infer_schema_length=None), run.folder / "imitation.parquet")
+    run.finish(config)
+
+
+def visit(key: jax.Array, env: BatchEnv, actor: Policy, expert: ExpertPolicy, num_steps: int) -> Visited:
+    """Let a policy play from fresh worlds, and ask the expert at every state."""
+
+    def act(key: jax.Array, state: PlayState) -> tuple[jax.Array, Any, tuple[jax.Array, jax.Array]]:
+        own, hidden = state.memory
+        logits, hidden = expert.logits(state.obs, state.done, hidden)
+        action, own = actor.act(key, state.obs, state.prev_action, state.done, own)
+        return action, (own, hidden), (jax.nn.log_softmax(logits), state.done)
+
+    start_key, play_key = jax.random.split(key)
+    state = start(start_key, env, (actor.init(env.num_envs), expert.init(env.num_envs)))
+    _, (obs, done, (log_probs, first)) = rollout(
+        play_key, env, act, state, num_steps,
+        keep=lambda played: (pack(played.obs, env.game), played.step.done, played.extras),
+    )  # fmt: skip
+    return Visited(obs, first, done, log_probs)
+
+
+def predict(denoiser: Denoiser, params: Any, visited: Visited, env: BatchEnv) -> Predicted:
+    """Compare the planner's predictions at every state with what the expert would do from there on."""
+    horizon, num_envs = denoiser.plan_horizon, env.num_envs
+    masks = jnp.full((num_envs, horizon), denoiser.num_tokens, jnp.int32)
+
+    def at(t: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        obs = unpack(jax.tree.map(lambda x: x[t], visited.obs), env.game)
+        predicted = jax.nn.log_softmax(denoiser.apply(params, obs, masks, jnp.ones(num_envs)))  # [E, H, V]
+        due = jax.lax.dynamic_slice_in_dim(visited.expert, t, horizon).swapaxes(0, 1)  # [E, H, V]
+        probs = jnp.exp(due)
+        agrees = jnp.argmax(predicted[:, 0], axis=-1) == jnp.argmax(due[:, 0], axis=-1)
+        return -jnp.sum(probs * due, axis=-1), -jnp.sum(probs * predicted, axis=-1), agrees
+
+    valid = window_validity(visited.done, horizon)
+    entropy, cross_entropy, agrees = jax.lax.map(at, jnp.arange(len(valid)))
+    return Predicted(entropy, cross_entropy, agrees, valid)
+
+
+def time_in_episode(first: jax.Array) -> jax.Array:
+    """Steps since the episode began, [T, E] of whether one begins."""
+
+    def count(time: jax.Array, first: jax.Array) -> tuple[jax.Array, jax.Array]:
+        time = jnp.where(first, 0, time + 1)
+        return time, time
+
+    return jax.lax.scan(count, jnp.zeros(first.shape[1], jnp.int32), first)[1]
+
+
+def summarise(predicted: Predicted, time: np.ndarray) -> list[dict[str, Any]]:
+    """Rows over all states, by time in the episode [T, E] and by place in the plan."""
+    entropy, cross_entropy, agrees, valid = map(np.asarray, predicted)
+    time = time[: len(agrees)]
+
+    def row(by: str, start: int, place: int, where: np.ndarray) -> dict[str, Any]:
+        def mean(values: np.ndarray) -> float | None:
+            return float(values[where].mean()) if where.any() else None
+
+        return {
+            "by": by,
+            "start": start,
+            "states_counted": int(where.sum()),
+            "entropy": mean(entropy[..., place]),
+            "cross_entropy": mean(cross_entropy[..., place]),
+            "agreement": mean(agrees) if place == 0 else None,
+        }
+
+    ends = (*RANGES[1:], np.inf)
+    return [
+        row("all", 0, 0, np.ones(time.shape, bool)),
+        *(row("time", a, 0, (time >= a) & (time < b)) for a, b in zip(RANGES, ends, strict=True)),
+        *(row("place", k, k, valid) for k in range(entropy.shape[-1])),
+    ]
