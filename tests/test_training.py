@@ -344,6 +344,31 @@ def test_a_table_forgets_the_parts_beyond_an_update(update, left, tmp_path):
     assert rows["loss"].to_list() == [*range(1, left + 1), -1.0]
 
 
+def test_no_part_of_a_finished_state_is_left_to_resume_from(make_run, monkeypatch):
+    """Killed while the state is removed."""
+
+    def die(*arguments, **options):
+        raise Killed
+
+    config = config_of(OnlineConfig)
+    part = Path("metrics") / "r0" / "000000000001.parquet"
+    with make_run() as run:
+        run.open(config)
+        MetricsTable((run.state / part).parent).write([{"update": 1}])
+        with monkeypatch.context() as patch:
+            patch.setattr("shutil.rmtree", die)
+            with pytest.raises(Killed):
+                run.finish(config)
+    assert (run.folder / "run.json").exists()
+    assert not run.state.exists()
+    assert list(run.folder.parent.rglob(part.name))  # it was killed before it was removed
+    with make_run() as again:
+        again.open(config)
+        assert not list(run.folder.parent.rglob(part.name))
+        again.finish(config)
+    assert [path.name for path in run.folder.parent.iterdir()] == [run.folder.name]
+
+
 # --- what is on disk ---
 
 
