@@ -1,5 +1,6 @@
 """The loop, its resume, checkpoints and metrics, on an algorithm whose every state is known."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -344,11 +345,91 @@ def test_a_table_forgets_the_parts_beyond_an_update(update, left, tmp_path):
     assert rows["loss"].to_list() == [*range(1, left + 1), -1.0]
 
 
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def make_unreadable(path):
+    """Reading it is an I/O error, for root too."""
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+
+
+DAMAGES = pytest.mark.parametrize("damage", [flip_a_bit, truncate, Path.unlink, make_unreadable])
+
+
+@pytest.mark.parametrize(
+    ("damage", "part", "first"),
+    [(flip_a_bit, 7, 7), (make_unreadable, 7, 7), (truncate, 6, 1), (Path.unlink, 1, 1)],
+)
+def test_a_damaged_part_of_the_metrics_is_computed_again(
+    make_run, caplog, snapshot_every_chunk, damage, part, first
+):
+    """From a snapshot that is older than the part, if one is left; else from the beginning."""
+    updates = []
+    algorithm = counting(on_update=lambda n: updates.append(int(n)))
+    run = make_run(**snapshot_every_chunk)
+    train(algorithm, 0, run, repeats=2)
+    expected = [read_metrics(run.folder / f"r{k}") for k in range(2)]
+    damage(run.state / "metrics" / "r1" / f"{part:012d}.parquet")
+    updates.clear()
+    train(algorithm, 0, run, repeats=2)
+    assert sorted(updates) == sorted(2 * [*range(first, 8)])
+    assert all(read_metrics(run.folder / f"r{k}").equals(expected[k]) for k in range(2))
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert all(f"metrics {run.state / 'metrics' / 'r1'}: " in warning for warning in warnings)
+    assert [w.partition("; ")[2] for w in warnings] == (
+        ["the snapshot before it is taken"] + ["the run starts again"] * (part < 7)
+    )
+
+
+@DAMAGES
+def test_rows_that_are_damaged_in_a_running_process_are_no_result(tmp_path, damage):
+    table = MetricsTable(tmp_path / "parts")
+    for n in (1, 2):
+        table.write([{"update": n, "loss": float(n)}])
+    damage(tmp_path / "parts" / f"{1:012d}.parquet")
+    with pytest.raises(UserError, match="parts: "):
+        table.finish(tmp_path / "metrics.parquet")
+    assert not (tmp_path / "metrics.parquet").exists()
+
+
+def test_no_part_of_a_finished_state_is_left_to_resume_from(make_run, monkeypatch):
+    """Killed while the state is removed."""
+
+    def die(*arguments, **options):
+        raise Killed
+
+    config = config_of(OnlineConfig)
+    part = Path("metrics") / "r0" / "000000000001.parquet"
+    with make_run() as run:
+        run.open(config)
+        MetricsTable((run.state / part).parent).write([{"update": 1}])
+        with monkeypatch.context() as patch:
+            patch.setattr("shutil.rmtree", die)
+            with pytest.raises(Killed):
+                run.finish(config)
+    assert (run.folder / "run.json").exists()
+    assert not run.state.exists()
+    assert list(run.folder.parent.rglob(part.name))  # it was killed before it was removed
+    with make_run() as again:
+        again.open(config)
+        assert not list(run.folder.parent.rglob(part.name))
+        again.finish(config)
+    assert [path.name for path in run.folder.parent.iterdir()] == [run.folder.name]
+
+
 # --- what is on disk ---
 
 
-@pytest.mark.parametrize("flipped", [True, False])
-def test_the_last_two_snapshots_are_kept_and_a_damaged_one_is_passed_over(tmp_path, caplog, flipped):
+@DAMAGES
+def test_the_last_two_snapshots_are_kept_and_a_damaged_one_is_passed_over(tmp_path, caplog, damage):
     snapshots = Snapshots(tmp_path)
     assert snapshots.newest() is None
     state = {"a": jnp.arange(1000.0)}
@@ -360,19 +441,17 @@ def test_the_last_two_snapshots_are_kept_and_a_damaged_one_is_passed_over(tmp_pa
     newest = snapshots.newest()
     restored = checkpoint.restore(newest, "training", {"a": jax.ShapeDtypeStruct((1000,), jnp.float32)})
     assert (restored["a"] == np.arange(1000.0) + 2).all()
-    largest = max((p for p in newest.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
-    content = bytearray(largest.read_bytes())
-    content[len(content) // 2] ^= 1
-    largest.write_bytes(content if flipped else content[:-1])
+    damage(max((p for p in newest.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size))
     (tmp_path / ".000000000020.partial").mkdir()
     snapshots = Snapshots(tmp_path)
     assert snapshots.newest().name == "000000000010"
-    assert "damaged" in caplog.text
+    assert "the snapshot before it is taken" in caplog.text
     # What is damaged or half-written is gone, so that it cannot crowd out what is written next.
     assert [p.name for p in tmp_path.iterdir()] == ["000000000010"]
     record = tmp_path / "000000000010" / "checksums.json"
-    record.write_text("{") if flipped else record.unlink()
+    record.write_text("{") if damage is truncate else damage(record)
     assert snapshots.newest() is None
+    assert "the run starts again" in caplog.text
     snapshots.save(3, {"training": state}, {})
     snapshots.close()
     assert Snapshots(tmp_path).newest().name == "000000000003"
@@ -452,6 +531,26 @@ def test_checkpoint_round_trip_and_replacement(tmp_path):
     assert checkpoint.read_metadata(path) == {"kind": "test again"}
     assert [checkpoint.has(path, item) for item in ("params", "more", "less")] == [True, True, False]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint"]
+
+
+def test_reading_a_checkpoint_syncs_nothing_and_hashes_what_a_checksum_names(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint"
+    checkpoint.save(path, {"params": {"a": jnp.arange(3)}, "more": {"x": jnp.ones(())}}, {})
+    (path / "params" / "added").write_text("by somebody")
+    named = json.loads((path / "checksums.json").read_text())
+    file_digest, hashed = hashlib.file_digest, []
+
+    def note(stream, algorithm):
+        hashed.append(Path(stream.name).relative_to(path).as_posix())
+        return file_digest(stream, algorithm)
+
+    monkeypatch.setattr(hashlib, "file_digest", note)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: pytest.fail("a file is synced by reading"))
+    checkpoint.verify(path)
+    assert sorted(hashed) == sorted(named)
+    hashed.clear()
+    checkpoint.verify(path, "params")
+    assert sorted(hashed) == sorted(name for name in named if not name.startswith("more/"))
 
 
 def test_checkpoint_refusals_name_what_is_wrong(tmp_path):

@@ -96,20 +96,24 @@ def _replace(path: Path, partial: Path) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _checksums(folder: Path, item: str = "") -> dict[str, str]:
-    """SHA-256 of every file except the checksums; all files are synced to disk before it returns.
-
-    Args:
-        item: hash only this item and the files next to the items; empty for all.
-    """
+def _checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file except the checksums; all files are synced to disk before it returns."""
     sums = {}
-    for file in sorted(file for file in folder.rglob("*") if file.is_file() and file.name != CHECKSUMS):
-        if item and file.relative_to(folder).parts[0] not in (item, METADATA):
-            continue
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())
-            sums[file.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+    for name, file in _files(folder).items():
+        to_disk(file)
+        sums[name] = _sha256(file)
     return sums
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Every file except the checksums, by its name within the folder."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != CHECKSUMS)
+    return {file.relative_to(folder).as_posix(): file for file in files}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def verify(path: Path, item: str = "", needed: bool = False) -> None:
@@ -120,7 +124,7 @@ def verify(path: Path, item: str = "", needed: bool = False) -> None:
         needed: whether one without checksums is refused.
 
     Raises:
-        UserError: a file is missing or changed; the message names the first.
+        UserError: a file is missing, changed or unreadable; the message names the first.
     """
     record = path / CHECKSUMS
     if not record.exists() and not needed:
@@ -131,10 +135,15 @@ def verify(path: Path, item: str = "", needed: bool = False) -> None:
         raise UserError(f"checkpoint {path}: {CHECKSUMS} cannot be read") from None
     if not isinstance(expected, dict):
         raise UserError(f"checkpoint {path}: {CHECKSUMS} should hold an object")
-    found = _checksums(path, item)
+    files = _files(path)
     for name, checksum in expected.items():
-        compared = not item or name.split("/")[0] in (item, METADATA)
-        if compared and found.get(name) != checksum:
+        if item and name.split("/")[0] not in (item, METADATA):
+            continue
+        try:
+            same = name in files and _sha256(files[name]) == checksum
+        except OSError as error:
+            raise UserError(f"checkpoint {path}: {name} cannot be read ({error.strerror})") from None
+        if not same:
             raise UserError(f"checkpoint {path}: {name} is damaged or missing (its checksum differs)")
 
 

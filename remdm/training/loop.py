@@ -83,15 +83,15 @@ class _Loop:
         assert isinstance(run.runtime, TrainingRuntimeConfig)
         self.algorithm, self.seed, self.run, self.runtime = algorithm, seed, run, run.runtime
         self.mesh = data_mesh(algorithm)
-        self.snapshots = Snapshots(run.state / "snapshots")
-        # Of numpy: what is on a device belongs to one process.
-        self.state = self._first_state(np.asarray(run.key(seed)), start)
-        self.done = int(self.state.update)
         self.tables: list[MetricsTable] = []
         if jax.process_index() == 0:
             self.tables = [
                 MetricsTable(run.state / "metrics" / f"r{repeat}") for repeat in range(algorithm.repeats)
             ]
+        self.snapshots = Snapshots(run.state / "snapshots", self.tables)
+        # Of numpy: what is on a device belongs to one process.
+        self.state = self._first_state(np.asarray(run.key(seed)), start)
+        self.done = int(self.state.update)
         for table in self.tables:
             table.rewind(self.done)
         self.seconds = self.tables[0].last("seconds") if self.tables else 0.0

@@ -1,5 +1,6 @@
 """The metrics of a run: parts written as it goes, one parquet file at the end."""
 
+import hashlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from remdm.base.errors import UserError
 from remdm.base.files import whole_file
 
 if TYPE_CHECKING:
@@ -22,17 +24,41 @@ class MetricsTable:
 
     A part holds one chunk's rows and is named after its last update, so a resumed run drops the
     parts that lie beyond its state and writes them again.
+
+    Attributes:
+        folder: of the parts; if there are any already, `rewind` says which of them count.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        self._written = hashlib.sha256()
 
     def rewind(self, update: int) -> None:
         """Forget the rows after `update`."""
         for part in self._parts():
             if int(part.stem) > update:
                 part.unlink()
+        self._written = _sha256(self._parts())
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the parts, one after the other, as they were written."""
+        return self._written.hexdigest()
+
+    def verify(self, checksum: str, update: int | None = None) -> None:
+        """Compare the parts on the disk, or those up to an update, with their checksum.
+
+        Raises:
+            UserError: one is missing, changed or unreadable.
+        """
+        parts = [part for part in self._parts() if update is None or int(part.stem) <= update]
+        try:
+            same = _sha256(parts).hexdigest() == checksum
+        except OSError as error:
+            raise UserError(f"metrics {self.folder}: cannot be read ({error.strerror})") from None
+        if not same:
+            raise UserError(f"metrics {self.folder}: a part is damaged or missing (their checksum differs)")
 
     def last(self, name: str) -> float:
         """The value of a metric in the last row; 0 before the first."""
@@ -47,14 +73,19 @@ class MetricsTable:
 
         path = self.folder / f"{int(rows[-1]['update']):012d}.parquet"
         write_parquet(pl.DataFrame(rows, infer_schema_length=None), path)
+        self._written.update(path.read_bytes())
 
     def finish(self, path: Path) -> None:
         """Join the parts into the file `path`; what a part has no value for is null.
 
         Columns are sorted: which of them comes first must not depend on how updates fell into parts.
+
+        Raises:
+            UserError: a part is no longer what was written; a training computes it again when it resumes.
         """
         import polars as pl
 
+        self.verify(self.checksum)
         frames = [pl.read_parquet(part) for part in self._parts()]
         table = pl.concat(frames, how="diagonal").with_columns(pl.col("update").cast(pl.Int64)).sort("update")
         first = [name for name in FIRST if name in table.columns]
@@ -63,6 +94,13 @@ class MetricsTable:
 
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("*.parquet"))
+
+
+def _sha256(files: Sequence[Path]) -> "hashlib._Hash":
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest
 
 
 def write_parquet(table: "pl.DataFrame", path: Path) -> None:

@@ -1,5 +1,6 @@
 """One job of one stage: where it writes, how it is watched, and the record it leaves."""
 
+import logging
 import os
 import shutil
 import sys
@@ -22,6 +23,8 @@ from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.config.stage import StageConfig
 from remdm.training.lock import locked
 from remdm.training.tracking import NoTracker, Tracker, new_run_id
+
+logger = logging.getLogger("remdm")
 
 PACKAGES = ("remdm", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "craftax", "numpy")
 
@@ -78,6 +81,7 @@ class Run:
                 self._opened.enter_context(locked(folder))
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be made ({error.strerror})") from None
+        shutil.rmtree(self._finished, ignore_errors=True)  # killed while it was removed
         if self.runtime.use_wandb:
             self.wandb_run_id = self._choose_wandb_run_id(wandb_run_id)
             name = "-".join(self.folder.parts[-4:])
@@ -119,7 +123,20 @@ class Run:
         }
         write_json(self.folder / "run.json", record)
         # The results are whole: whoever asks for them again means a new run.
-        shutil.rmtree(self.state, ignore_errors=True)
+        self._drop_state()
+
+    @property
+    def _finished(self) -> Path:
+        """Where the state of a finished run is removed; nothing resumes from there."""
+        return self.state.with_name(f".{self.state.name}.finished")
+
+    def _drop_state(self) -> None:
+        """Remove the state, at once by its name: a part of it left by a kill must not be resumed."""
+        try:
+            self.state.replace(self._finished)
+        except OSError as error:
+            logger.warning("%s: cannot be removed (%s)", self.state, error.strerror)
+        shutil.rmtree(self._finished, ignore_errors=True)
 
 
 def installed_version(package: str) -> str:

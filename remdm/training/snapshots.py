@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,24 +13,30 @@ import jax
 from remdm.base.errors import UserError
 from remdm.training import checkpoint
 from remdm.training.devices import agreed, to_host
+from remdm.training.metrics import MetricsTable
 
 logger = logging.getLogger("remdm")
 
 KEPT = 2
+METRICS = "metrics_sha256"  # in the metadata: of each table, up to the snapshot
 
 
 class Snapshots:
-    """Checkpoints of a running training, each named after the updates it has behind it."""
+    """Checkpoints of a running training, each named after the updates it has behind it.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Attributes:
+        tables: the rows of the run; those up to a snapshot belong to it.
+    """
+
+    def __init__(self, folder: Path, tables: Sequence[MetricsTable] = ()) -> None:
+        self.folder, self.tables = folder, tables
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
         self._writing: Future[None] | None = None
         self.saved: int | None = None  # updates behind the newest snapshot on disk
         self.seconds: float | None = None  # what writing the last one took
 
     def newest(self) -> Path | None:
-        """The newest snapshot that is whole; what is damaged or half-written is named and removed.
+        """The newest snapshot that is whole, as are its metrics; one that is not is named and removed.
 
         Of several processes the first looks, but all must call this.
         """
@@ -42,11 +48,17 @@ class Snapshots:
     def _newest(self) -> Path | None:
         for partial in self.folder.glob(".*"):
             shutil.rmtree(partial, ignore_errors=True)
-        for path in reversed(self._all()):
+        paths = self._all()
+        while paths:
+            path = paths.pop()
             try:
                 checkpoint.verify(path, needed=True)
-            except UserError as error:
-                logger.warning("%s; the snapshot before it is taken", error)
+                checksums = checkpoint.read_metadata(path)[METRICS]
+                for table, checksum in zip(self.tables, checksums, strict=False):
+                    table.verify(checksum, int(path.name))
+            except (UserError, OSError) as error:
+                instead = "the snapshot before it is taken" if paths else "the run starts again"
+                logger.warning("snapshot %s: not usable: %s; %s", path.name, error, instead)
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 return path
@@ -65,6 +77,7 @@ class Snapshots:
         self.wait()
         # A copy: the next chunk of updates takes over the state's buffers.
         copied = to_host(items)
+        metadata = metadata | {METRICS: [table.checksum for table in self.tables]}
         if jax.process_index() == 0:
             self._writing = self._writer.submit(self._write, update, copied, metadata)
 
