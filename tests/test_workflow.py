@@ -70,7 +70,7 @@ def played(*policies):
             {"lr": 2e-4},
             {"offline/demo", "online/demo"} | played("offline-demo", "online-demo") | ABLATIONS,
         ),
-        ({"ablation_ema_decay": 0.9}, ABLATIONS),
+        ({"ablation_ema_decay": 0.8}, ABLATIONS),
         ({"dagger_train_passes": 2}, {"online/demo"} | played("online-demo")),
         ({"collect_num_steps": 6400}, {"collect/ppo_rnn"}),
     ],
@@ -476,7 +476,7 @@ def swept():
 
 
 def test_keys_of_playing_leave_trainings_alone(swept):
-    after = digests(demo(sweep=True, playing={"temperature": 1.0, "eval_steps": 50}))
+    after = digests(demo(sweep=True, playing={"temperature": 0.5, "eval_steps": 50}))
     planners = ("offline-demo", "online-demo")
     assert changed(swept, after) == EVALUATIONS | played(*planners) | {f"sweep/{name}" for name in planners}
     # An override of the same keys counts where policies do not only play, and `playing` lies over it.
@@ -487,15 +487,15 @@ def test_keys_of_playing_leave_trainings_alone(swept):
 
 
 def test_evaluations_lie_over_playing():
-    plan = demo(playing={"temperature": 1.0, "eta": 0.25}, evaluations={"cool": {"temperature": 0.25}})
+    plan = demo(playing={"temperature": 0.5, "eta": 0.25}, evaluations={"cool": {"temperature": 0.25}})
 
     def sampler(name):
         return plan.job_config(Job(GAME, "inference", name, 0)).sampler
 
-    assert (sampler("offline-demo").temperature, sampler("offline-demo").eta) == (1.0, 0.25)
+    assert (sampler("offline-demo").temperature, sampler("offline-demo").eta) == (0.5, 0.25)
     assert (sampler("offline-demo-cool").temperature, sampler("offline-demo-cool").eta) == (0.25, 0.25)
     with pytest.raises(UserError, match=r"evaluations\.same: changes no evaluation; drop it"):
-        demo(playing={"temperature": 1.0}, evaluations={"same": {"temperature": 1.0}})
+        demo(playing={"temperature": 0.5}, evaluations={"same": {"temperature": 0.5}})
 
 
 @pytest.mark.parametrize(
@@ -524,7 +524,7 @@ HINT = "scales.demo.playing changes evaluation, film and sweep only"
 @pytest.mark.parametrize(
     ("stage", "name", "overrides", "hint"),
     [
-        ("offline", "demo", {"temperature": 1.0, "lr": 2e-4}, "temperature: used by validation too"),
+        ("offline", "demo", {"temperature": 0.5, "lr": 2e-4}, "temperature: used by validation too"),
         ("online", "demo", {"eta": 0.1}, "eta: used by validation and the learner's rollouts too"),
         ("ablations", "llrd", {"eval_steps": 9}, "eval_steps: used by the arm's rollouts or evaluations too"),
         ("offline", "demo", {"lr": 2e-4}, None),
@@ -564,7 +564,7 @@ def test_which_of_two_keys_counts_is_noted():
     plan = with_planners(OFFLINE)
     assert plan.notes == []
     [note] = demo(overrides={"val_interval": 3}).notes
-    assert "val_interval = 3 has no effect: val_interval_frames = 100000.0" in note
+    assert "val_interval = 3 has no effect: val_interval_frames = 200000.0" in note
 
 
 def test_every_configuration_is_checked_before_the_first_job():
