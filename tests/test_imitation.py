@@ -8,7 +8,6 @@ import pytest
 
 from remdm.analysis import predictions
 from remdm.base.errors import UserError
-from remdm.base.reader import read_mapping
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.imitation import ImitationConfig
 from remdm.config.layers import Layer, base_layers, build
@@ -18,10 +17,8 @@ from remdm.planners.denoising import init_params, make_denoiser
 from remdm.play.policy import random_policy
 from remdm.stages import imitation
 from remdm.training import checkpoint
-from remdm.workflow.plan import Job, Plan
 from tests.test_planners import TOY_KEYS
 from tests.test_workflow import GAME as CLASSIC
-from tests.test_workflow import WORKFLOW
 from tests.toy import GAME, NUM_ACTIONS, paired_env
 
 SURE = 3.0  # the logit of the target; the others are 0
@@ -133,16 +130,3 @@ def test_the_stage_compares_on_the_states_of_both(make_run, tmp_path, monkeypatc
 
     with pytest.raises(UserError, match="imitation_steps = 3: must hold a plan, plan_horizon = 4"):
         imitation.run_imitation(config_of(imitation_steps=3), make_run("imitation", "short"))
-
-
-def test_a_scale_asks_for_it():
-    scales = read_mapping(WORKFLOW)["scales"]
-    scales["demo"]["imitation"] = True
-    plan = Plan.load(WORKFLOW, {"scales": scales})
-    job = Job(CLASSIC, "imitation", "online-demo", 0)
-    assert [found.name for found in plan.jobs_of("imitation")] == ["offline-demo", "online-demo"]
-    assert plan.dependencies(job) == {
-        "checkpoint_path": Job(CLASSIC, "online", "demo", 0),
-        "ppo_checkpoint_path": Job(CLASSIC, "ppo", "ppo_rnn", 0),
-    }
-    assert f"{job.folder}/predictions.png" in plan.targets

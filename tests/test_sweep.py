@@ -193,18 +193,19 @@ def test_a_sweep_measures_every_setting_and_plays_some(planner, make_run, tmp_pa
 # --- in the pipeline ---
 
 
-def test_a_scale_asks_for_sweeps():
+@pytest.mark.parametrize(("stage", "picture"), [("sweep", "heatmap"), ("imitation", "predictions")])
+def test_a_scale_asks_for_studies_of_its_planners(stage, picture):
     from remdm.base.reader import read_mapping
 
     scales = read_mapping(WORKFLOW)["scales"]
-    scales["demo"]["sweep"] = True
+    scales["demo"][stage] = True
     plan = Plan.load(WORKFLOW, {"scales": scales})
-    job = Job(CLASSIC, "sweep", "online-demo", 0)
-    assert [found.name for found in plan.jobs_of("sweep")] == ["offline-demo", "online-demo"]
+    job = Job(CLASSIC, stage, "online-demo", 0)
+    assert [found.name for found in plan.jobs_of(stage)] == ["offline-demo", "online-demo"]
     assert plan.dependencies(job) == {
         "checkpoint_path": Job(CLASSIC, "online", "demo", 0),
         "ppo_checkpoint_path": Job(CLASSIC, "ppo", "ppo_rnn", 0),
     }
-    assert f"{job.folder}/heatmap.png" in plan.targets
-    scales["demo"]["sweep"] = False
-    assert not Plan.load(WORKFLOW, {"scales": scales}).jobs_of("sweep")
+    assert f"{job.folder}/{picture}.png" in plan.targets
+    scales["demo"][stage] = False
+    assert not Plan.load(WORKFLOW, {"scales": scales}).jobs_of(stage)

@@ -17,8 +17,7 @@ class ExpertPolicy(Policy):
 
     def logits(self, obs: jax.Array, done: jax.Array, memory: Memory) -> tuple[jax.Array, Memory]:
         """Logits of the actions [E, V] at observations [E, D], and the new memory."""
-        memory, logits, _ = self.network.apply(self.params, memory, obs[None], done[None])
-        return logits[0], memory
+        return _logits(self.network, self.params, obs, done, memory)
 
 
 def expert_policy(network: Network, params: Any, temperature: float) -> ExpertPolicy:
@@ -28,10 +27,17 @@ def expert_policy(network: Network, params: Any, temperature: float) -> ExpertPo
     def act(
         params: Any, key: jax.Array, obs: jax.Array, prev_action: jax.Array, done: jax.Array, memory: Memory
     ) -> tuple[jax.Array, Memory]:
-        hidden, logits, _ = network.apply(params, memory, obs[None], done[None])
-        logits = logits[0]
+        logits, hidden = _logits(network, params, obs, done, memory)
         if temperature == 0.0:
             return logits.argmax(axis=-1), hidden
         return jax.random.categorical(key, logits / temperature), hidden
 
     return ExpertPolicy(params, network.initial_state, act, network)
+
+
+def _logits(
+    network: Network, params: Any, obs: jax.Array, done: jax.Array, memory: Memory
+) -> tuple[jax.Array, Memory]:
+    """One step of a network that takes sequences."""
+    memory, logits, _ = network.apply(params, memory, obs[None], done[None])
+    return logits[0], memory

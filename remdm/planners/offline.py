@@ -105,10 +105,9 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
             keep=lambda played: played.packed(env.game),
         )
 
-        horizon, known = config.denoiser.plan_horizon, None
-        if config.prefix_share > 0:
-            shape = config.num_steps - horizon + 1, config.num_envs
-            known = prefix_lengths(jax.random.fold_in(shuffle_key, 1), shape, horizon, config.prefix_share)
+        horizon = config.denoiser.plan_horizon
+        shape = config.num_steps - horizon + 1, config.num_envs
+        known = prefix_lengths(jax.random.fold_in(shuffle_key, 1), shape, horizon, config.prefix_share)
         windows, earned = expert_windows(data, env.game, horizon, config.return_weight_cap, known)
         shuffled = jax.vmap(lambda k: jax.random.permutation(k, config.windows_per_update))(
             jax.random.split(shuffle_key, config.update_epochs)

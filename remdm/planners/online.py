@@ -119,9 +119,7 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         label, by_expert = data.extras
         valid = window_validity(data.step.done, horizon)
 
-        known = None
-        if config.prefix_share > 0:
-            known = prefix_lengths(jax.random.fold_in(draw_key, 1), valid.shape, horizon, config.prefix_share)
+        known = prefix_lengths(jax.random.fold_in(draw_key, 1), valid.shape, horizon, config.prefix_share)
 
         def remember(buffer: CircularBuffer, numbers: jax.Array) -> tuple[CircularBuffer, None]:
             plan, own, later = plans_from(label, numbers, horizon), None, 0

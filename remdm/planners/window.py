@@ -25,8 +25,13 @@ def plans_from(action: Any, numbers: Any, horizon: int) -> Any:
     return action[first[:, None] + np.arange(horizon), env[:, None]]
 
 
-def prefix_lengths(key: jax.Array, shape: tuple[int, ...], horizon: int, share: float) -> jax.Array:
-    """How many first actions of a window are known: with probability `share` 1 to H - 1, evenly, else 0."""
+def prefix_lengths(key: jax.Array, shape: tuple[int, ...], horizon: int, share: float) -> jax.Array | None:
+    """How many first actions of a window are known: with probability `share` 1 to H - 1, evenly, else 0.
+
+    None, of which nothing is computed, for a share of 0.
+    """
+    if share == 0:
+        return None
     some_key, length_key = jax.random.split(key)
     lengths = jax.random.randint(length_key, shape, 1, horizon)
     return jnp.where(jax.random.uniform(some_key, shape) < share, lengths, 0)

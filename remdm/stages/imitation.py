@@ -13,10 +13,8 @@ from remdm.envs.batch import BatchEnv, make_paired_env
 from remdm.envs.packing import Packed, pack, unpack
 from remdm.experts.acting import ExpertPolicy
 from remdm.loading.expert import load_expert
-from remdm.loading.policy import read_planner
+from remdm.loading.policy import load_planner
 from remdm.models.denoiser import Denoiser
-from remdm.planners.control import Planner
-from remdm.planners.denoising import make_sampler
 from remdm.planners.window import window_validity
 from remdm.play.policy import Policy
 from remdm.play.rollout import PlayState, rollout, start
@@ -61,31 +59,27 @@ def run_imitation(config: ImitationConfig, run: Run) -> None:
     import polars as pl
 
     env = make_paired_env(config.env, config.eval_num_envs)
-    network, denoiser, params = read_planner(config, env.game)
-    if config.imitation_steps < network.plan_horizon:
+    planner = load_planner(config, env.game, whole_plans=False)
+    denoiser = planner.planner.denoiser
+    if config.imitation_steps < denoiser.plan_horizon:
         raise UserError(
             f"imitation_steps = {config.imitation_steps}: must hold a plan, "
-            f"plan_horizon = {network.plan_horizon}"
+            f"plan_horizon = {denoiser.plan_horizon}"
         )
     path = config.expert.ppo_checkpoint_path
     expert = load_expert("ppo_checkpoint_path", path, config.env.env_name, env.game, temperature=1.0)
-    sampler = make_sampler(config.sampler, network.diffusion_schedule, config.diffusion_steps_eval)
-    planner = Planner(denoiser, sampler).policy(
-        params, config.replan_every, config.inpaint_history, whole_plans=False
-    )
     run.open(config)
+
+    @jax.jit
+    def compare(key: jax.Array, actor: Policy, expert: ExpertPolicy, params: Any) -> tuple[Any, Any]:
+        visited = visit(key, env, actor, expert, config.imitation_steps)
+        return predict(denoiser, params, visited, env), time_in_episode(visited.first)
 
     rows: list[dict[str, Any]] = []
     for states, actor in (("expert", expert), ("planner", planner)):
-
-        @jax.jit
-        def compare(key: jax.Array, actor: Policy, expert: ExpertPolicy, params: Any) -> tuple[Any, Any]:
-            visited = visit(key, env, actor, expert, config.imitation_steps)
-            return predict(denoiser, params, visited, env), time_in_episode(visited.first)
-
-        predicted, time = jax.device_get(compare(run.key(config.seed), actor, expert, params))
-        rows += [{"states": states} | row for row in summarise(predicted, time)]
-        whole = rows[-len(RANGES) - network.plan_horizon - 1]
+        predicted, time = jax.device_get(compare(run.key(config.seed), actor, expert, planner.params))
+        whole, *parts = summarise(predicted, time)
+        rows += [{"states": states} | row for row in (whole, *parts)]
         logger.info(
             f"imitation: states of the {states}: cross-entropy {whole['cross_entropy']:.3f} nats, the "
             f"expert's entropy {whole['entropy']:.3f}, agreement {whole['agreement']:.3f}"
