@@ -49,9 +49,7 @@ def command(
         "compilation_cache_dir": REPOSITORY / ".tests-cache",
     }
     if stage != "ppo":
-        # A toy has its expert in the code; still the path must exist, and nobody may write there.
-        keys["ppo_checkpoint_path"] = expert if expert is not None else folder / "expert"
-        keys["ppo_checkpoint_path"].mkdir(parents=True, exist_ok=True)
+        keys["ppo_checkpoint_path"] = expert or toy_expert_folder(folder)
     model = STAGES[stage].model
     flags = [
         text
@@ -61,6 +59,14 @@ def command(
     ]
     driver = [sys.executable, "-m", "tests.kill"] if game == "toy" else [sys.executable, "-m", "remdm.cli"]
     return [*driver, *(["run"] if game == "toy" else []), stage, *flags, "--output", "out"]
+
+
+def toy_expert_folder(folder: Path) -> Path:
+    """What stands for the checkpoint of a toy's expert, which is in the code."""
+    expert = folder / "expert"
+    expert.mkdir(parents=True, exist_ok=True)
+    (expert / "README").write_text("tests.toy.toy_expert\n")
+    return expert
 
 
 def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:

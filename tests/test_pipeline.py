@@ -159,7 +159,7 @@ def test_the_command_evaluates_a_checkpoint_of_the_pipeline(pipeline, tmp_path):
     """The same seed and settings by hand: the same episodes."""
     results = pipeline / "results" / GAME
     keys = tmp_path / "keys.yaml"
-    keys.write_text(yaml.safe_dump({**SMALLEST, "inpaint_history": False}))
+    keys.write_text(yaml.safe_dump({**SMALLEST, "temperature": 1.0, "inpaint_history": False}))
     arguments = ["inference", "--config", str(keys), "--seed", "0", "--progress", "false", "--no-use-wandb"]
     checkpoint = str(results / "offline/demo/s0/checkpoint")
     cache = str(REPOSITORY / ".tests-cache")
