@@ -1,5 +1,6 @@
 """The expert's network, its losses by hand, and PPO on the toy game."""
 
+import re
 from dataclasses import replace
 
 import flax.linen as nn
@@ -91,6 +92,17 @@ def test_parameter_paths_are_those_of_the_public_baselines():
     assert params["Dense_0"]["kernel"].shape == (5, 8)
     assert params["Dense_3"]["kernel"].shape == (8, 4)
     assert params["Dense_6"]["kernel"].shape == (8, 1)
+
+
+def test_no_batch_of_matrices_is_factorised():
+    """Two batches at a time could wait for each other's threads for ever; a matrix needs none but its own."""
+    network = ActorCriticRNN(4, 8)
+    keys = jax.random.split(jax.random.PRNGKey(0), 3)
+    init = jax.jit(jax.vmap(lambda key: init_params(network, key, obs_dim=5)))
+    factorised = re.findall(r"geqrf.*: \(tensor<(.*?)xf32>", init.lower(keys).as_text())
+    assert {shape.count("x") for shape in factorised} == {1}
+    one = init_params(network, keys[1], obs_dim=5)
+    jax.tree.map(lambda all_, x: np.testing.assert_array_equal(all_[1], x), init(keys), one)
 
 
 def test_playing_step_by_step_equals_training_on_the_sequence():

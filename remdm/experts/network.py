@@ -100,8 +100,18 @@ def make_network(config: ExpertConfig, num_actions: int) -> Network:
 
 
 def init_params(network: Network, key: jax.Array, obs_dim: int) -> Any:
-    """Fresh parameters."""
-    return network.init(key, network.initial_state(1), jnp.zeros((1, 1, obs_dim)), jnp.zeros((1, 1), bool))
+    """Fresh parameters; of several keys (`jax.vmap`) one after the other.
+
+    Orthogonal matrices come of QR factorisations. Two batches of them at a time wait for each other's
+    threads for ever where XLA has only two (jaxlib 0.10.2).
+    """
+
+    @jax.custom_batching.sequential_vmap
+    def init(key: jax.Array) -> Any:
+        obs, first = jnp.zeros((1, 1, obs_dim)), jnp.zeros((1, 1), bool)
+        return network.init(key, network.initial_state(1), obs, first)
+
+    return init(key)
 
 
 def _dense(features: int, scale: float, name: str) -> nn.Dense:
