@@ -229,9 +229,9 @@ def test_curiosity_finds_a_reward_that_chance_does_not():
         metrics = learning(CHAIN_GAME, updates=300, seeds=8, **{**CURIOUS, **keys})
         return np.sum(metrics["env/achievement/perfect"][:, -20:].mean(axis=1) > 0.5)
 
-    assert found() == 0
-    # Over many seeds three of four and all of them; what is found is not forgotten.
-    assert found(ppo_model_type="ppo_rnd") >= 2
+    # Of 48 seeds none, 40 and 45 of them, at least 5 and 6 of each 8. By chance a seed may find it.
+    assert found() <= 1
+    assert found(ppo_model_type="ppo_rnd") >= 4
     assert found(ppo_exploration="icm") >= 6
 
 
@@ -243,7 +243,8 @@ def test_e3b_goes_where_the_episode_has_not_been():
         metrics = learning(CHAIN_GAME, updates=100, seeds=8, **{**CURIOUS, **keys})
         return np.sum(metrics["env/achievement/halfway"][:, -20:].mean(axis=1) > 0.8)
 
-    assert went() == 0
+    # Of 48 seeds one, and 31 of them.
+    assert went() <= 1
     assert went(ppo_exploration="e3b") >= 4
 
 
