@@ -15,6 +15,7 @@ from typing import Any
 from remdm.base import errors
 from remdm.base.errors import UserError
 from remdm.base.machine import num_processes
+from remdm.base.state import STATE
 from remdm.config.layers import Layer, base_layers, build, runtime_model
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.config.stage import StageConfig
@@ -114,7 +115,7 @@ def run_script(snakemake: Any) -> None:
         runtime = runtime_keys(**{key: given[key] for key in runtime_keys.model_fields})
         runtime = prepare_jax(runtime)
         folder = Path(snakemake.output.run).parent
-        with Run(stage, folder, Path("state") / digest, digest, runtime, origin, started) as run:
+        with Run(stage, folder, STATE / digest, digest, runtime, origin, started) as run:
             run_mode(stage, config, run)
 
 

@@ -19,6 +19,7 @@ from remdm.base.clone import git_commit
 from remdm.base.errors import UserError
 from remdm.base.files import whole_file, write_json
 from remdm.base.machine import process_peak_memory
+from remdm.base.state import note_results
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.config.stage import StageConfig
 from remdm.training.lock import locked
@@ -79,6 +80,7 @@ class Run:
         try:
             for folder in (self.folder, self.state):
                 self._opened.enter_context(locked(folder))
+            note_results(self.state, self.folder)
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be made ({error.strerror})") from None
         shutil.rmtree(self._finished, ignore_errors=True)  # killed while it was removed

@@ -1,0 +1,27 @@
+"""The folder of a run's state, `state/<digest>`, and whose results an unfinished run has begun to write."""
+
+import os
+from pathlib import Path
+
+from remdm.base.files import whole_file
+
+STATE = Path("state")
+RESULTS = "results"  # in the folder of a state: the way from there to the folder of the results
+
+
+def note_results(state: Path, folder: Path) -> None:
+    """Write down which folder a run writes its results to; the note is removed with the state.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    with whole_file(state / RESULTS) as partial:
+        partial.write_text(os.path.relpath(folder, state), encoding="utf-8")
+
+
+def noted_results(state: Path) -> str | None:
+    """The folder that a run writes its results to; None where no unfinished run has noted one."""
+    try:
+        return os.path.normpath(state / (state / RESULTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
