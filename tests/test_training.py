@@ -1,5 +1,7 @@
 """The loop, its resume, checkpoints and metrics, on an algorithm whose every state is known."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -499,9 +501,17 @@ def test_a_run_without_its_buffer_says_so_and_refills_it(make_run, caplog):
     assert "refills" in caplog.text
 
 
-def test_two_processes_in_one_folder(tmp_path):
+def no_flock(*arguments):
+    raise OSError(errno.ENOSYS, "Function not implemented")
+
+
+@pytest.mark.parametrize("flock", [fcntl.flock, no_flock], ids=["flock", "no_flock"])
+def test_two_processes_in_one_folder(flock, tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", flock)
     code = f"""
-import sys, time; from pathlib import Path; from remdm.training.lock import locked
+import fcntl, time; from pathlib import Path; from remdm.training.lock import locked
+def no_flock(*arguments): raise OSError({errno.ENOSYS}, "Function not implemented")
+fcntl.flock = {"no_flock" if flock is no_flock else "fcntl.flock"}
 with locked(Path({str(tmp_path)!r})):
     print("held", flush=True); time.sleep(60)
 """
@@ -513,6 +523,25 @@ with locked(Path({str(tmp_path)!r})):
     with locked(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_of_another_host_without_flock_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", no_flock)
+    (tmp_path / ".lock").write_text("process 1 on another.host\n")
+    message = f"in use by process 1 on another.host; if that has ended, delete {tmp_path / '.lock'}"
+    with pytest.raises(UserError, match=message), locked(tmp_path):
+        pass
+    (tmp_path / ".lock").unlink()
+    with locked(tmp_path):
+        pass
+
+
+def test_a_lock_follows_no_link(tmp_path):
+    (tmp_path / "thesis").write_text("mine")
+    (tmp_path / ".lock").symlink_to("thesis")
+    with pytest.raises(OSError, match="symbolic link"), locked(tmp_path):
+        pass
+    assert (tmp_path / "thesis").read_text() == "mine"
 
 
 def test_checkpoint_round_trip_and_replacement(tmp_path):
