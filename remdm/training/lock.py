@@ -1,4 +1,4 @@
-"""Exclusive lock on a folder, released when the process exits."""
+"""Exclusive lock on a folder or a file, released when the process exits."""
 
 import errno
 import fcntl
@@ -7,7 +7,7 @@ import re
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -29,8 +29,19 @@ def locked(folder: Path) -> Iterator[None]:
         OSError: the folder or its lock cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
-    with _held(path) if _has_flock(folder) else _created(path) as file:
+    with _locked(folder, folder / ".lock"):
+        yield
+
+
+def locked_file(path: Path) -> AbstractContextManager[None]:
+    """Hold a file that is to be written, in a folder that is there; errors as of `locked`."""
+    return _locked(path, path.with_name(f".{path.name}.lock"))
+
+
+@contextmanager
+def _locked(held: Path, path: Path) -> Iterator[None]:
+    """Hold what a lock file stands for."""
+    with _flocked(held, path) if _has_flock(path.parent) else _created(held, path) as file:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
@@ -52,7 +63,7 @@ def _has_flock(folder: Path) -> bool:
     return True
 
 
-def _held(path: Path) -> TextIO:
+def _flocked(held: Path, path: Path) -> TextIO:
     while True:
         # No link is followed: the file that it leads to would be truncated.
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")
@@ -62,14 +73,14 @@ def _held(path: Path) -> TextIO:
             file.seek(0)
             holder = file.read().strip() or "another process"
             file.close()
-            raise UserError(f"{path.parent}: in use by {holder}") from None
+            raise UserError(f"{held}: in use by {holder}") from None
         # The one before may have removed the file between opening and locking it.
         if _is_at(file, path):
             return file
         file.close()
 
 
-def _created(path: Path) -> TextIO:
+def _created(held: Path, path: Path) -> TextIO:
     while True:
         with suppress(FileExistsError):
             return path.open("x+")
@@ -77,10 +88,10 @@ def _created(path: Path) -> TextIO:
             holder = path.read_text(encoding="utf-8")
             if not _has_ended(holder):
                 raise UserError(
-                    f"{path.parent}: in use by {holder.strip() or 'another process'}; if that has ended, "
+                    f"{held}: in use by {holder.strip() or 'another process'}; if that has ended, "
                     f"delete {path}"
                 )
-            aside = path.with_name(f".lock.{os.getpid()}")
+            aside = path.with_name(f"{path.name}.{os.getpid()}")
             path.rename(aside)  # of several processes, one succeeds
             if aside.read_text(encoding="utf-8") != holder:  # that one's own lock
                 os.link(aside, path)
