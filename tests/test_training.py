@@ -325,6 +325,19 @@ def test_a_slurm_that_does_not_tell_its_jobs_is_asked(make_run, monkeypatch, tmp
     assert "does not say when job 17 ends" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "told", ["UNLIMITED", "Partition_Limit", "NOT_SET", "1-00:00:00", "N/A", "nan", "inf", "-1", "0", ""]
+)
+def test_a_slurm_that_gives_no_end_is_told_in_one_line(told, make_run, monkeypatch, caplog):
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_JOB_END_TIME", told)
+    assert deadline(make_run().runtime, 5.0) is None
+    assert caplog.messages == [
+        f"Slurm does not say when job 17 ends (it says {told!r}, not seconds since 1970): "
+        f"set time_limit_minutes"
+    ]
+
+
 def test_a_second_signal_acts_as_ever():
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job has not
     with Interruption(None) as interruption:

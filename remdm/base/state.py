@@ -1,6 +1,7 @@
 """The folder of a run's state, `state/<digest>`, and whose results an unfinished run has begun to write."""
 
 import os
+import shutil
 from pathlib import Path
 
 from remdm.base.files import whole_file
@@ -25,3 +26,23 @@ def noted_results(state: Path) -> str | None:
         return os.path.normpath(state / (state / RESULTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def remove_state(state: Path) -> None:
+    """Remove a state, at once by its name: a part of it left by a kill must not be resumed.
+
+    Raises:
+        OSError: it is not there, or cannot be renamed.
+    """
+    state.replace(_removed(state))
+    remove_leftovers(state)
+
+
+def remove_leftovers(state: Path) -> None:
+    """Remove what is left of a state if a process was killed while it removed it."""
+    shutil.rmtree(_removed(state), ignore_errors=True)
+
+
+def _removed(state: Path) -> Path:
+    """Where a state is while it is removed; nothing resumes from there."""
+    return state.with_name(f".{state.name}.finished")
