@@ -1,12 +1,13 @@
-"""What runs leave beside their results is listed, and removed where it is named."""
+"""What runs leave beside their results: listed, removed where it is named, put back where it is whole."""
 
 import os
 import re
+import shutil
 import time
 
 import pytest
 
-from remdm.base.state import STATE, note_results
+from remdm.base.state import STATE, forget_results, keep_results, note_results, restore_results
 from remdm.cli import main
 from remdm.training.lock import locked
 
@@ -24,6 +25,27 @@ def left(tmp_path, monkeypatch):
         os.utime(place, (ago, ago))
     (tmp_path / "thesis").mkdir()
     (tmp_path / "logs" / "link").symlink_to(tmp_path / "thesis")
+
+
+def test_whole_results_are_kept_and_put_back(tmp_path):
+    """Where Snakemake removes what it takes for incomplete."""
+    results, state = tmp_path / "results/game", STATE / "new"
+    for name in ("checkpoint/weights", "metrics.parquet", "curves.png", "run.json"):
+        (results / name).parent.mkdir(exist_ok=True)
+        (results / name).write_text(name)
+    names = ("checkpoint", "metrics.parquet", "run.json")
+    assert not restore_results(state, results, names)
+    keep_results(state, results)
+    forget_results(state)
+    assert not restore_results(state, results, names)
+    keep_results(state, results)
+    shutil.rmtree(results / "checkpoint")
+    (results / "metrics.parquet").unlink()
+    (results / "run.json").unlink()
+    assert restore_results(state, results, names)
+    assert (results / "checkpoint/weights").read_text() == "checkpoint/weights"
+    assert (results / "run.json").read_text() == "run.json"
+    assert not state.exists()
 
 
 def listed(capsys):

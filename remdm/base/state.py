@@ -2,12 +2,15 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from remdm.base.files import whole_file
 
 STATE = Path("state")
-RESULTS = "results"  # in the folder of a state: the way from there to the folder of the results
+# In the folder of a state: the way from there to the folder of the results; and whole results.
+RESULTS = "results"
+KEPT = "kept"
 
 
 def note_results(state: Path, folder: Path) -> None:
@@ -46,3 +49,41 @@ def remove_leftovers(state: Path) -> None:
 def _removed(state: Path) -> Path:
     """Where a state is while it is removed; nothing resumes from there."""
     return state.with_name(f".{state.name}.finished")
+
+
+def keep_results(state: Path, folder: Path) -> None:
+    """Keep whole results in their state, as links where the file system has them, before others remove them.
+
+    Raises:
+        OSError: the disk does not take them.
+    """
+    shutil.copytree(folder, state / KEPT, copy_function=_link)
+
+
+def forget_results(state: Path) -> None:
+    """Keep them no longer."""
+    shutil.rmtree(state / KEPT, ignore_errors=True)
+
+
+def restore_results(state: Path, folder: Path, names: Sequence[str]) -> bool:
+    """Put kept results back and remove the state; returns whether there were any.
+
+    Args:
+        names: the files and folders to put back; the last one says that the others are whole.
+
+    Raises:
+        OSError: one is there already, or the disk does not take it.
+    """
+    if not (state / KEPT / names[-1]).exists():
+        return False
+    for name in names:
+        (state / KEPT / name).rename(folder / name)
+    remove_state(state)
+    return True
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
