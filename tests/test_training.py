@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -29,7 +30,7 @@ from remdm.base.errors import UserError
 from remdm.base.fields import Role, fields_with, roles_of
 from remdm.planners.online import make_online
 from remdm.play.buffer import CircularBuffer, empty, insert
-from remdm.training import checkpoint
+from remdm.training import checkpoint, lock
 from remdm.training.algorithm import Algorithm, repeated
 from remdm.training.interruption import TRY_AGAIN, Interrupted, Interruption, deadline
 from remdm.training.lock import locked
@@ -547,6 +548,27 @@ def test_a_lock_of_another_host_without_flock_is_named(tmp_path, monkeypatch):
     (tmp_path / ".lock").unlink()
     with locked(tmp_path):
         pass
+
+
+def test_a_lock_without_flock_that_another_process_takes_over_first_is_its_own(tmp_path, monkeypatch):
+    """Both find the lock of a process that has ended; the other removes it and takes it just before."""
+    monkeypatch.setattr(fcntl, "flock", no_flock)
+    path, has_ended = tmp_path / ".lock", lock._has_ended
+    others = f"process {os.getppid()} on {socket.gethostname()}\n"
+
+    def slowly(holder):
+        ended = has_ended(holder)
+        path.unlink()
+        path.write_text(others)
+        return ended
+
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    path.write_text(f"process {gone.pid} on {socket.gethostname()}\n")
+    monkeypatch.setattr(lock, "_has_ended", slowly)
+    with pytest.raises(UserError, match=f"in use by {others.strip()}"), locked(tmp_path):
+        pass
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(".lock", others)]
 
 
 def test_a_lock_follows_no_link(tmp_path):
