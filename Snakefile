@@ -33,16 +33,13 @@ config["origins"] = plan.origins
 
 CORES = workflow.cores or 1
 
+status = None
 # On one machine a stage has a GPU to itself, if there are any. A cluster counts itself.
 if workflow.is_main_process and workflow.nodes is None:
     from snakemake.logging import logger
 
     status = Status(plan.scale.expected_seconds, CORES)
     logger.addHandler(status)
-
-    onstart:
-        status.begin()
-
     for name, amount in shared_resources().items():
         if name not in workflow.global_resources:
             workflow.register_resource(name, amount)
@@ -58,6 +55,13 @@ wildcard_constraints:
 
 # Used with `--software-deployment-method apptainer` alone; remdm.def says how it is built.
 container: "remdm.sif"
+
+
+onstart:
+    if workflow.is_main_process:
+        plan.keep_finished()
+    if status is not None:
+        status.begin()
 
 
 onerror:

@@ -11,6 +11,7 @@ from typing import Any
 from remdm.base.errors import ConfigError, UserError, near
 from remdm.base.files import disk_problem
 from remdm.commands.accept import run_accept
+from remdm.commands.clean import run_clean
 from remdm.commands.configuration import fetched_artifact, plan_of
 from remdm.commands.flags import add_flags
 from remdm.commands.stage import run_stage
@@ -107,6 +108,10 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--scale", metavar="NAME", help="a scale, by default that of workflow_config.yaml")
     provenance = add("provenance", "say what a figure, a table or a run was made from", _provenance)
     provenance.add_argument("target", metavar="FIGURE", help="a file of results, moved or not")
+    cleaning = add(
+        "clean", "list states, logs and caches with size and age, or remove those named", run_clean
+    )
+    cleaning.add_argument("paths", metavar="PATH", nargs="*", help="what to remove, as it is listed")
     reference = add("keys", "print the reference of all keys, in Markdown", _keys)
     reference.add_argument("--schema", action="store_true", help="as a JSON schema instead")
     return parser

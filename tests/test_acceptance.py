@@ -43,6 +43,40 @@ def leave_results(plan, changed=CHANGED, config=None):
     return digests
 
 
+ORIGIN = {"stage": "online", "inputs": {"checkpoint_path": "x"}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 10**5,
+        '{"digest": "a", "origin": null}',
+        '{"digest": "a", "origin": {"stage": "online", "inputs": null}}',
+        '{"digest": "a", "origin": {"stage": "online", "colour": "red"}}',
+        json.dumps({"digest": "a", "origin": ORIGIN, "git_commit": 5}),
+        json.dumps({"digest": "a", "origin": ORIGIN, "accepted": [{"at": "noon"}]}),
+    ],
+    ids=lambda text: text[-50:],
+)
+def test_a_damaged_record_is_one_line(text, tmp_path, capsys):
+    (tmp_path / "run.json").write_text(text)
+    assert main(["provenance", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path / 'run.json'}: is no record of a result; delete it, and the result is made again\n"
+    )
+
+
+def test_records_that_name_each_other_are_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, other in ("ab", "ba"):
+        config = {"checkpoint_path": f"results/{other}/checkpoint"}
+        record = {"digest": name, "origin": ORIGIN, "config": config, "git_commit": None, "seed": 0}
+        write_json(Path("results") / name / "run.json", record)
+    assert main(["provenance", "results/a"]) == 2
+    error = capsys.readouterr().err
+    assert error == "error: results/a/run.json: is a record of what it was made from itself; delete it\n"
+
+
 def test_results_that_code_alone_made_stale_count_as_current_once_accepted(plan):
     old = leave_results(plan)
     verdicts = examine(plan, [])

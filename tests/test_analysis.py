@@ -24,6 +24,7 @@ from remdm.analysis import (
     unlocked,
 )
 from remdm.analysis.costs import cost_table
+from remdm.analysis.film import Film, read_film
 from remdm.analysis.formats import as_html, as_latex, as_markdown, number, shown, write_table
 from remdm.analysis.policies import (
     Policy,
@@ -395,6 +396,8 @@ def test_what_readers_see_of_a_table(tmp_path):
     assert r"a\_b \& 50 \% \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{} \$ \#" in latex
     assert "% Of 3 seeds.\n% And more.\n" in latex
     assert r"c\|d" in as_markdown(frame, note="Of 3 seeds.")
+    hostile = pl.DataFrame({"a|b": ["<b>|\\", "a\nb"]})
+    assert as_markdown(hostile).splitlines() == [r"| a\|b |", "| --- |", r"| &lt;b&gt;\|\\ |", "| a b |"]
     assert as_markdown(frame, note="Of 3 seeds.").endswith("\n\nOf 3 seeds.\n")
     assert "<td>a_b &amp; 50 % {x}" in as_html(frame)
     write_table(frame, tmp_path / "t", ["count"])
@@ -574,6 +577,32 @@ def test_a_record_that_is_not_whole_is_named_in_one_line(tmp_path, content):
     assert f"{path}: is no whole JSON file" in str(raised.value)
     assert f"delete it, and `snakemake {path}` makes it again" in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_damaged_film_is_one_line_or_reads_the_same(seed, tmp_path):
+    """Cut anywhere, or with a bit flipped."""
+    path, draw = tmp_path / "film.npz", np.random.default_rng(seed)
+    np.savez_compressed(path, **{name: np.arange(900) for name in Film._fields})
+    data = bytearray(path.read_bytes())
+    place = draw.integers(len(data))
+    if seed % 2:
+        data[place] ^= 1 << draw.integers(8)
+    path.write_bytes(data if seed % 2 else data[:place])
+    try:
+        assert all((array == np.arange(900)).all() for array in read_film(path))
+        return
+    except UserError as error:
+        message = str(error)
+    assert message.startswith(f"{path}: is no whole npz file (")
+    assert "\n" not in message
+
+
+def test_a_film_without_an_array_names_it(tmp_path):
+    path = tmp_path / "film.npz"
+    np.savez(path, **{name: np.arange(9) for name in Film._fields[:-1]})
+    with pytest.raises(UserError, match=f"is no whole npz file .*{Film._fields[-1]}"):
+        read_film(path)
 
 
 def test_a_table_that_is_not_whole_is_named_in_one_line(tmp_path):

@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from remdm import cli
+from remdm.base.state import STATE, note_results
 from remdm.commands.configuration import configured
 from remdm.commands.stage import refuse_another_run
 from remdm.config.stages import STAGES
@@ -93,8 +95,28 @@ def test_hyphens_and_underscores_are_the_same_in_flags_alone():
 
 
 def test_the_results_of_another_run_are_not_overwritten(tmp_path):
-    refuse_another_run(tmp_path, "mine")  # nothing is there yet
+    refuse_another_run("ppo", tmp_path, "mine")  # nothing is there yet
     (tmp_path / "run.json").write_text('{"digest": "mine"}')
-    refuse_another_run(tmp_path, "mine")
+    refuse_another_run("ppo", tmp_path, "mine")
     with pytest.raises(cli.UserError, match="holds the results of another run; name another folder"):
-        refuse_another_run(tmp_path, "another")
+        refuse_another_run("ppo", tmp_path, "another")
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "metrics.parquet", "curves.png", "r1/checkpoint", "run.json"])
+def test_what_is_no_result_of_the_run_is_not_overwritten(name, tmp_path, monkeypatch):
+    """Such as a checkpoint that was copied there, or results whose record is damaged or gone."""
+    monkeypatch.chdir(tmp_path)
+    out = Path("out")
+    (out / name).parent.mkdir(parents=True)
+    (out / name).touch()
+    (out / "notes.txt").touch()
+    refusal = f"out: holds {Path(name).name} of no known run; name another folder with --output"
+    with pytest.raises(cli.UserError, match=refusal):
+        refuse_another_run("ppo", out, "mine")
+    note_results(STATE / "mine", tmp_path / "out")  # a kill between the checkpoint and its record
+    refuse_another_run("ppo", out, "mine")
+    with pytest.raises(cli.UserError, match=refusal):
+        refuse_another_run("ppo", out, "another")
+    note_results(STATE / "mine", tmp_path / "elsewhere")
+    with pytest.raises(cli.UserError, match=refusal):
+        refuse_another_run("ppo", out, "mine")

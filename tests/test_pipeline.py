@@ -263,6 +263,44 @@ def test_an_interrupted_job_goes_on_where_it_was(tmp_path):
     assert not list((tmp_path / "state").iterdir())
 
 
+@pytest.mark.slow
+def test_what_a_job_finished_after_snakemake_was_killed_is_kept(tmp_path):
+    """Snakemake and its job are killed before a result is there that Snakemake then takes for incomplete."""
+    config = write_config(tmp_path / "smallest.yaml")
+    plan = Plan.load(config, {})
+    job = plan.jobs_of("ppo")[0]
+    folder, target = tmp_path / job.folder, job.record
+    command = [*SNAKEMAKE, target, "--directory", str(tmp_path), "--configfile", str(config)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while not list((tmp_path / ".snakemake" / "incomplete").glob("*")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (folder / "checkpoint").mkdir(parents=True)
+    (folder / "checkpoint" / "weights").write_text("of weeks")
+    (folder / "metrics.parquet").touch()
+    record = {"digest": plan.digest(job), "origin": plan.origin_of(job).record()}
+    (folder / "run.json").write_text(json.dumps(record))
+
+    def run(*arguments):
+        return snakemake(tmp_path, target, "--configfile", str(config), *arguments)
+
+    assert "--unlock" in run().stderr
+    assert run("--unlock").returncode == 0
+    done = run()
+    assert done.returncode == 0, done.stderr[-3000:]
+    log = (tmp_path / f"{job.folder.replace('results', 'logs', 1)}.log").read_text()
+    assert f"{job.folder}: was finished when Snakemake had been killed; kept as it is" in log
+    assert (folder / "checkpoint" / "weights").read_text() == "of weeks"
+    assert not list((tmp_path / "state").iterdir())
+    assert not list((tmp_path / ".snakemake" / "incomplete").iterdir())
+    write_config(config, {**SMALLEST, "layer_size": 24})
+    assert "Params have changed" in run("--dry-run").stdout
+
+
 REDUCED = [
     "--num_envs", "8", "--num_steps", "32", "--num_minibatches", "2", "--update_epochs", "1",
     "--d_model", "16", "--n_heads", "2", "--n_layers", "1", "--d_ff", "16", "--obs_encoder_width", "16",

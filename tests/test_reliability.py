@@ -12,6 +12,7 @@ import pytest
 
 from remdm import cli
 from remdm.base.errors import UserError
+from remdm.base.state import noted_results
 from remdm.training import checkpoint
 from tests import kill
 from tests.conftest import REPOSITORY
@@ -93,6 +94,7 @@ def test_two_runs_in_one_folder(make_run):
     config = config_of("online")
     with make_run() as first:
         first.open(config)
+        assert noted_results(first.state) == str(first.folder)
         with make_run() as second, pytest.raises(UserError, match=f"in use by process {os.getpid()} on "):
             second.open(config)
     with make_run() as third:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 
 import pytest
 
@@ -90,6 +91,28 @@ def test_gpus_are_asked_for_where_nothing_names_them(monkeypatch, tmp_path):
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin")
     assert visible_gpus() == ["0", "1"]
+
+
+@pytest.mark.parametrize("why", ["a link", "another user's"])
+def test_locks_of_gpus_lie_where_no_other_user_can_put_a_link(why, two_gpus, tmp_path, monkeypatch):
+    with claimed(1):
+        pass
+    folder = tmp_path / f"remdm-gpus-{os.getuid()}"
+    folder.chmod(0o777)
+    with claimed(1):
+        assert folder.stat().st_mode & 0o777 == 0o700
+    shutil.rmtree(folder)
+    if why == "a link":
+        (tmp_path / "theirs").mkdir()
+        folder.symlink_to("theirs")
+    else:
+        another = os.getuid() + 1
+        monkeypatch.setattr(os, "getuid", lambda: another)
+        folder = tmp_path / f"remdm-gpus-{another}"
+        folder.mkdir()
+    with pytest.raises(UserError, match=f"{folder}: is a link, or not yours"), claimed(1):
+        pass
+    assert list(folder.iterdir()) == []
 
 
 def test_jobs_side_by_side_hold_different_gpus(two_gpus):

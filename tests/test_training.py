@@ -1,11 +1,14 @@
 """The loop, its resume, checkpoints and metrics, on an algorithm whose every state is known."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import pickle
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -27,7 +30,7 @@ from remdm.base.errors import UserError
 from remdm.base.fields import Role, fields_with, roles_of
 from remdm.planners.online import make_online
 from remdm.play.buffer import CircularBuffer, empty, insert
-from remdm.training import checkpoint
+from remdm.training import checkpoint, lock
 from remdm.training.algorithm import Algorithm, repeated
 from remdm.training.interruption import TRY_AGAIN, Interrupted, Interruption, deadline
 from remdm.training.lock import locked
@@ -323,6 +326,19 @@ def test_a_slurm_that_does_not_tell_its_jobs_is_asked(make_run, monkeypatch, tmp
     assert "does not say when job 17 ends" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "told", ["UNLIMITED", "Partition_Limit", "NOT_SET", "1-00:00:00", "N/A", "nan", "inf", "-1", "0", ""]
+)
+def test_a_slurm_that_gives_no_end_is_told_in_one_line(told, make_run, monkeypatch, caplog):
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_JOB_END_TIME", told)
+    assert deadline(make_run().runtime, 5.0) is None
+    assert caplog.messages == [
+        f"Slurm does not say when job 17 ends (it says {told!r}, not seconds since 1970): "
+        f"set time_limit_minutes"
+    ]
+
+
 def test_a_second_signal_acts_as_ever():
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job has not
     with Interruption(None) as interruption:
@@ -499,9 +515,17 @@ def test_a_run_without_its_buffer_says_so_and_refills_it(make_run, caplog):
     assert "refills" in caplog.text
 
 
-def test_two_processes_in_one_folder(tmp_path):
+def no_flock(*arguments):
+    raise OSError(errno.ENOSYS, "Function not implemented")
+
+
+@pytest.mark.parametrize("flock", [fcntl.flock, no_flock], ids=["flock", "no_flock"])
+def test_two_processes_in_one_folder(flock, tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", flock)
     code = f"""
-import sys, time; from pathlib import Path; from remdm.training.lock import locked
+import fcntl, time; from pathlib import Path; from remdm.training.lock import locked
+def no_flock(*arguments): raise OSError({errno.ENOSYS}, "Function not implemented")
+fcntl.flock = {"no_flock" if flock is no_flock else "fcntl.flock"}
 with locked(Path({str(tmp_path)!r})):
     print("held", flush=True); time.sleep(60)
 """
@@ -513,6 +537,46 @@ with locked(Path({str(tmp_path)!r})):
     with locked(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_of_another_host_without_flock_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", no_flock)
+    (tmp_path / ".lock").write_text("process 1 on another.host\n")
+    message = f"in use by process 1 on another.host; if that has ended, delete {tmp_path / '.lock'}"
+    with pytest.raises(UserError, match=message), locked(tmp_path):
+        pass
+    (tmp_path / ".lock").unlink()
+    with locked(tmp_path):
+        pass
+
+
+def test_a_lock_without_flock_that_another_process_takes_over_first_is_its_own(tmp_path, monkeypatch):
+    """Both find the lock of a process that has ended; the other removes it and takes it just before."""
+    monkeypatch.setattr(fcntl, "flock", no_flock)
+    path, has_ended = tmp_path / ".lock", lock._has_ended
+    others = f"process {os.getppid()} on {socket.gethostname()}\n"
+
+    def slowly(holder):
+        ended = has_ended(holder)
+        path.unlink()
+        path.write_text(others)
+        return ended
+
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    path.write_text(f"process {gone.pid} on {socket.gethostname()}\n")
+    monkeypatch.setattr(lock, "_has_ended", slowly)
+    with pytest.raises(UserError, match=f"in use by {others.strip()}"), locked(tmp_path):
+        pass
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(".lock", others)]
+
+
+def test_a_lock_follows_no_link(tmp_path):
+    (tmp_path / "thesis").write_text("mine")
+    (tmp_path / ".lock").symlink_to("thesis")
+    with pytest.raises(OSError, match="symbolic link"), locked(tmp_path):
+        pass
+    assert (tmp_path / "thesis").read_text() == "mine"
 
 
 def test_checkpoint_round_trip_and_replacement(tmp_path):

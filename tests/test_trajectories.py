@@ -1,8 +1,10 @@
 """Trajectories on disk: what is stored chunk by chunk is what the file holds; its reader accepts no other."""
 
 import json
+import os
 import pickle
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from remdm.stages import trajectories
 from remdm.stages.collect import run_collect
 from remdm.stages.trajectories import Trajectories
 from remdm.training import checkpoint
+from remdm.training.lock import locked_file
 from remdm.training.run import Run
 from tests.conftest import REPOSITORY
 from tests.toy import GAME, LONGEST
@@ -91,6 +94,25 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_played(tmp_path, mo
         Trajectories(tmp_path / "arrays", elsewhere, SMALL, 100, 1000)
 
 
+def test_a_full_disk_while_trajectories_are_written_leaves_no_part_of_them(tmp_path):
+    """No file may grow beyond 1000 bytes."""
+    path = tmp_path / "data" / "mine.npz"
+    path.parent.mkdir()
+    path.write_text("of an earlier run")
+    kept = Trajectories(tmp_path / "arrays", path, SMALL, NUM_ENVS, NUM_STEPS)
+    limit, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+        with pytest.raises(OSError, match="File too large") as failed:
+            kept.write(SAID)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    assert failed.value.filename == str(path)
+    assert [(file.name, file.read_text()) for file in path.parent.iterdir()] == [
+        ("mine.npz", "of an earlier run")
+    ]
+
+
 # --- what `collect` leaves, and its reader ---
 
 
@@ -105,16 +127,33 @@ def collected(tmp_path_factory):
         ActorCriticRNN(GAME.num_actions, network.layer_size), jax.random.PRNGKey(7), GAME.obs_dim
     )
     checkpoint.save(folder / "expert", {"params": params}, describe("expert", CLASSIC, network, 1, 1))
-    config = config_of("collect", ppo_checkpoint_path=str(folder / "expert"), seed=3)
+    collect(folder, "run")
+    return folder / "run" / "trajectories.npz"
+
+
+def collect(folder, name, **keys):
+    """Run the stage with the expert in `folder`, where a folder of that name gets the results."""
+    from tests.test_keys import config_of
+
+    config = config_of("collect", ppo_checkpoint_path=str(folder / "expert"), seed=3, **keys)
     runtime = build(
         RuntimeConfig, [*base_layers(None), Layer("test", {"progress": False, "use_wandb": False})]
     )
     origin = {"inputs": {"ppo_checkpoint_path": "digest of the expert"}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("remdm.envs.batch.load_game", {CLASSIC: GAME}.__getitem__)
-        with Run("collect", folder / "run", folder / "state", "digest", runtime, origin) as run:
+        with Run("collect", folder / name, folder / f"{name}-state", "digest", runtime, origin) as run:
             run_collect(config, run)
-    return folder / "run" / "trajectories.npz"
+
+
+def test_two_processes_do_not_write_one_file(collected, tmp_path):
+    path = tmp_path / "mine.npz"
+    with (
+        locked_file(path),
+        pytest.raises(UserError, match=f"{path}: in use by process {os.getpid()} on"),
+    ):
+        collect(collected.parents[1], "second", offline_data_path=str(path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_collected_file_says_what_it_is(collected):

@@ -82,8 +82,8 @@ class Film(NamedTuple):
 
 
 def read_film(path: Path) -> Film:
-    """Read `film.npz`."""
-    return Film(**read_arrays(path))
+    """Read `film.npz`; errors as of `read_file`."""
+    return Film(**read_arrays(path, Film._fields))
 
 
 def read_filmed(results: Sequence[str]) -> tuple[Film, str]:

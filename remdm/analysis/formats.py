@@ -62,7 +62,7 @@ def as_markdown(frame: pl.DataFrame, columns: Sequence[str] | None = None, note:
     """A table of GitHub's Markdown."""
     heads, rows = shown(frame, columns)
     rule = ["--:" if is_number else "---" for is_number in _numeric(frame, columns)]
-    lines = [heads, rule, *([cell.replace("|", r"\|") for cell in row] for row in rows)]
+    lines = [[*map(_markdown, heads)], rule, *([*map(_markdown, row)] for row in rows)]
     text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     return f"{text}\n\n{note}\n" if note else f"{text}\n"
 
@@ -118,7 +118,7 @@ def _cell(row: dict[str, Any], name: str) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if not isinstance(value, float):
-        return str(value)
+        return " ".join(str(value).splitlines())
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
     if low is None or high is None or not math.isfinite(low + high):
         return number(value)
@@ -129,6 +129,11 @@ def _cell(row: dict[str, Any], name: str) -> str:
 def _heading(column: str) -> str:
     """The name of a column in words; what is no identifier is words already."""
     return column.replace("_", " ").replace("percent", "%") if column.isidentifier() else column
+
+
+def _markdown(text: str) -> str:
+    """Text that ends no cell of a table and is no HTML."""
+    return html.escape(text, quote=False).replace("\\", r"\\").replace("|", r"\|")
 
 
 def _tex(text: str) -> str:

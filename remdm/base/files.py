@@ -4,14 +4,14 @@ import errno
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A place to write a file, which is renamed to `path` once the block has succeeded.
+    """A place to write a file, which is renamed to `path` once the block has succeeded, or else removed.
 
     Raises:
         OSError: from the block or the renaming; it names the file.
@@ -23,8 +23,11 @@ def whole_file(path: Path) -> Iterator[Path]:
         to_disk(partial)
         partial.replace(path)
         to_disk(path.parent)
-    except OSError as error:
-        error.filename = error.filename or str(path)
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink()  # on a full disk above all
+        if isinstance(error, OSError):
+            error.filename = error.filename or str(path)
         raise
 
 

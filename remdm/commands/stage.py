@@ -2,10 +2,12 @@
 
 import argparse
 import logging
+import os
 import time
 from pathlib import Path
 
 from remdm.base.errors import UserError
+from remdm.base.state import STATE, noted_results
 from remdm.commands.configuration import configured, default_folder, origin_of
 from remdm.config.stage import StageConfig
 from remdm.config.stages import STAGES
@@ -26,7 +28,7 @@ def run_stage(arguments: argparse.Namespace) -> None:
     origin = origin_of(mode, config)
     digest = origin.digest
     folder = arguments.output or default_folder(mode, config, arguments.config)
-    refuse_another_run(folder, digest)
+    refuse_another_run(mode, folder, digest)
 
     # Only now what imports JAX: a mistake is reported at once.
     import jax
@@ -39,7 +41,7 @@ def run_stage(arguments: argparse.Namespace) -> None:
     for note in notes:
         logger.warning(note)
     logger.info("%s: seed %d", mode, config.seed)
-    with Run(mode, folder, Path("state") / digest, digest, runtime, origin.record(), started) as run:
+    with Run(mode, folder, STATE / digest, digest, runtime, origin.record(), started) as run:
         run_mode(mode, config, run)
     if jax.process_index() > 0:
         return  # the first of several processes has written the results
@@ -54,11 +56,22 @@ def is_done(arguments: argparse.Namespace) -> bool:
     return recorded_digest(folder / "run.json") == origin_of(arguments.mode, config).digest
 
 
-def refuse_another_run(folder: Path, digest: str) -> None:
-    """Let the same command repeat itself, but never overwrite another's results."""
-    held = recorded_digest(folder / "run.json")
-    if held is not None and held != digest:
-        raise UserError(f"{folder}: holds the results of another run; name another folder with --output")
+def refuse_another_run(mode: str, folder: Path, digest: str) -> None:
+    """Let the same command repeat itself, or finish what it began, but never overwrite anything else.
+
+    Raises:
+        UserError: what the run would write is there already, and of no or another run.
+    """
+    record = folder / "run.json"
+    if recorded_digest(record) == digest or noted_results(STATE / digest) == os.path.relpath(folder):
+        return
+    stage = STAGES[mode]
+    written = [record.name, *stage.outputs, *(picture.name + picture.suffix for picture in stage.pictures)]
+    places = [place for name in written for place in (folder / name, *folder.glob(f"r*/{name}"))]
+    there = [place for place in places if place.exists()]
+    if there:
+        held = "the results of another run" if recorded_digest(record) else f"{there[0].name} of no known run"
+        raise UserError(f"{folder}: holds {held}; name another folder with --output")
 
 
 def _draw(mode: str, config: StageConfig, folder: Path) -> None:

@@ -16,6 +16,7 @@ from remdm.play.player import CHUNK_STEPS, compile_player
 from remdm.play.policy import Policy
 from remdm.play.rollout import Transition, episode_metrics
 from remdm.stages.trajectories import Trajectories
+from remdm.training.lock import locked_file
 from remdm.training.metrics import MetricsTable, to_rows
 from remdm.training.progress import ProgressReport
 from remdm.training.run import Run, installed_version
@@ -29,21 +30,23 @@ def run_collect(config: CollectConfig, run: Run) -> None:
     grow with the number of steps.
 
     Raises:
-        UserError: the checkpoint is no such expert's, or the disk is too small.
+        UserError: the checkpoint is no such expert's, the disk is too small, or another process is writing
+            the same file.
     """
     env = make_batch_env(config.env, config.collect_num_envs)
     path, temperature = config.expert.ppo_checkpoint_path, config.collect_temperature
     expert = load_expert("ppo_checkpoint_path", path, config.env.env_name, env.game, temperature)
     run.open(config)
     target = _writable(config.offline_data_path, run.folder / "trajectories.npz")
-    trajectories = Trajectories(run.state / "arrays", target, env.game, env.num_envs, config.num_iters)
-    metrics = MetricsTable(run.state / "metrics")
-    metrics.rewind(0)
+    with locked_file(target):
+        trajectories = Trajectories(run.state / "arrays", target, env.game, env.num_envs, config.num_iters)
+        metrics = MetricsTable(run.state / "metrics")
+        metrics.rewind(0)
 
-    timing = _play_into(trajectories, metrics, config, run, env, expert)
-    metrics.finish(run.folder / "metrics.parquet")
-    trajectories.write(_metadata(config, run))
-    run.finish(config, **timing)
+        timing = _play_into(trajectories, metrics, config, run, env, expert)
+        metrics.finish(run.folder / "metrics.parquet")
+        trajectories.write(_metadata(config, run))
+        run.finish(config, **timing)
 
 
 def _metadata(config: CollectConfig, run: Run) -> TrajectoryMetadata:

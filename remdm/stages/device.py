@@ -1,9 +1,10 @@
 """Which GPUs a local job uses, where there are more than it asked for."""
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from remdm.base.errors import UserError
@@ -18,18 +19,19 @@ def claimed(count: int) -> Iterator[None]:
     Slurm gives a job its own, so nothing is left to choose there.
 
     Raises:
-        UserError: fewer are free.
+        UserError: fewer are free, or the folder of the locks is another user's.
     """
     visible = visible_gpus()
     if not 0 < count < len(visible):
         yield
         return
+    locks = _own_folder()
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
     with ExitStack() as held:
         mine: list[str] = []
         for name in visible:
             try:
-                held.enter_context(locked(_place(name)))
+                held.enter_context(locked(locks / name))
             except UserError:
                 continue
             mine.append(name)
@@ -47,5 +49,13 @@ def claimed(count: int) -> Iterator[None]:
                 os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
-def _place(name: str) -> Path:
-    return Path(tempfile.gettempdir()) / f"remdm-gpus-{os.getuid()}" / name
+def _own_folder() -> Path:
+    """The folder of this user's locks, where no other user can put a link to a file of ours."""
+    folder = Path(tempfile.gettempdir()) / f"remdm-gpus-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise UserError(f"{folder}: is a link, or not yours; remove it, or set TMPDIR")
+    folder.chmod(0o700)
+    return folder

@@ -15,6 +15,7 @@ from typing import Any
 from remdm.base import errors
 from remdm.base.errors import UserError
 from remdm.base.machine import num_processes
+from remdm.base.state import STATE, restore_results
 from remdm.config.layers import Layer, base_layers, build, runtime_model
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.config.stage import StageConfig
@@ -98,7 +99,8 @@ def run_mode(mode: str, config: StageConfig, run: Run) -> None:
 def run_script(snakemake: Any) -> None:
     """Run a stage as the Snakemake job of its rule: parameters and inputs in, outputs in their folder.
 
-    Inputs whose name is a key of the stage become that key.
+    Inputs whose name is a key of the stage become that key. Whole results that a killed Snakemake did not
+    learn of are kept.
     """
     started = time.perf_counter()
     configure_logging(Path(snakemake.log[0]))
@@ -106,6 +108,10 @@ def run_script(snakemake: Any) -> None:
     with reported(stage), claimed(snakemake.resources.get("gpu", 0)):
         model = STAGES[stage].model
         digest = snakemake.params.digest
+        folder = Path(snakemake.output.run).parent
+        if restore_results(STATE / digest, folder, (*STAGES[stage].outputs, "run.json")):
+            logger.info("%s: was finished when Snakemake had been killed; kept as it is", folder)
+            return
         origin = json.loads(snakemake.config["origins"][digest])
         keys = origin["config"] | {key: _path(snakemake.input.get(key)) for key in model.path_keys()}
         config = build(model, [*base_layers(None), Layer("the job", keys)])
@@ -113,8 +119,7 @@ def run_script(snakemake: Any) -> None:
         given = snakemake.config["runtime"]
         runtime = runtime_keys(**{key: given[key] for key in runtime_keys.model_fields})
         runtime = prepare_jax(runtime)
-        folder = Path(snakemake.output.run).parent
-        with Run(stage, folder, Path("state") / digest, digest, runtime, origin, started) as run:
+        with Run(stage, folder, STATE / digest, digest, runtime, origin, started) as run:
             run_mode(stage, config, run)
 
 

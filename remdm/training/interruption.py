@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -39,21 +40,25 @@ def deadline(runtime: TrainingRuntimeConfig, started: float) -> float | None:
 
 def _slurm_end() -> float | None:
     """When Slurm will end this job, in seconds since 1970; None where there is no Slurm."""
-    told = os.environ.get("SLURM_JOB_END_TIME")
-    if told is not None:
-        return float(told)
-    job = os.environ.get("SLURM_JOB_ID")
-    if job is None:
+    told, job = os.environ.get("SLURM_JOB_END_TIME"), os.environ.get("SLURM_JOB_ID")
+    if told is None and job is None:
         return None
-    # Older Slurm versions do not set SLURM_JOB_END_TIME, and some do not set it for job steps.
-    ask = ["squeue", "--noheader", "--format=%e", f"--jobs={job}"]
-    seconds = os.environ | {"SLURM_TIME_FORMAT": "%s"}
     try:
-        answer = subprocess.run(ask, env=seconds, capture_output=True, text=True, timeout=60, check=True)
-        return float(answer.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        logger.warning("Slurm does not say when job %s ends (%s): set time_limit_minutes", job, error)
-        return None
+        # Older Slurm versions do not set SLURM_JOB_END_TIME, and some do not set it for job steps.
+        told = _asked(f"--jobs={job}") if told is None else told
+        if re.fullmatch(r"[1-9]\d*", told.strip()):
+            return float(told)
+        reason = f"it says {told.strip()!r}, not seconds since 1970"
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = str(error)
+    logger.warning("Slurm does not say when job %s ends (%s): set time_limit_minutes", job, reason)
+    return None
+
+
+def _asked(job: str) -> str:
+    seconds = os.environ | {"SLURM_TIME_FORMAT": "%s"}
+    ask = ["squeue", "--noheader", "--format=%e", job]
+    return subprocess.run(ask, env=seconds, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 class Interruption:

@@ -1,26 +1,47 @@
-"""Exclusive lock on a folder, released when the process exits."""
+"""Exclusive lock on a folder or a file, released when the process exits."""
 
+import errno
 import fcntl
 import os
+import re
 import socket
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
 from remdm.base.errors import UserError
+
+# What `flock` says where the file system has none: Lustre mounted so, some network file systems.
+NO_FLOCK = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder; the system lets go of it when the process ends, however it ends.
 
+    Without `flock`, the existence of the lock's file is the lock. What a process of this host left when it
+    was killed is removed by the next one; what a process of another host left must be removed by hand.
+
     Raises:
         UserError: another process holds it; the message names that process.
+        OSError: the folder or its lock cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
-    with _held(path) as file:
+    with _locked(folder, folder / ".lock"):
+        yield
+
+
+def locked_file(path: Path) -> AbstractContextManager[None]:
+    """Hold a file that is to be written, in a folder that is there; errors as of `locked`."""
+    return _locked(path, path.with_name(f".{path.name}.lock"))
+
+
+@contextmanager
+def _locked(held: Path, path: Path) -> Iterator[None]:
+    """Hold what a lock file stands for."""
+    with _flocked(held, path) if _has_flock(path.parent) else _created(held, path) as file:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
@@ -31,20 +52,64 @@ def locked(folder: Path) -> Iterator[None]:
                 path.unlink()
 
 
-def _held(path: Path) -> TextIO:
+def _has_flock(folder: Path) -> bool:
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH)
+        except OSError as error:
+            if error.errno in NO_FLOCK:
+                return False
+            raise
+    return True
+
+
+def _flocked(held: Path, path: Path) -> TextIO:
     while True:
-        file = path.open("a+")
+        # No link is followed: the file that it leads to would be truncated.
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "another process"
             file.close()
-            raise UserError(f"{path.parent}: in use by {holder}") from None
+            raise UserError(f"{held}: in use by {holder}") from None
         # The one before may have removed the file between opening and locking it.
         if _is_at(file, path):
             return file
         file.close()
+
+
+def _created(held: Path, path: Path) -> TextIO:
+    while True:
+        with suppress(FileExistsError):
+            return path.open("x+")
+        with suppress(FileNotFoundError):  # the one before may end at any moment
+            holder = path.read_text(encoding="utf-8")
+            if not _has_ended(holder):
+                raise UserError(
+                    f"{held}: in use by {holder.strip() or 'another process'}; if that has ended, "
+                    f"delete {path}"
+                )
+            aside = path.with_name(f"{path.name}.{os.getpid()}")
+            path.rename(aside)  # of several processes, one succeeds
+            if aside.read_text(encoding="utf-8") != holder:  # that one's own lock
+                os.link(aside, path)
+            aside.unlink()
+
+
+def _has_ended(holder: str) -> bool:
+    """Whether the process that wrote itself into a lock was one of this host and has ended."""
+    process = re.fullmatch(r"process (\d+) on (.*)\n", holder)
+    if process is None or process[2] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(process[1]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 def _is_at(file: TextIO, path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import sys
 import time
 import zlib
@@ -19,6 +18,7 @@ from remdm.base.clone import git_commit
 from remdm.base.errors import UserError
 from remdm.base.files import whole_file, write_json
 from remdm.base.machine import process_peak_memory
+from remdm.base.state import note_results, remove_leftovers, remove_state
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.config.stage import StageConfig
 from remdm.training.lock import locked
@@ -79,9 +79,10 @@ class Run:
         try:
             for folder in (self.folder, self.state):
                 self._opened.enter_context(locked(folder))
+            note_results(self.state, self.folder)
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be made ({error.strerror})") from None
-        shutil.rmtree(self._finished, ignore_errors=True)  # killed while it was removed
+        remove_leftovers(self.state)
         if self.runtime.use_wandb:
             self.wandb_run_id = self._choose_wandb_run_id(wandb_run_id)
             name = "-".join(self.folder.parts[-4:])
@@ -123,20 +124,10 @@ class Run:
         }
         write_json(self.folder / "run.json", record)
         # The results are whole: whoever asks for them again means a new run.
-        self._drop_state()
-
-    @property
-    def _finished(self) -> Path:
-        """Where the state of a finished run is removed; nothing resumes from there."""
-        return self.state.with_name(f".{self.state.name}.finished")
-
-    def _drop_state(self) -> None:
-        """Remove the state, at once by its name: a part of it left by a kill must not be resumed."""
         try:
-            self.state.replace(self._finished)
+            remove_state(self.state)
         except OSError as error:
             logger.warning("%s: cannot be removed (%s)", self.state, error.strerror)
-        shutil.rmtree(self._finished, ignore_errors=True)
 
 
 def installed_version(package: str) -> str:

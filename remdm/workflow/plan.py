@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from remdm.base.errors import ConfigError, near
+from remdm.base.state import STATE, forget_results, keep_results
 from remdm.config.ablations import AblationsConfig
 from remdm.config.inference import InferenceConfig
 from remdm.config.layers import Layer, base_layers, build, overridden
@@ -22,7 +23,7 @@ from remdm.workflow.job import RESULTS, Job
 from remdm.workflow.matrix import Cell, cells
 from remdm.workflow.record import recorded_digest
 
-SNAKEMAKE_METADATA = Path(".snakemake/metadata")  # Snakemake's own, by the names of outputs in base64
+SNAKEMAKE = Path(".snakemake")
 # What the pipeline itself decides of how runs are saved and tracked.
 WATCHING = frozenset(TrainingRuntimeConfig.model_fields) - {"save_policy", "resume_wandb_run_id", "jit"}
 # What the jobs themselves fix: their place in the matrix, and the paths of their inputs.
@@ -329,5 +330,26 @@ class Plan:
             product.record
             for product in self.products
             if recorded_digest(Path(product.record)) not in (None, self.origin_of(product).digest)
-            and not (SNAKEMAKE_METADATA / urlsafe_b64encode(product.record.encode()).decode()).exists()
+            and not _has_noted("metadata", product.record)
         ]
+
+    def keep_finished(self) -> None:
+        """Keep whole results that Snakemake is about to remove; the jobs that it starts put them back.
+
+        It takes what a job makes for incomplete if it was killed before the job ended.
+
+        Raises:
+            OSError: the disk does not take them.
+        """
+        for job in self.jobs:
+            state = STATE / self.digest(job)
+            forget_results(state)
+            outputs = map(Path, STAGES[job.stage].paths(job.folder).values())
+            noted = _has_noted("incomplete", job.record)
+            if noted and self.is_settled(job) and all(output.exists() for output in outputs):
+                keep_results(state, Path(job.folder))
+
+
+def _has_noted(what: str, output: str) -> bool:
+    """Whether Snakemake has a note of its own on an output, in a file of its name in base64."""
+    return (SNAKEMAKE / what / urlsafe_b64encode(output.encode()).decode()).exists()

@@ -36,19 +36,25 @@ def _figure_lines(path: Path, own: Path) -> Iterator[str]:
         yield from _run_lines(_beside(path, folder), digest, 1)
 
 
-def _run_lines(folder: Path, digest: str | None, depth: int) -> Iterator[str]:
+def _run_lines(folder: Path, digest: str | None, depth: int, above: tuple[Path, ...] = ()) -> Iterator[str]:
     """A run, and below it the runs whose checkpoints it read.
 
     Args:
         digest: that the run had when its result was used; None where that is not known.
+        above: the runs that were made from it, on the way here.
+
+    Raises:
+        UserError: a record is damaged, or names a run that was made from it.
     """
     here = INDENT * depth
     record = read_record(folder / "run.json")
     if record is None:
         yield f"{here}{folder}: its run.json is missing"
         return
-    commit = (record["git_commit"] or "no clone")[:11]
-    told = [f"seed {record['seed']}  commit {commit}  digest {record['digest']}"]
+    if folder in above:
+        raise UserError(f"{folder / 'run.json'}: is a record of what it was made from itself; delete it")
+    commit = (record.get("git_commit") or "no clone")[:11]
+    told = [f"seed {record.get('seed')}  commit {commit}  digest {record['digest']}"]
     accepted = record.get("accepted", [])
     if digest not in (None, record["digest"], *(trace["digest"] for trace in accepted)):
         told.append(f"made again since then, when it was {digest}")
@@ -56,11 +62,11 @@ def _run_lines(folder: Path, digest: str | None, depth: int) -> Iterator[str]:
         told.append(f"of older code, accepted as current on {accepted[-1]['at'][:10]}")
     yield f"{here}{folder}  {'; '.join(told)}"
     for key, used in record["origin"]["inputs"].items():
-        checkpoint = record["config"][key]
+        checkpoint = record.get("config", {}).get(key)
         yield f"{here}{INDENT}{key}: {checkpoint}"
-        upstream = _beside(folder, checkpoint).parent
+        upstream = _beside(folder, str(checkpoint)).parent
         if (upstream / "run.json").exists():
-            yield from _run_lines(upstream, used, depth + 2)
+            yield from _run_lines(upstream, used, depth + 2, (*above, folder))
 
 
 def _beside(known: Path, path: str) -> Path:

@@ -4,8 +4,27 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from remdm.base.errors import UserError
 from remdm.workflow.digest import Origin
+
+
+class _Acceptance(BaseModel):
+    digest: str
+    at: str
+    git_commit: str | None
+
+
+class _Record(BaseModel):
+    """What is read of a record; that of a figure has digest and origin only."""
+
+    digest: str
+    origin: Origin
+    seed: int | None = None
+    config: dict[str, Any] = {}
+    git_commit: str | None = None
+    accepted: list[_Acceptance] = []
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
@@ -16,10 +35,11 @@ def read_record(path: Path) -> dict[str, Any] | None:
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        record["digest"], record["origin"]
+        _Record.model_validate(record)
+        recorded_origin(record)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         raise UserError(
             f"{path}: is no record of a result; delete it, and the result is made again"
         ) from None
@@ -30,7 +50,7 @@ def recorded_digest(path: Path) -> str | None:
     """The digest in a record; None where there is none that can be read."""
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["digest"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # whoever reads the result will say so
 
 

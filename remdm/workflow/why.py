@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from remdm.base.errors import UserError, near
+from remdm.base.state import STATE
 from remdm.workflow.digest import Origin
 from remdm.workflow.plan import PLAYABLE, Figure, Job, Plan
 from remdm.workflow.record import read_record, recorded_origin
@@ -62,7 +63,7 @@ def _lines(plan: Plan, product: Job | Figure, depth: int = 0) -> Iterator[str]:
     here, origin = INDENT * depth, plan.origin_of(product)
     record = read_record(Path(product.record))
     if record is None:
-        started = (Path("state") / origin.digest).exists()
+        started = (STATE / origin.digest).exists()
         yield f"{here}{product}: not made yet{'; it was begun, and goes on where it was' if started else ''}"
         return
     before = recorded_origin(record)

@@ -1,0 +1,68 @@
+"""List what runs leave beside their results: states, logs and caches; and remove what is named of it."""
+
+import argparse
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from remdm.base.errors import UserError, near
+from remdm.base.state import STATE, noted_results, remove_state
+from remdm.config.layers import base_layers
+from remdm.training.lock import locked
+
+
+def run_clean(arguments: argparse.Namespace) -> None:
+    """Print size, age and path of all that can be removed; with paths, remove these instead.
+
+    Raises:
+        UserError: a path is none of those listed, or a process uses it; nothing is removed then.
+    """
+    found = dict(_found())
+    if not arguments.paths:
+        for path, what in found.items():
+            size, changed = _measured(path)
+            days = (time.time() - changed) / (24 * 3600)
+            print(f"{size / 1e6:>9,.1f} MB  {days:>5,.1f} days  {path}  {what}")
+        return
+    chosen = dict.fromkeys(map(Path, arguments.paths))
+    for path in chosen:
+        if path not in found:
+            raise UserError(f"{path}: is not listed by `remdm clean`{near(str(path), map(str, found))}")
+    with ExitStack() as held:
+        for path in chosen:
+            if path.parent == STATE:
+                held.enter_context(locked(path))
+        for path in chosen:
+            if path.parent == STATE:
+                remove_state(path)
+            elif path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _found() -> Iterator[tuple[Path, str]]:
+    """What can be removed, and what it is."""
+    for path in sorted(STATE.glob("*")):
+        results = noted_results(path)
+        yield path, "state" if results is None else f"state of a run that has not finished {results}"
+    for folder, what in (("logs", "logs"), (".snakemake/log", "logs"), ("artifacts", "fetched from W&B")):
+        for path in sorted(Path(folder).glob("*")):
+            yield path, what
+    cache = base_layers(None)[0].values["compilation_cache_dir"]
+    if cache is not None and Path(cache).exists():
+        yield Path(cache), "compiled programs"
+
+
+def _measured(path: Path) -> tuple[int, float]:
+    """Bytes of a file, or of all in a folder, and when the last of them was changed."""
+    size, changed = 0, 0.0
+    below = (Path(root, name) for root, folders, files in os.walk(path) for name in (*folders, *files))
+    for file in (path, *below):
+        with suppress(FileNotFoundError):  # a run may be at work there
+            found = file.lstat()
+            size, changed = size + found.st_size, max(changed, found.st_mtime)
+    return size, changed
