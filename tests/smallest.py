@@ -45,7 +45,7 @@ def write_config(path, overrides=SMALLEST, methods=("offline", "online"), **runt
     """
     config = yaml.safe_load((REPOSITORY / "workflow_config.yaml").read_text())
     demo = config["scales"]["demo"]
-    demo["overrides"] = overrides
+    demo["overrides"], demo["experts"] = overrides, ["ppo_rnn"]
     suites = demo["ablations"] if "offline" in methods else []
     demo["ablations"] = [{**entry, "arms": ["lora"]} for entry in suites]
     demo["planners"] = [planner for planner in demo["planners"] if planner["method"] in methods]

@@ -50,7 +50,7 @@ def base():
 
 
 ABLATIONS = {f"ablations/{name}" for name in ("baseline_rl", "llrd", "low_t", "head_only", "running_stats")}
-POLICIES = ("ppo_rnn", "offline-demo", "online-demo", "random")
+POLICIES = ("ppo", "offline-demo", "online-demo", "random")
 EVALUATIONS = {f"inference/{name}" for name in POLICIES}
 FILMS = {f"film/{name}" for name in POLICIES}
 
@@ -72,7 +72,7 @@ def played(*policies):
         ),
         ({"ablation_ema_decay": 0.8}, ABLATIONS),
         ({"dagger_train_passes": 2}, {"online/demo"} | played("online-demo")),
-        ({"collect_num_steps": 6400}, {"collect/ppo_rnn"}),
+        ({"collect_num_steps": 6400}, {"collect/ppo"}),
     ],
 )
 def test_a_key_makes_stale_the_stages_that_have_it_and_what_follows(base, override, stale):
@@ -161,7 +161,7 @@ def test_every_film_has_its_pictures():
         drawn.setdefault(Path(picture.path).parts[-3], []).extend(Path(x).name for x in picture.outputs)
     pictures = ["episode.gif", "path.png", "unlocks.png"]
     assert drawn == {
-        "ppo_rnn": pictures,
+        "ppo": pictures,
         "random": pictures,
         "offline-demo": [*pictures, "denoising.png"],
         "online-demo": [*pictures, "denoising.png"],
@@ -360,12 +360,12 @@ def test_experts_that_cannot_be_are_named(tmp_path):
 
 def test_dependencies_and_configs_of_jobs():
     plan = Plan.load(WORKFLOW, {})
-    expert = Job(GAME, "ppo", "ppo_rnn", 0)
+    expert = Job(GAME, "ppo", "ppo", 0)
     offline = Job(GAME, "offline", "demo", 0)
     assert plan.dependencies(expert) == {}
     assert plan.dependencies(offline) == {"ppo_checkpoint_path": expert}
     assert plan.dependencies(Job(GAME, "inference", "offline-demo", 0)) == {"checkpoint_path": offline}
-    assert plan.dependencies(Job(GAME, "inference", "ppo_rnn", 0)) == {"checkpoint_path": expert}
+    assert plan.dependencies(Job(GAME, "inference", "ppo", 0)) == {"checkpoint_path": expert}
     assert plan.dependencies(Job(GAME, "inference", "random", 0)) == {}
     assert isinstance(plan.job_config(offline), OfflineConfig)
     random = Job(GAME, "inference", "random", 0)
@@ -414,19 +414,19 @@ def names(plan, *stages):
 
 
 def test_every_expert_teaches_every_planner_and_all_are_evaluated(base):
-    plan = with_scale(experts=["ppo_rnn", "ppo"])
+    plan = with_scale(experts=["ppo", "ppo_rnn"])
     assert names(plan, "ppo", "collect", "offline", "online") == [
-        "ppo/ppo_rnn", "ppo/ppo", "collect/ppo_rnn", "collect/ppo",
-        "offline/demo", "online/demo", "offline/demo_by_ppo", "online/demo_by_ppo",
+        "ppo/ppo", "ppo/ppo_rnn", "collect/ppo", "collect/ppo_rnn",
+        "offline/demo", "online/demo", "offline/demo_by_ppo_rnn", "online/demo_by_ppo_rnn",
     ]  # fmt: skip
     assert names(plan, "inference") == [
         f"inference/{name}"
-        for name in ("ppo_rnn", "ppo", "offline-demo", "online-demo", "offline-demo_by_ppo",
-                     "online-demo_by_ppo", "random")
+        for name in ("ppo", "ppo_rnn", "offline-demo", "online-demo", "offline-demo_by_ppo_rnn",
+                     "online-demo_by_ppo_rnn", "random")
     ]  # fmt: skip
-    job = Job(GAME, "online", "demo_by_ppo", 0)
-    assert plan.dependencies(job) == {"ppo_checkpoint_path": Job(GAME, "ppo", "ppo", 0)}
-    assert plan.dependencies(Job(GAME, "inference", "online-demo_by_ppo", 0)) == {"checkpoint_path": job}
+    job = Job(GAME, "online", "demo_by_ppo_rnn", 0)
+    assert plan.dependencies(job) == {"ppo_checkpoint_path": Job(GAME, "ppo", "ppo_rnn", 0)}
+    assert plan.dependencies(Job(GAME, "inference", "online-demo_by_ppo_rnn", 0)) == {"checkpoint_path": job}
     # What the first expert alone would give is where it would be, and as it would be.
     assert digests(plan).items() >= {name: base[name] for name in set(base) - ABLATIONS}.items()
 
@@ -627,10 +627,10 @@ def test_every_policy_is_filmed_once_and_drawn_beside_the_expert():
     for picture in plan.catalogue.of_films:
         names[Path(picture.path).parents[1].name].append(Path(*picture.outputs).name)
     drawn = ["episode.gif", "path.png", "unlocks.png"]
-    assert names["random"] == names["ppo_rnn"] == drawn
+    assert names["random"] == names["ppo"] == drawn
     assert names["offline-demo"] == names["online-demo"] == [*drawn, "denoising.png"]
     assert {output for picture in plan.catalogue.pictures for output in picture.outputs} < set(plan.targets)
-    expert, planner = Job(GAME, "film", "ppo_rnn", 5), Job(GAME, "film", "offline-demo", 5)
+    expert, planner = Job(GAME, "film", "ppo", 5), Job(GAME, "film", "offline-demo", 5)
     assert plan.figure(f"{planner.folder}/unlocks").jobs == (expert, planner)
     assert plan.figure(f"{expert.folder}/unlocks").jobs == (expert,)
     assert plan.figure(f"{planner.folder}/path").jobs == (planner,)
