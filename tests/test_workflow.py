@@ -277,6 +277,18 @@ def test_snakemake_plans_with_an_expert_from_elsewhere(public, tmp_path):
     assert "scales.demo.experts.0.checkpoint = " in done.stderr
 
 
+def test_jobs_import_nothing_from_the_working_folder(tmp_path):
+    """A rule with `run` is a `python -m snakemake` of its own, as a job of Slurm is."""
+    shutil.copy(WORKFLOW, tmp_path)
+    (tmp_path / "snakemake.py").write_text("raise SystemExit('code of the working folder ran')")
+    rule = "rule probe:\n    output: 'probe'\n    run: Path(output[0]).touch()\n"
+    (tmp_path / "Snakefile").write_text(f"include: '{REPOSITORY / 'Snakefile'}'\n\n\n{rule}")
+    command = [sys.executable, "-P", "-m", "snakemake", "--cores", "1", "probe"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "code of the working folder ran" not in done.stderr
+    assert (tmp_path / "probe").exists(), done.stderr
+
+
 @pytest.mark.slow
 def test_only_a_reference_has_a_job_that_fetches_it(public, tmp_path):
     """What a rule makes is removed when it runs: a fetched folder that is named itself must have none."""
