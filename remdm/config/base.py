@@ -20,8 +20,13 @@ class Unit:
     name: str
 
 
+WIDEST = 2**16  # bounds of what any checkpoint may ask to be built
+
 Positive = Annotated[int, Field(gt=0), BeforeValidator(_whole)]
 Count = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
+Width = Annotated[int, Field(gt=0, le=WIDEST), BeforeValidator(_whole)]
+Layers = Annotated[int, Field(gt=0, le=128), BeforeValidator(_whole)]
+Horizon = Annotated[int, Field(gt=0, le=10_000), BeforeValidator(_whole)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

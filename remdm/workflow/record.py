@@ -1,10 +1,10 @@
 """What results say of their own origin, beside them on disk."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from remdm.base.errors import UserError
+from remdm.base.files import read_json
 from remdm.workflow.digest import Origin
 
 
@@ -15,7 +15,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
         UserError: it is damaged.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         record["digest"], record["origin"]
     except FileNotFoundError:
         return None
@@ -29,7 +29,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
 def recorded_digest(path: Path) -> str | None:
     """The digest in a record; None where there is none that can be read."""
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["digest"])
+        return str(read_json(path)["digest"])
     except (OSError, ValueError, KeyError, TypeError):
         return None  # whoever reads the result will say so
 
