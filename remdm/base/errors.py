@@ -5,6 +5,8 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from reprlib import Repr
+from typing import Any
 
 from remdm.base.files import disk_problem
 
@@ -17,6 +19,15 @@ def printable(text: str) -> str:
     """Text as one line of bounded length that may be sent to a terminal, its control codes escaped."""
     shown = "".join(x if x.isprintable() else ascii(x)[1:-1] for x in text[:LONGEST])
     return shown + ("..." if len(text) > LONGEST else "")
+
+
+_SHORT = Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 3, 300, 300, 300
+
+
+def shown(value: Any) -> str:
+    """A value in a message; a few bytes of YAML can stand for gigabytes."""
+    return _SHORT.repr(value)
 
 
 class UserError(Exception):
