@@ -1,5 +1,6 @@
 """The pipeline: PPO expert -> rollouts, offline BC and DAgger -> evaluation -> figures -> report."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from remdm.config.stages import STAGES
 from remdm.workflow.cluster import remedies
 from remdm.workflow.plan import Plan
 from remdm.workflow.status import Status
+
+# Jobs import nothing from the working folder, which `python -m snakemake` and scripts would search first.
+os.environ["PYTHONSAFEPATH"] = "1"
 
 try:
     plan = Plan.load(Path(workflow.basedir) / "workflow_config.yaml", config)

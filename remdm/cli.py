@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from remdm.base.errors import ConfigError, UserError, near
-from remdm.base.files import disk_problem
+from remdm.base.errors import ConfigError, UserError, near, printable
+from remdm.base.files import disk_problem, is_utf8
 from remdm.commands.accept import run_accept
 from remdm.commands.clean import run_clean
 from remdm.commands.configuration import fetched_artifact, plan_of
@@ -35,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     """Run what a parser's arguments ask for, and turn every mistake of the user's into one line."""
     try:
+        for argument in argv:
+            if not is_utf8(argument):  # what writes results would find out hours later
+                raise ConfigError(f"{argument}: is not UTF-8")
         parsed = parser.parse_args([_underscored(argument) for argument in argv])
         parsed.run(parsed)
     except UserError as error:
@@ -125,15 +128,15 @@ def _show(arguments: argparse.Namespace) -> None:
         path = fetched_artifact(path, arguments.wandb_download_dir)
     told = summary(Path(path))
     for name, text in told.items():
-        print(f"{name:<{max(map(len, told))}}  {text}")
+        print(printable(f"{name:<{max(map(len, told))}}  {text}"))
 
 
 def _why(arguments: argparse.Namespace) -> None:
-    print(*explain(plan_of(arguments.scale), arguments.target), sep="\n")
+    print(*map(printable, explain(plan_of(arguments.scale), arguments.target)), sep="\n")
 
 
 def _provenance(arguments: argparse.Namespace) -> None:
-    print(*chain(arguments.target), sep="\n")
+    print(*map(printable, chain(arguments.target)), sep="\n")
 
 
 def _keys(arguments: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from flax import struct
 from remdm.analysis.episode import draw_episode
 from remdm.analysis.film import Film
 from remdm.base.errors import UserError
+from remdm.config.base import LARGEST_SEED
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.policy import PolicyConfig
 from remdm.config.runtime import RuntimeConfig
@@ -38,7 +39,7 @@ class LoadedPlanner(PlannerPolicy):
         """Plan from observations, without a history: [D] -> [H], or [E, D] -> [E, H].
 
         Raises:
-            UserError: they are not of the planner's game.
+            UserError: they are not of the planner's game, or there is no such seed.
         """
         obs = jnp.asarray(obs, jnp.float32)
         wanted = load_game(self.env_name).obs_dim
@@ -47,8 +48,14 @@ class LoadedPlanner(PlannerPolicy):
                 f"obs: has shape {obs.shape}, but {self.env_name} needs [{wanted}] or [E, {wanted}]"
             )
         batch = jnp.atleast_2d(obs)
-        plans = np.asarray(_plan(self, jax.random.PRNGKey(seed), batch))
+        plans = np.asarray(_plan(self, _key(seed), batch))
         return plans if obs.ndim == 2 else plans[0]
+
+
+def _key(seed: int) -> jax.Array:
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UserError(f"seed = {seed}: must be at least 0 and at most {LARGEST_SEED}")
+    return jax.random.PRNGKey(seed)
 
 
 @jax.jit
@@ -91,10 +98,14 @@ def make_env(env_name: str, num_envs: int = 1) -> BatchEnv:
 
 
 def play_episode(planner: LoadedPlanner, seed: int = 0, max_steps: int = 1000) -> Film:
-    """Let a planner play one episode, in a world that depends on the seed alone, and film it."""
+    """Let a planner play one episode, in a world that depends on the seed alone, and film it.
+
+    Raises:
+        UserError: there is no such seed.
+    """
     env = stage_env(load_game(planner.env_name), num_envs=1)
     camera = load_camera(planner.env_name)
-    film = compile_film(jax.random.PRNGKey(seed), env, planner, camera, planner.trace)
+    film = compile_film(_key(seed), env, planner, camera, planner.trace)
     return Film(**film.roll(max_steps), **names(env.game, camera))
 
 

@@ -1,6 +1,7 @@
 """Results of older code that count as current, by their records alone."""
 
 import json
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from remdm.base.errors import UserError
 from remdm.base.files import write_json
 from remdm.cli import main
+from remdm.commands.accept import run_accept
 from remdm.workflow.acceptance import accept, acceptable, examine, lines_of
 from remdm.workflow.plan import Plan
 from remdm.workflow.provenance import chain
@@ -164,3 +166,11 @@ def test_mistakes_are_one_line(plan, capsys):
     leave_results(plan, changed="", config={"ppo_lr": 0.5})
     assert main(["accept", plan.jobs[0].folder, "--yes"]) == 2
     assert "more than its code has changed" in capsys.readouterr().err
+
+
+def test_accepting_imports_nothing_from_the_working_folder(plan):
+    leave_results(plan)
+    Path("snakemake.py").write_text("open('ran', 'w')")
+    with pytest.raises(UserError, match="snakemake --touch"):  # for there is no Snakefile here
+        run_accept(Namespace(scale=None, targets=[plan.jobs[0].folder], yes=True))
+    assert not Path("ran").exists()

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from remdm import cli
 from remdm.base.errors import ConfigError
 from remdm.base.reader import read_mapping
-from remdm.config.layers import ALL_KEYS, base_layers, build, configs_folder, runtime_model
+from remdm.config.layers import ALL_KEYS, Layer, base_layers, build, configs_folder, runtime_model
+from remdm.config.ppo import PPOConfig
 from remdm.config.reference import all_keys
 from remdm.config.stages import STAGES
 from tests.conftest import REPOSITORY
@@ -74,6 +75,9 @@ MALFORMED = [
     b"a: &a [x, x]\nb: &b [*a, *a]\nlr: [*b, *b]", b"lr: !!int x", b"lr: !!bool x", b"lr: !!timestamp x",
     b"lr: !!str 1", b"lr: 2024-13-45", b"lr: 2024-01-01", b"lr: " + b"9" * 5000, b"lr: 0x" + b"f" * 5000,
     b"num_envs: 0b" + b"1" * 20000, b"lr: 0x_", b"lr: 9" + b":59" * 200 + b".0", b"lr: " + b"9" * 400,
+    b"#" * 2**17 + b"\nlr: 1", b"lr: " + b"[" * 60_000, b"lr: " + b"[" * 60 + b"]" * 60,
+    b'wandb_download_dir: "\\ud800"', b'wandb_download_dir: "a\\0b"', b'lr: "\\x1b[31m"',
+    b"lr: " + b"a" * 100_000,
 ]  # fmt: skip
 
 
@@ -86,6 +90,8 @@ def refuse(capsys, *arguments):
     assert len(lines) == 1, lines
     assert lines[0].startswith("error: ")
     assert captured.out == ""
+    assert lines[0].isprintable()
+    assert len(lines[0]) < 5000
     return lines[0]
 
 
@@ -144,6 +150,30 @@ def test_a_contradiction(mode, content, key, tmp_path, capsys):
 def test_a_malformed_file(content, tmp_path, capsys):
     line, path = with_file(tmp_path, capsys, "offline", content)
     assert path in line
+
+
+def test_a_preset_that_is_no_file_is_not_read(capsys):
+    Path("mine.yaml").symlink_to("/dev/zero")
+    assert "mine.yaml: no such file" in refuse(capsys, "offline", "--config", "mine.yaml")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: is no regular file"):
+        read_mapping(Path("mine.yaml"))
+
+
+NUMBERS_GIVEN = [
+    ("seed", "1e30"), ("seed", "4294967296"), ("seed", "-1"), ("seed", "9" * 5000), ("seed", "1e400"),
+    ("num_envs", "1e19"), ("lr", "[" * 50_000), ("lr", "[" * 300 + "]" * 300),
+    ("lr", "!!int x"), ("lr", "&a [*a]"), ("lr", "2024-01-01"), ("lr", "\x1b[31m"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "text"), NUMBERS_GIVEN, ids=lambda text: text[:12])
+def test_a_flag_that_is_no_such_number(key, text, capsys):
+    assert refuse(capsys, "offline", f"--{key}", text).startswith(f"error: command line: {key} = ")
+
+
+def test_the_largest_seed_is_taken():
+    layers = [*base_layers(None), Layer("test", {"seed": 2**32 - 1})]
+    assert build(PPOConfig, layers).seed == 2**32 - 1
 
 
 @pytest.mark.parametrize("key", KEYS)

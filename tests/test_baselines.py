@@ -307,14 +307,6 @@ def test_training_goes_on_from_one_of_ours_alone(public, tmp_path):
             )
 
 
-def test_a_network_that_is_no_object_is_named(tmp_path):
-    for network in (None, "ppo", [1]):
-        metadata = {"kind": "expert", "network": network}
-        checkpoint.save(tmp_path / "ours", {"params": {"a": jnp.ones(3)}}, metadata)
-        with pytest.raises(UserError, match=r"ours: network = .* in metadata\.json: should be an object"):
-            summary(tmp_path / "ours")
-
-
 def loads_unharmed(policies, whole):
     """Whether the parameters are as they were; false if that is refused."""
     try:

@@ -16,7 +16,8 @@ from remdm.training.lock import locked
 def left(tmp_path, monkeypatch):
     """A state of 5 MB that is two days old, another one, a log, a cache; and results."""
     monkeypatch.chdir(tmp_path)
-    for folder in ("state/new", "state/old/snapshots", "logs/game", "results/.cache", "results/game"):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for folder in ("state/new", "state/old/snapshots", "logs/game", "cache/remdm", "results/game"):
         (tmp_path / folder).mkdir(parents=True)
     note_results(STATE / "old", tmp_path / "runs" / "mine")
     (tmp_path / "state/old/snapshots/1").write_bytes(bytes(5 * 10**6))
@@ -53,18 +54,18 @@ def listed(capsys):
     return [re.sub(r"\s+", " ", line).strip() for line in capsys.readouterr().out.splitlines()]
 
 
-def test_states_logs_and_caches_are_listed_with_size_and_age(capsys):
+def test_states_logs_and_caches_are_listed_with_size_and_age(capsys, tmp_path):
     assert listed(capsys) == [
         "0.0 MB 0.0 days state/new state",
         "5.0 MB 2.0 days state/old state of a run that has not finished runs/mine",
         "0.0 MB 0.0 days logs/game logs",
         "0.0 MB 0.0 days logs/link logs",
-        "0.0 MB 0.0 days results/.cache compiled programs",
+        f"0.0 MB 0.0 days {tmp_path}/cache/remdm compiled programs",
     ]
 
 
 def test_what_is_named_is_removed_and_nothing_else(capsys, tmp_path):
-    assert main(["clean", "state/old", "state/old/", "logs/link", "results/.cache"]) == 0
+    assert main(["clean", "state/old", "state/old/", "logs/link", str(tmp_path / "cache/remdm")]) == 0
     assert [line.split()[4] for line in listed(capsys)] == ["state/new", "logs/game"]
     assert (tmp_path / "thesis").is_dir()
     assert (tmp_path / "results/game").is_dir()

@@ -439,6 +439,13 @@ def test_runtime_keys_set_what_they_name(tmp_path, monkeypatch):
     session.prepare_jax(runtime_of(jit=False, compilation_cache_dir=None))
     assert prepared["jax_disable_jit"] is True
     assert "jax_compilation_cache_dir" not in prepared
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "mine"))
+    session.prepare_jax(runtime_of())
+    assert prepared["jax_compilation_cache_dir"] == str(tmp_path / "mine" / "remdm")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    session.prepare_jax(runtime_of())
+    assert prepared["jax_compilation_cache_dir"] == str(tmp_path / ".cache" / "remdm")
 
 
 def test_progress_is_shown_or_not(make_run, monkeypatch, caplog):

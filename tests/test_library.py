@@ -62,6 +62,9 @@ def test_plans_are_of_the_shape_asked_for_and_repeat(planner):
     assert (loaded.plan(obs, seed=1) != plans).any()
     with pytest.raises(UserError, match=r"obs: has shape \(3, 7\), but Craftax-Classic.* needs \[1345\]"):
         loaded.plan(np.zeros((3, 7)))
+    for seed in (-1, 2**32):
+        with pytest.raises(UserError, match=f"seed = {seed}: must be at least 0"):
+            loaded.plan(obs, seed)
 
 
 def test_settings_come_from_defaults_a_preset_and_keywords(planner):

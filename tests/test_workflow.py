@@ -88,6 +88,32 @@ def test_how_a_run_is_watched_makes_nothing_stale(base):
     assert digests(Plan.load(WORKFLOW, {"runtime": runtime})) == base
 
 
+def test_a_part_of_the_runtime_leaves_the_rest_as_the_file_has_it():
+    """As `snakemake --config 'runtime={progress: false}'` gives it."""
+    runtime = Plan.load(WORKFLOW, {"runtime": {"progress": "false", "wandb_entity": "null"}}).runtime
+    assert (runtime.progress, runtime.use_wandb, runtime.wandb_entity) == (False, False, None)
+
+
+@pytest.mark.parametrize("where", ["runtime", "scale", "seeds", "overrides"])
+def test_what_stands_for_gigabytes_is_shown_in_part(where):
+    """Of `snakemake --configfile` aliases are resolved already."""
+    bomb = "x"
+    for _ in range(10):
+        bomb = [bomb] * 9
+    scales = read_mapping(WORKFLOW)["scales"]
+    scales["demo"] |= {"seeds": bomb} if where == "seeds" else {"overrides": {"rnd_lr": bomb}}
+    given = {where: bomb} if where in ("runtime", "scale") else {"scales": scales}
+    with pytest.raises(UserError) as refused:
+        Plan.load(WORKFLOW, given)
+    assert len(str(refused.value)) < 5000
+
+
+@pytest.mark.parametrize("seed", [2**32, -1, 1e30])
+def test_a_seed_that_jax_would_cut_is_refused(seed):
+    with pytest.raises(UserError, match=r"scales\.demo\.seeds\.0 = "):
+        demo(seeds=[seed])
+
+
 @pytest.fixture
 def copy(package):
     """A copy of the package whose files can be edited; returns a function that digests it anew."""
@@ -275,6 +301,18 @@ def test_snakemake_plans_with_an_expert_from_elsewhere(public, tmp_path):
     done = dry_run(str(tmp_path / "nowhere"))
     assert done.returncode == 2
     assert "scales.demo.experts.0.checkpoint = " in done.stderr
+
+
+def test_jobs_import_nothing_from_the_working_folder(tmp_path):
+    """A rule with `run` is a `python -m snakemake` of its own, as a job of Slurm is."""
+    shutil.copy(WORKFLOW, tmp_path)
+    (tmp_path / "snakemake.py").write_text("raise SystemExit('code of the working folder ran')")
+    rule = "rule probe:\n    output: 'probe'\n    run: Path(output[0]).touch()\n"
+    (tmp_path / "Snakefile").write_text(f"include: '{REPOSITORY / 'Snakefile'}'\n\n\n{rule}")
+    command = [sys.executable, "-P", "-m", "snakemake", "--cores", "1", "probe"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "code of the working folder ran" not in done.stderr
+    assert (tmp_path / "probe").exists(), done.stderr
 
 
 @pytest.mark.slow

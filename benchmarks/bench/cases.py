@@ -252,7 +252,7 @@ def dag(layers: Layers) -> Case:
     root = Path(__file__).resolve().parents[2]
     if not (root / "Snakefile").is_file():
         raise UserError(f"dag: {root / 'Snakefile'}: no such file; run it in a clone of the repository")
-    command = [sys.executable, "-m", "snakemake", "-n", "--snakefile", str(root / "Snakefile")]
+    command = [sys.executable, "-P", "-m", "snakemake", "-n", "--snakefile", str(root / "Snakefile")]
     command += ["--workflow-profile", str(root / "profiles" / "default"), "--config", "scale=paper"]
 
     def call() -> int:

@@ -75,7 +75,7 @@ def trace_all(requests: Iterable[Request]) -> None:
 
 def _ask(request: Request) -> dict[str, Any] | None:
     """What a worker makes of a request; None if it failed, of which it has told on stderr."""
-    command = [sys.executable, "-m", "benchmarks.bench.worker", json.dumps(request._asdict())]
+    command = [sys.executable, "-P", "-m", "benchmarks.bench.worker", json.dumps(request._asdict())]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     env = os.environ | {"PYTHONPATH": path}
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True)

@@ -1,6 +1,5 @@
 """Reading what the stages left: one object for each results folder."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
+from remdm.base import files
 from remdm.base.errors import UserError
 
 T = TypeVar("T")
@@ -125,7 +125,7 @@ class Result:
 
 def read_json(path: Path, remedy: str | None = None) -> dict[str, Any]:
     """An object from a file; arguments and errors as of `read_file`."""
-    return read_file(path, lambda path: dict(json.loads(path.read_text(encoding="utf-8"))), remedy)
+    return read_file(path, lambda path: dict(files.read_json(path)), remedy)
 
 
 def read_parquet(path: Path, remedy: str | None = None) -> pl.DataFrame:

@@ -5,14 +5,36 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from reprlib import Repr
+from typing import Any
 
 from remdm.base.files import disk_problem
 
 logger = logging.getLogger("remdm")
 
+LONGEST = 4000  # characters of a message
+
+
+def printable(text: str) -> str:
+    """Text as one line of bounded length that may be sent to a terminal, its control codes escaped."""
+    shown = "".join(x if x.isprintable() else ascii(x)[1:-1] for x in text[:LONGEST])
+    return shown + ("..." if len(text) > LONGEST else "")
+
+
+_SHORT = Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 3, 300, 300, 300
+
+
+def shown(value: Any) -> str:
+    """A value in a message; a few bytes of YAML can stand for gigabytes."""
+    return _SHORT.repr(value)
+
 
 class UserError(Exception):
     """Something the user can put right; the message is one line and the exit status is 2."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))  # parts of it may come from a file
 
 
 class ConfigError(UserError):

@@ -3,10 +3,13 @@
 import errno
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+LARGEST_JSON = 4 * 2**20  # bytes; checksums of 40,000 files
 
 
 @contextmanager
@@ -37,6 +40,44 @@ def write_json(path: Path, data: Any) -> None:
         partial.write_text(json.dumps(data, indent=2) + "\n")
 
 
+def read_text(path: Path, most: int) -> str:
+    """The text of a file of at most `most` bytes.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+        ValueError: it is a device, a pipe or a folder, larger, or not UTF-8.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("is no regular file")
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"is larger than {most:,} bytes")
+    return content.decode()
+
+
+def read_json(path: Path) -> Any:
+    """The content of a small JSON file, which may come from anywhere.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+        ValueError: it is no regular file, too large, not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(read_text(path, LARGEST_JSON))
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+
+
+def is_utf8(text: str) -> bool:
+    """Whether text, such as a path, is no more than Unicode; names of files may have other bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def to_disk(path: Path) -> None:
     """Force a file, or the names in a folder, to the disk: only then does it survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -48,6 +89,7 @@ def to_disk(path: Path) -> None:
 
 # What a disk, and not the program, is to blame for.
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+DISK_ERRORS |= {errno.ENAMETOOLONG}
 
 
 def disk_problem(error: OSError) -> str | None:

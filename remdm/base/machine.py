@@ -5,6 +5,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 
 def visible_gpus() -> list[str]:
@@ -32,6 +33,14 @@ def stage_threads(cores: int, gpus: int) -> int:
     run side by side: one alone leaves much of a core idle, in compiling most of all.
     """
     return max(1, (cores - 1) // gpus if gpus else cores // 2)
+
+
+def compilation_cache(folder: str) -> Path | None:
+    """Where compiled programs are kept: `auto` is the user's cache folder, None without a home."""
+    if folder != "auto":
+        return Path(folder).absolute()
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(home, "remdm") if os.path.isabs(home) else None
 
 
 def num_processes() -> int:

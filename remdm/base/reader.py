@@ -10,7 +10,9 @@ import yaml
 from yaml.constructor import ConstructorError
 
 from remdm.base.errors import ConfigError
+from remdm.base.files import is_utf8, read_text
 
+LARGEST = 2**17  # bytes, of which the parser makes a thousand times as many
 UNREADABLE = (yaml.YAMLError, RecursionError, ValueError, OverflowError)
 
 
@@ -55,7 +57,15 @@ def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
     return value
 
 
+def _text(loader: _Loader, node: yaml.ScalarNode) -> str:
+    value: str = loader.construct_yaml_str(node)
+    if not is_utf8(value) or "\0" in value:
+        raise ConstructorError(None, None, f"{value[:20]!r} can name no file", node.start_mark)
+    return value
+
+
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:str", _text)
 _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
@@ -77,14 +87,18 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping; an empty file is an empty mapping.
 
     Raises:
-        ConfigError: the file is missing, not UTF-8, not YAML, or not a mapping.
+        ConfigError: the file is missing, no file, too large, not UTF-8, not YAML, or not a mapping.
     """
     try:
-        data = deepcopy(_parsed(path.read_text(encoding="utf-8")))
+        text = read_text(path, LARGEST)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    try:
+        data = deepcopy(_parsed(text))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""

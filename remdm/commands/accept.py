@@ -44,8 +44,8 @@ def _tell_snakemake(plan: Plan, verdicts: Sequence[Verdict]) -> None:
     if not verdicts:
         return
     records = [verdict.product.record for verdict in verdicts]
-    command = [sys.executable, "-m", "snakemake", *records, "--touch", "--cores", "1", "--quiet", "all"]
-    command += ["--config", f"scale={plan.config.scale}"]
+    command = [sys.executable, "-P", "-m", "snakemake", *records, "--touch", "--cores", "1"]
+    command += ["--quiet", "all", "--config", f"scale={plan.config.scale}"]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from remdm.base.errors import UserError, near
+from remdm.base.machine import compilation_cache
 from remdm.base.state import STATE, noted_results, remove_state
 from remdm.config.layers import base_layers
 from remdm.training.lock import locked
@@ -52,9 +53,9 @@ def _found() -> Iterator[tuple[Path, str]]:
     for folder, what in (("logs", "logs"), (".snakemake/log", "logs"), ("artifacts", "fetched from W&B")):
         for path in sorted(Path(folder).glob("*")):
             yield path, what
-    cache = base_layers(None)[0].values["compilation_cache_dir"]
-    if cache is not None and Path(cache).exists():
-        yield Path(cache), "compiled programs"
+    cache = compilation_cache(base_layers(None)[0].values["compilation_cache_dir"])
+    if cache is not None and cache.exists():
+        yield cache, "compiled programs"
 
 
 def _measured(path: Path) -> tuple[int, float]:

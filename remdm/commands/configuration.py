@@ -1,11 +1,11 @@
 """What a call asks for: the configuration of a stage, its digest and its folder."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from remdm.base.errors import UserError
+from remdm.base.errors import UserError, printable
+from remdm.base.files import read_json
 from remdm.base.reader import parse_value
 from remdm.config.layers import Layer, base_layers, build, overridden, runtime_model, without_effect
 from remdm.config.policy import PlayingConfig
@@ -49,14 +49,14 @@ def _take_from_checkpoint(layers: list[Layer], path: str | None) -> list[str]:
         layers.insert(1, Layer(path, _told_by_arrays(path)))
         return []
     try:
-        metadata = json.loads(record.read_text(encoding="utf-8"))
+        metadata = read_json(record)
         policy = {"planner": "planner", "expert": "expert"}[metadata["kind"]]
         network = dict(metadata["network"])
         own = {"env_name": metadata["env_name"], "policy": policy}
     except (OSError, ValueError, KeyError, TypeError):
         return []  # whoever opens the checkpoint will say what is wrong with it
     notes = [
-        f"{layer.origin}: {key} = {value}: ignored; the checkpoint has {network[key]}"
+        printable(f"{layer.origin}: {key} = {value}: ignored; the checkpoint has {network[key]}")
         for layer in layers[1:]
         for key, value in layer.values.items()
         if key in network and network[key] != value

@@ -5,12 +5,19 @@ from functools import cache
 from inspect import isclass
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 def _whole(value: Any) -> Any:
     """Let an integer key be written as `1e6`."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _exact(value: int) -> int:
+    """Refuse what numpy would make a rounded float of, where it comes to shapes."""
+    if value > 2**53:
+        raise ValueError("should be at most 2**53")
+    return value
 
 
 @dataclass(frozen=True)
@@ -20,8 +27,15 @@ class Unit:
     name: str
 
 
-Positive = Annotated[int, Field(gt=0), BeforeValidator(_whole)]
-Count = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
+LARGEST_SEED = 2**32 - 1  # of larger ones JAX takes the last 32 bits
+WIDEST = 2**16  # bounds of what any checkpoint may ask to be built
+
+Positive = Annotated[int, Field(gt=0), BeforeValidator(_whole), AfterValidator(_exact)]
+Count = Annotated[int, Field(ge=0), BeforeValidator(_whole), AfterValidator(_exact)]
+Width = Annotated[int, Field(gt=0, le=WIDEST), BeforeValidator(_whole)]
+Layers = Annotated[int, Field(gt=0, le=128), BeforeValidator(_whole)]
+Horizon = Annotated[int, Field(gt=0, le=10_000), BeforeValidator(_whole)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED), BeforeValidator(_whole)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from remdm.config.base import Positive, Section
+from remdm.config.base import Horizon, Layers, Section, Width
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
@@ -12,14 +12,14 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 class DenoiserConfig(Section):
     """Denoiser: what its checkpoint needs to be rebuilt."""
 
-    plan_horizon: Positive = Field(description="actions in a plan, H")
+    plan_horizon: Horizon = Field(description="actions in a plan, H")
     diffusion_schedule: Literal["cosine", "linear"] = Field(description="noise schedule alpha(t)")
-    d_model: Positive = Field(description="width of the transformer")
-    n_heads: Positive = Field(description="attention heads")
-    n_layers: Positive = Field(description="transformer blocks")
-    d_ff: Positive = Field(description="inner width of the feed-forward layers")
-    obs_encoder_layers: Positive = Field(description="layers of the observation encoder")
-    obs_encoder_width: Positive = Field(description="width of the observation encoder")
+    d_model: Width = Field(description="width of the transformer")
+    n_heads: Width = Field(description="attention heads")
+    n_layers: Layers = Field(description="transformer blocks")
+    d_ff: Width = Field(description="inner width of the feed-forward layers")
+    obs_encoder_layers: Layers = Field(description="layers of the observation encoder")
+    obs_encoder_width: Width = Field(description="width of the observation encoder")
     dropout_rate: Dropout = Field(description="dropout in training")
     compute_dtype: Literal["float32", "bfloat16"] = Field(
         description="precision of the network's arithmetic; parameters and loss stay float32"

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from remdm.base.errors import ConfigError, near
+from remdm.base.errors import ConfigError, near, shown
 from remdm.base.reader import read_mapping
 from remdm.config.base import Section
 from remdm.config.planner import PlannerTrainingConfig
@@ -181,4 +181,4 @@ def _one_line(error: ValidationError, model: type[Section], origins: Mapping[str
         return f"unknown key {key}{near(key, keys)}"
     wanted = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
     description = keys[key].model_fields[key].description
-    return f"{origins.get(key, 'given')}: {key} = {first['input']!r}: {wanted} ({description})"
+    return f"{origins.get(key, 'given')}: {key} = {shown(first['input'])}: {wanted} ({description})"

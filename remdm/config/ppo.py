@@ -12,6 +12,7 @@ from remdm.config.base import (
     Positive,
     PositiveFloat,
     Section,
+    Width,
     path_key,
 )
 from remdm.config.training import ResumeConfig, TrainingConfig
@@ -25,7 +26,7 @@ class ExpertConfig(Section):
     ppo_model_type: Literal["ppo", "ppo_rnn", "ppo_rnd"] = Field(
         description="the expert's architecture: feed-forward, recurrent, or with a critic of novelty (RND)"
     )
-    layer_size: Positive = Field(description="width of the expert's hidden layers")
+    layer_size: Width = Field(description="width of the expert's hidden layers")
 
 
 class ExpertInput(Section):

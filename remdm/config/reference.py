@@ -131,7 +131,7 @@ def _kind(schema: dict[str, Any]) -> str:
     if schema["type"] == "array":
         return f"list of {_kind(schema['items'])}"
     signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
-    limits = [f"{sign} {schema[name]:g}" for name, sign in signs.items() if name in schema]
+    limits = [f"{sign} {schema[name]:.10g}" for name, sign in signs.items() if name in schema]
     return " ".join([schema["type"], *([" and ".join(limits)] if limits else [])])
 
 

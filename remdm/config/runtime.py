@@ -10,7 +10,10 @@ class RuntimeConfig(Section):
 
     progress: bool = Field(description="show progress")
     jit: bool = Field(description="compile; --no-jit runs operation by operation, for debugging")
-    compilation_cache_dir: str | None = Field(description="XLA's persistent cache; null switches it off")
+    compilation_cache_dir: str | None = Field(
+        description="XLA's persistent cache, native code that is trusted: auto is remdm/ in the user's cache "
+        "folder; null switches it off"
+    )
     use_wandb: bool = Field(description="log to Weights & Biases, offline without credentials")
     wandb_project: str = Field(description="W&B project")
     wandb_entity: str | None = Field(description="W&B team or user; null is the account's default")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from remdm.base.machine import num_processes
-from remdm.config.base import Count, Section
+from remdm.config.base import LARGEST_SEED, Section, Seed
 from remdm.config.env import GameConfig
 
 
@@ -17,10 +17,10 @@ def _drawn(value: Any) -> Any:
     return secrets.randbits(31) if value is None else value
 
 
-Seed = Annotated[
-    Count,
+GivenSeed = Annotated[
+    Seed,
     BeforeValidator(_drawn),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]}),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": LARGEST_SEED}, {"type": "null"}]}),
 ]
 
 
@@ -28,7 +28,7 @@ class StageConfig(Section):
     """Every stage."""
 
     env: GameConfig
-    seed: Seed = Field(description="seed of every random draw; null draws one, and the run records it")
+    seed: GivenSeed = Field(description="seed of every random draw; null draws one, and the run records it")
 
     @classmethod
     def path_keys(cls, *kinds: str) -> set[str]:

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from remdm.base.errors import ConfigError, near
-from remdm.base.reader import read_mapping
+from remdm.base.errors import ConfigError, near, shown
+from remdm.base.reader import parse_value, read_mapping
 from remdm.config.arms import ARMS, BASELINE, GROUPS
-from remdm.config.base import Count, PositiveFloat
+from remdm.config.base import PositiveFloat, Seed
 from remdm.config.env import EnvName
 
 # An artifact of W&B, where a folder could be named. Entity and project may be left to its client's settings.
@@ -141,7 +141,7 @@ class Scale(_Model):
     evaluations: dict[Name, dict[str, Any]] = Field(
         description="further evaluations by name, each with its keys, laid over playing"
     )
-    seeds: list[Count] = Field(min_length=1, description="independent repetitions of everything")
+    seeds: list[Seed] = Field(min_length=1, description="independent repetitions of everything")
     ablations: list[AblationsEntry] = Field(description="ablation suites, one a game at most")
     overrides: dict[str, Any] = Field(description="keys laid over every preset")
     playing: dict[str, Any] = Field(
@@ -173,12 +173,18 @@ class WorkflowConfig(_Model):
 
 
 def load_workflow_config(path: Path, overrides: dict[str, Any]) -> WorkflowConfig:
-    """Read `workflow_config.yaml`; `overrides` are those of `snakemake --config`.
+    """Read `workflow_config.yaml`; `overrides`, of `snakemake --config`, replace entries, of `runtime` keys.
 
     Raises:
         ConfigError: an unknown key, a wrong type, or a scale that is not defined.
     """
-    data = {**read_mapping(path), **overrides}
+    data = read_mapping(path)
+    runtimes = data.get("runtime"), overrides.get("runtime")
+    if isinstance(runtimes[0], dict) and isinstance(runtimes[1], dict):
+        # Snakemake makes strings of what stands within braces.
+        given = {key: parse_value(x) if isinstance(x, str) else x for key, x in runtimes[1].items()}
+        overrides = overrides | {"runtime": runtimes[0] | given}
+    data |= overrides
     origin = "--config" if "scale" in overrides else str(path)
     try:
         config = WorkflowConfig(**data)
@@ -195,7 +201,7 @@ def load_workflow_config(path: Path, overrides: dict[str, Any]) -> WorkflowConfi
         wanted = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
         if first["type"] == "value_error":  # a contradiction, which names its keys itself
             raise ConfigError(f"{path}: {where}: {wanted}") from None
-        raise ConfigError(f"{path}: {where} = {first['input']!r}: {wanted}") from None
+        raise ConfigError(f"{path}: {where} = {shown(first['input'])}: {wanted}") from None
     if config.scale not in config.scales:
         raise ConfigError(
             f"{origin}: scale = {config.scale!r}: not among {', '.join(config.scales)}"

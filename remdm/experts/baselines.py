@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from remdm.base.errors import UserError
+from remdm.config.base import WIDEST
 from remdm.config.ppo import ExpertConfig
 from remdm.experts.network import init_params, make_network
 from remdm.training.checkpoint import METADATA, TREE, named
@@ -115,7 +116,7 @@ def recognise(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> Baseline:
         UserError: no expert of the public baselines; the message names the first array that differs.
     """
     first, last = (shapes.get(f"params/Dense_{layer}/kernel", ()) for layer in (0, 3))
-    if len(first) != 2 or len(last) != 2:
+    if len(first) != 2 or len(last) != 2 or not all(0 < x <= WIDEST for x in (*first, *last)):
         raise UserError(
             f"checkpoint {folder}: is no ppo, ppo_rnn or ppo_rnd of Craftax_Baselines, but has the arrays "
             f"{_shown(shapes)}"

@@ -79,9 +79,10 @@ def read_public(path: Path) -> PublicExpert:
         UserError: `path` holds none, or it is damaged.
     """
     folder = find_arrays(path)
-    arrays = as_ours(checkpoint.read_arrays(folder, "params"))
-    baseline = recognise(folder, {name: array.shape for name, array in arrays.items()})
-    arrays = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+    stored = checkpoint.stored_arrays(folder, "params")
+    baseline = recognise(folder, {name: array.shape for name, array in as_ours(stored).items()})
+    read = as_ours(checkpoint.read_arrays(folder, stored))
+    arrays = {name: np.asarray(array, np.float32) for name, array in read.items()}
     return PublicExpert(folder, step_of(folder), baseline, arrays)
 
 
@@ -141,11 +142,6 @@ def summary(path: Path) -> dict[str, str]:
     if is_public(path):
         return _summary_of_public(read_public(path))
     metadata = checkpoint.read_metadata(path)
-    network = metadata.get("network", {})
-    if not isinstance(network, dict):
-        raise UserError(
-            f"checkpoint {path}: network = {network!r} in {checkpoint.METADATA}: should be an object"
-        )
     checkpoint.verify(path)
     shapes = checkpoint.array_shapes(path, "params")
     told = {
@@ -153,7 +149,7 @@ def summary(path: Path) -> dict[str, str]:
         "game": metadata.get("env_name"),
         "trained": f"{metadata.get('update_step')} updates, {metadata.get('frames')} frames",
         "parameters": f"{sum(math.prod(shape.shape) for shape in shapes.values()):,}",
-        **network,
+        **metadata.get("network", {}),
         "resumable": _resumable(path),
         "W&B run": metadata.get("wandb_run_id"),
         "size": f"{_megabytes(path)}, checksums right",

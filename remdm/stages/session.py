@@ -20,6 +20,7 @@ from remdm.config.layers import Layer, base_layers, build, runtime_model
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.config.stage import StageConfig
 from remdm.config.stages import STAGES
+from remdm.stages.compilation import use_cache
 from remdm.stages.device import claimed
 from remdm.training.interruption import Interrupted
 from remdm.training.run import Run
@@ -65,8 +66,7 @@ def prepare_jax(runtime: RuntimeConfig) -> RuntimeConfig:
 
     jax.config.update("jax_disable_jit", not runtime.jit)
     if runtime.compilation_cache_dir is not None:
-        jax.config.update("jax_compilation_cache_dir", str(Path(runtime.compilation_cache_dir).absolute()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+        use_cache(runtime.compilation_cache_dir)
     tasks = num_processes()
     if tasks == 1:
         return runtime

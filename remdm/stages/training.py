@@ -88,7 +88,7 @@ def resumed(config: Resumable) -> tuple[Start | None, str | None]:
     except UserError as error:
         raise UserError(f"resume_checkpoint_path: {error}") from None
     step = metadata.get("update_step") if resume.resume_step is None else resume.resume_step
-    if not isinstance(step, int):
+    if step is None:
         raise UserError(
             f"resume_step = null: {folder} has no metadata that says how many updates it has behind it; "
             f"set resume_step"

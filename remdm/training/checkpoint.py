@@ -6,6 +6,7 @@ A checkpoint is a folder of items (`params`, `training`, `buffer`), `metadata.js
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -18,9 +19,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore as ts
 from flax.serialization import msgpack_restore
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from remdm.base.errors import UserError
-from remdm.base.files import to_disk
+from remdm.base.files import is_utf8, read_json, to_disk
 
 METADATA = "metadata.json"
 CHECKSUMS = "checksums.json"
@@ -29,6 +31,22 @@ TREE = "_METADATA"
 AGGREGATE = "checkpoint"
 ARRAY_TYPES = ("jax.Array", "np.ndarray", "scalar")
 SHOWN_DIFFERENCES = 3
+# What parameters may unpack to: bytes, or a multiple of their files. Trained ones hardly compress.
+UNPACKED_BYTES = 2**26
+UNPACKED_RATIO = 100
+
+
+class _Metadata(BaseModel):
+    """The entries of `metadata.json` that are read; there may be others, and each may be missing."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    kind: str | None = None
+    env_name: str | None = None
+    network: dict[str, Any] = {}
+    update_step: int | None = Field(None, ge=0)
+    frames: int | None = Field(None, ge=0)
+    devices: int = Field(1, ge=1, le=2**16)
+    wandb_run_id: str | None = Field(None, pattern=r"^[\w-]+$")
 
 
 def _ignore_late_writes() -> None:
@@ -130,7 +148,7 @@ def verify(path: Path, item: str = "", needed: bool = False) -> None:
     if not record.exists() and not needed:
         return
     try:
-        expected = json.loads(record.read_text(encoding="utf-8"))
+        expected = read_json(record)
     except (OSError, ValueError):
         raise UserError(f"checkpoint {path}: {CHECKSUMS} cannot be read") from None
     if not isinstance(expected, dict):
@@ -151,16 +169,24 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """The JSON of a checkpoint.
 
     Raises:
-        UserError: `path` is missing or no checkpoint of this project.
+        UserError: `path` is missing or no checkpoint of this project; the message names the entry.
     """
     if not path.is_dir():
         raise UserError(f"checkpoint {path}: no such folder")
     try:
-        metadata = json.loads((path / METADATA).read_text(encoding="utf-8"))
+        metadata = read_json(path / METADATA)
     except (OSError, ValueError):
         raise UserError(f"checkpoint {path}: holds no readable {METADATA}, so it is none of ours") from None
     if not isinstance(metadata, dict):
         raise UserError(f"checkpoint {path}: {METADATA} should hold an object")
+    try:
+        _Metadata.model_validate(metadata)
+    except ValidationError as error:
+        [first, *_] = error.errors()
+        wanted = first["msg"].removeprefix("Input ")
+        raise UserError(
+            f"checkpoint {path}: {first['loc'][0]} = {first['input']!r} in {METADATA}: {wanted}"
+        ) from None
     return metadata
 
 
@@ -191,23 +217,36 @@ def restore(path: Path, item: str, like: Any) -> Any:
     verify(path, item)
     stored, wanted = _item(path, item), named(like)
     _check_same(path, wanted, stored)
-    arrays = _read(path / item, stored)
+    if item == "params":  # of others, the configuration says the shapes, and a buffer may be all but empty
+        _check_unpacked(path / item, stored)
+    arrays = read_arrays(path / item, stored)
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
 
 
-def read_arrays(folder: Path, below: str) -> dict[str, np.ndarray]:
-    """The arrays of a folder that Orbax wrote, of any version and in any of its formats, by name.
+def stored_arrays(folder: Path, below: str) -> dict[str, "ts.TensorStore | np.ndarray"]:
+    """The arrays, not read yet, of a folder that Orbax wrote, of any version and format, by name.
 
     Args:
         below: the part of the tree they are in, such as `params`.
 
     Raises:
-        UserError: damaged, unreadable, or nothing is there; the message names the array.
+        UserError: damaged, or nothing is there; the message names the array.
     """
-    arrays = _read(folder, _open(folder, below))
-    if not arrays:
+    stored = _open(folder, below)
+    if not stored:
         raise _damaged(folder, f"it holds no array below {below}")
-    return arrays
+    _check_unpacked(folder, stored)
+    return stored
+
+
+def read_arrays(folder: Path, stored: Mapping[str, "ts.TensorStore | np.ndarray"]) -> dict[str, np.ndarray]:
+    """Read what `stored_arrays` found.
+
+    Raises:
+        UserError: damaged or unreadable; the message names the array.
+    """
+    reading = {name: x.read() for name, x in stored.items() if isinstance(x, ts.TensorStore)}
+    return {**stored, **_results(folder, reading)}
 
 
 def _item(path: Path, item: str) -> dict[str, "ts.TensorStore | np.ndarray"]:
@@ -220,14 +259,21 @@ def _item(path: Path, item: str) -> dict[str, "ts.TensorStore | np.ndarray"]:
 # zeros, logs a traceback for every other array if one is damaged, and wants the devices they were saved on.
 def _open(folder: Path, below: str = "") -> dict[str, "ts.TensorStore | np.ndarray"]:
     """All arrays of a folder, or those below a part of its tree; only the small ones of old are read yet."""
-    folder = folder.absolute()
+    folder = Path(os.path.realpath(folder))  # TensorStore takes no path with `..`
+    if not is_utf8(str(folder)):  # nor any other text
+        raise UserError(f"checkpoint {folder}: its path is not UTF-8; move it elsewhere")
+    for file in folder.rglob("*"):
+        if not (file.is_file() or file.is_dir()):
+            raise _damaged(folder, f"{file.relative_to(folder)} is no regular file")
     try:
-        record = json.loads((folder / TREE).read_text(encoding="utf-8"))
+        record = read_json(folder / TREE)
         leaves = {
             "/".join(str(key["key"]) for key in leaf["key_metadata"]): leaf["value_metadata"]
             for leaf in record["tree_metadata"].values()
         }
         leaves = {name: leaf for name, leaf in leaves.items() if not below or name.startswith(f"{below}/")}
+        if not all(map(is_utf8, leaves)):
+            raise ValueError("a name is not UTF-8")
         apart = [name for name, leaf in leaves.items() if not leaf["skip_deserialize"]]
         together = [name for name, leaf in leaves.items() if leaf["skip_deserialize"]]
         together = [name for name in together if leaves[name]["value_type"] in ARRAY_TYPES]
@@ -240,7 +286,29 @@ def _open(folder: Path, below: str = "") -> dict[str, "ts.TensorStore | np.ndarr
         if not isinstance(found.get(name), np.ndarray):
             raise _damaged(folder, f"array {name} is missing from {AGGREGATE}")
     opening = {name: ts.open(_spec(folder, name, driver), read=True) for name in apart}
-    return {name: found[name] for name in together} | _results(folder, opening)
+    opened = _results(folder, opening)
+    for name, array in opened.items():
+        _check_chunks(folder, name, array)
+    return {name: found[name] for name in together} | opened
+
+
+def _check_chunks(folder: Path, name: str, array: "ts.TensorStore") -> None:
+    """Refuse an array whose chunks may take more memory than itself."""
+    for grid in (array.chunk_layout.read_chunk, array.chunk_layout.write_chunk):
+        chunk = [part or 1 for part in grid.shape or ()]  # a scalar has none
+        if any(part > max(1, whole) for part, whole in zip(chunk, array.shape, strict=True)):
+            raise _damaged(folder, f"array {name}: its chunks {chunk} exceed its shape {list(array.shape)}")
+    # TensorStore unpacks all of it, whatever the shape; of the other formats only what the shape needs.
+    if '"blosc"' in json.dumps(array.spec().to_json()):
+        raise _damaged(folder, f"array {name}: is packed with blosc, which Orbax never used")
+
+
+def _check_unpacked(folder: Path, arrays: Mapping[str, "ts.TensorStore | np.ndarray"]) -> None:
+    """Refuse arrays that are far larger than the files they are in, before memory is taken for them."""
+    size = sum(math.prod(array.shape) * _dtype(array).itemsize for array in arrays.values())
+    stored = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    if size > max(UNPACKED_BYTES, UNPACKED_RATIO * stored):
+        raise _damaged(folder, f"its arrays take {size:,} bytes, but its files have {stored:,}")
 
 
 def _spec(folder: Path, name: str, driver: str) -> dict[str, Any]:
@@ -259,11 +327,6 @@ def _aggregate(folder: Path) -> dict[str, Any]:
         return named(msgpack_restore((folder / AGGREGATE).read_bytes()))
     except Exception as error:  # msgpack raises many types
         raise _damaged(folder, f"{AGGREGATE} cannot be read: {_reason(error)}") from None
-
-
-def _read(folder: Path, arrays: Mapping[str, "ts.TensorStore | np.ndarray"]) -> dict[str, np.ndarray]:
-    reading = {name: x.read() for name, x in arrays.items() if isinstance(x, ts.TensorStore)}
-    return {**arrays, **_results(folder, reading)}
 
 
 def _results(folder: Path, futures: Mapping[str, "ts.Future"]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 from flax import struct
 from jax.sharding import AbstractMesh, Mesh
 
+from remdm.base.errors import UserError
 from remdm.base.fields import Role, fields_with, roles_of
 from remdm.training import checkpoint
 from remdm.training.algorithm import Algorithm
@@ -93,7 +94,12 @@ def from_items(
     shapes = state_shapes(algorithm, mesh)
     shardings = layout(mesh, algorithm, shapes)
     saved_on = checkpoint.read_metadata(folder).get("devices", 1)  # one, where it was not recorded yet
-    saved_shapes = state_shapes(algorithm, mesh_of(saved_on))
+    try:
+        saved_shapes = state_shapes(algorithm, mesh_of(saved_on))
+    except ValueError:
+        raise UserError(
+            f"checkpoint {folder}: devices = {saved_on}: cannot have shared this run's environments evenly"
+        ) from None
     afresh = {Role.GIVEN} if saved_on == size(mesh) else {Role.GIVEN, Role.PER_DEVICE}
 
     training = _without(saved_shapes, Role.GIVEN, Role.REFILLABLE)

@@ -77,7 +77,7 @@ def content_digest(key: str, path: str | None) -> str:
         if not files:
             raise UserError(f"{key} = {path}: holds no file, so it is no checkpoint")
         for file in files:
-            digest.update(f"{file.relative_to(folder)}\0".encode())
+            digest.update(os.fsencode(file.relative_to(folder)) + b"\0")
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
     except OSError as error:

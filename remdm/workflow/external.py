@@ -1,11 +1,11 @@
 """Experts that no stage trains: checkpoints that are there, or that are fetched."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from remdm.base.errors import ConfigError
+from remdm.base.files import read_json
 from remdm.config.workflow import WANDB, WANDB_FORM, is_well_formed
 from remdm.workflow.digest import content_digest
 
@@ -63,7 +63,7 @@ def _check_ours(key: str, folder: Path, env_name: str) -> None:
         ConfigError: another kind or game, or no readable metadata.
     """
     try:
-        metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+        metadata = read_json(folder / METADATA)
         told = {name: metadata.get(name) for name in ("kind", "env_name")}
     except (OSError, ValueError, AttributeError):
         raise ConfigError(f"{key} = {folder}: its {METADATA} cannot be read as an object") from None

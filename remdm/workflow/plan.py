@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from remdm.base.errors import ConfigError, near
+from remdm.base.errors import ConfigError, near, shown
 from remdm.base.state import STATE, forget_results, keep_results
 from remdm.config.ablations import AblationsConfig
 from remdm.config.inference import InferenceConfig
@@ -128,8 +128,8 @@ class Plan:
             for key, value in given.items():
                 if key not in read:
                     raise ConfigError(
-                        f"{self._keys}.{name}: {key} = {value}: has no effect on any job of this scale; "
-                        f"drop it"
+                        f"{self._keys}.{name}: {key} = {shown(value)}: has no effect on any job of this "
+                        f"scale; drop it"
                     )
         for name in self.scale.evaluations:
             if not any(cell.evaluation == name for cell in self._cells.values()):

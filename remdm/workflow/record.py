@@ -1,12 +1,12 @@
 """What results say of their own origin, beside them on disk."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from remdm.base.errors import UserError
+from remdm.base.files import read_json
 from remdm.workflow.digest import Origin
 
 
@@ -34,12 +34,12 @@ def read_record(path: Path) -> dict[str, Any] | None:
         UserError: it is damaged.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         _Record.model_validate(record)
         recorded_origin(record)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError):
         raise UserError(
             f"{path}: is no record of a result; delete it, and the result is made again"
         ) from None
@@ -49,8 +49,8 @@ def read_record(path: Path) -> dict[str, Any] | None:
 def recorded_digest(path: Path) -> str | None:
     """The digest in a record; None where there is none that can be read."""
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["digest"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return str(read_json(path)["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None  # whoever reads the result will say so
 
 
