@@ -117,15 +117,15 @@ def make_plain(config: Any, env: BatchEnv, val_env: BatchEnv, expert: Policy) ->
         return jax.lax.scan(epoch, learner, jax.random.split(key, config.update_epochs))[0]
 
     def plan_actions(params: Any, key: jax.Array, obs: jax.Array, steps: int) -> jax.Array:
-        nothing = jnp.zeros((obs.shape[0], horizon), jnp.int32)
+        zeros = jnp.zeros((obs.shape[0], horizon), jnp.int32)
         return sample(
             key,
             lambda tokens, t: network.apply(params, obs, tokens, t),
             # A last call of the network unmasks what is left.
             make_sampler(config.sampler, config.denoiser.diffusion_schedule, steps + 1),
             num_tokens=network.num_tokens,
-            locked_tokens=nothing,
-            locked=nothing.astype(bool),
+            locked_tokens=zeros,
+            locked=zeros.astype(bool),
         )[0]
 
     def validate(state: tuple) -> jax.Array:
@@ -175,8 +175,8 @@ def make_plain(config: Any, env: BatchEnv, val_env: BatchEnv, expert: Policy) ->
         obs, label, done = jax.tree.map(lambda x: x.reshape(config.num_steps, *x.shape[2:]), data)
         windows = windows_of(obs, label, done, horizon)
         count = config.windows_per_update
-        places = (place + jnp.arange(count)) % config.buffer_size
-        items = [held.at[places].set(new) for held, new in zip(items, windows, strict=True)]
+        indices = (place + jnp.arange(count)) % config.buffer_size
+        items = [held.at[indices].set(new) for held, new in zip(items, windows, strict=True)]
         size = jnp.minimum(size + count, config.buffer_size)
 
         def step(learner: tuple, key: jax.Array) -> tuple:

@@ -126,9 +126,9 @@ def _show(arguments: argparse.Namespace) -> None:
     path = arguments.path
     if is_reference(path):
         path = fetched_artifact(path, arguments.wandb_download_dir)
-    told = summary(Path(path))
-    for name, text in told.items():
-        print(printable(f"{name:<{max(map(len, told))}}  {text}"))
+    fields = summary(Path(path))
+    for name, text in fields.items():
+        print(printable(f"{name:<{max(map(len, fields))}}  {text}"))
 
 
 def _why(arguments: argparse.Namespace) -> None:

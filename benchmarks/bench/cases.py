@@ -198,7 +198,7 @@ def gradient(layers: Layers) -> Case:
 
     def step_on(key: jax.Array, learner: Learner, obs: jax.Array, labels: Labels) -> Any:
         windows = Dataset(
-            lambda numbers: obs[numbers], lambda numbers: jax.tree.map(lambda x: x[numbers], labels)
+            lambda indices: obs[indices], lambda indices: jax.tree.map(lambda x: x[indices], labels)
         )
         return step(key, learner, windows, jnp.arange(size))
 

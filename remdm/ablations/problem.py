@@ -42,10 +42,10 @@ class Windows(NamedTuple):
 
     def draw(self, key: jax.Array, size: int) -> Batch:
         """Some of the windows, none twice."""
-        numbers = jax.random.permutation(key, self.valid.size)[:size]
+        indices = jax.random.permutation(key, self.valid.size)[:size]
         horizon = self.obs.shape[0] - self.valid.shape[0] + 1
-        obs, valid, returns = at_start((self.obs, self.valid, self.returns), numbers)
-        return Batch(obs, plans_from(self.action, numbers, horizon), valid, returns)
+        obs, valid, returns = at_start((self.obs, self.valid, self.returns), indices)
+        return Batch(obs, plans_from(self.action, indices, horizon), valid, returns)
 
 
 class Targets(NamedTuple):

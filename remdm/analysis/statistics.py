@@ -260,8 +260,8 @@ def _bootstrap(samples: Samples, statistic: Statistic) -> tuple[np.ndarray, np.n
     """BCa interval of a statistic of strata, which are resampled apart; NaN where a stratum has one value."""
     count = min(np.shape(sample)[-1] for sample in samples)
     if count < 2:
-        nothing = np.full(np.shape(samples[0])[:-1], np.nan)
-        return nothing, nothing
+        missing = np.full(np.shape(samples[0])[:-1], np.nan)
+        return missing, missing
     # A resample scatters less than the truth, by (n - 1) / n, and knows it less than t does: reach further
     # out by as much (Hesterberg, 2015, arXiv 1411.5279, section 3.1).
     reach = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * np.sqrt(count / (count - 1))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 def visible_gpus() -> list[str]:
     """The GPUs that a process started here may use, as `CUDA_VISIBLE_DEVICES` names them."""
-    told = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if told is not None:
-        return [name for name in told.split(",") if name.strip() not in ("", "-1", "NoDevFiles")]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in visible.split(",") if name.strip() not in ("", "-1", "NoDevFiles")]
     if shutil.which("nvidia-smi") is None:
         return []
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout

@@ -37,8 +37,8 @@ class PairedResetVecEnvWrapper(BatchEnvWrapper):
         """World 0 in every environment; the next ones are generated when the first episode ends."""
         envs = jnp.arange(self.num_envs)
         obs, state = self._generate(key, envs, jnp.zeros_like(envs), params)
-        nothing = jax.tree.map(jnp.zeros_like, (obs, state))
-        return obs, PairedState(state, nothing, jnp.zeros_like(envs, bool), jnp.zeros_like(envs), key)
+        zeros = jax.tree.map(jnp.zeros_like, (obs, state))
+        return obs, PairedState(state, zeros, jnp.zeros_like(envs, bool), jnp.zeros_like(envs), key)
 
     def step(self, key: jax.Array, state: PairedState, action: jax.Array, params: Any) -> Outcome:
         """Act in every environment and go on to the next world where an episode ended."""
@@ -74,8 +74,8 @@ class PairedResetVecEnvWrapper(BatchEnvWrapper):
             urgency = jnp.where(ready, 0, 1 + done)
             _, envs = jax.lax.top_k(urgency, self.block_size)
             new = self._generate(state.key, envs, state.episode[envs] + 1, params)
-            places = jnp.where(ready[envs], self.num_envs, envs)  # out of range, and dropped
-            worlds = jax.tree.map(lambda old, x: old.at[places].set(x, mode="drop"), worlds, new)
-            return worlds, ready.at[places].set(True, mode="drop")
+            indices = jnp.where(ready[envs], self.num_envs, envs)  # out of range, and dropped
+            worlds = jax.tree.map(lambda old, x: old.at[indices].set(x, mode="drop"), worlds, new)
+            return worlds, ready.at[indices].set(True, mode="drop")
 
         return jax.lax.while_loop(wanting, generate, (state.next, state.ready))

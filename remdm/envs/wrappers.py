@@ -237,7 +237,7 @@ class PooledResetVecEnvWrapper(BatchEnvWrapper):
         self, key: jax.Array, done: jax.Array, worlds: Worlds, state: PooledState, params: Any
     ) -> tuple[Worlds, Worlds, jax.Array]:
         """Worlds with those of finished episodes replaced, the pool, and what is left of it."""
-        places = jnp.arange(self.pool_size)
+        indices = jnp.arange(self.pool_size)
         nobody = len(done)
         order = jnp.nonzero(done, size=nobody + self.pool_size, fill_value=nobody)[0]
         finished = jnp.sum(done)
@@ -254,8 +254,8 @@ class PooledResetVecEnvWrapper(BatchEnvWrapper):
             pool, left, key = jax.lax.while_loop(lambda c: c[1] == 0, refill, (pool, left, key))
             count = jnp.minimum(left, finished - given)
             envs = jax.lax.dynamic_slice(order, (given,), (self.pool_size,))
-            envs = jnp.where(places < count, envs, nobody)  # out of range, and dropped
-            source = left - 1 - places
+            envs = jnp.where(indices < count, envs, nobody)  # out of range, and dropped
+            source = left - 1 - indices
             worlds = jax.tree.map(lambda old, new: old.at[envs].set(new[source], mode="drop"), worlds, pool)
             return given + count, worlds, pool, left - count, key
 

@@ -87,10 +87,10 @@ def find_arrays(path: Path) -> Path:
 
 def _refuse_ours(path: Path, step: Path) -> None:
     """Refuse a checkpoint of ours, whose items and numbered snapshots look much like public ones."""
-    places = [step, path]
+    paths = [step, path]
     if (path / TREE).is_file():  # an item, as `params/` is
-        places.append(path.absolute().parent)
-    for place in places:
+        paths.append(path.absolute().parent)
+    for place in paths:
         if (place / METADATA).is_file():
             raise UserError(
                 f"checkpoint {path}: leads to {place}, which is a checkpoint of ours and no public one; name "

@@ -26,15 +26,15 @@ class Experience(NamedTuple):
     action: jax.Array
     done: jax.Array  # whether the episode ended with the action
 
-    def left(self, numbers: jax.Array) -> jax.Array:
-        """Observations before the actions of some numbers t E + e, [B, D]."""
+    def left(self, indices: jax.Array) -> jax.Array:
+        """Observations before the actions of some indices t E + e, [B, D]."""
         # Gathered from where they are: a copy of a rollout's observations can take gigabytes.
         num_envs = self.action.shape[1]
-        return split(self.obs[numbers // num_envs, numbers % num_envs])
+        return split(self.obs[indices // num_envs, indices % num_envs])
 
-    def reached(self, numbers: jax.Array) -> jax.Array:
-        """Observations after the actions of some numbers, [B, D]."""
-        return self.left(numbers + self.action.shape[1])
+    def reached(self, indices: jax.Array) -> jax.Array:
+        """Observations after the actions of some indices, [B, D]."""
+        return self.left(indices + self.action.shape[1])
 
 
 class Exploration(NamedTuple):
@@ -107,13 +107,13 @@ def make_rnd(config: PPOConfig, game: Game) -> Exploration:
     def update(key: jax.Array, state: RNDState, experience: Experience) -> tuple[RNDState, Metrics]:
         done = experience.done.reshape(-1)
 
-        def loss(predictor: Any, numbers: jax.Array) -> jax.Array:
-            novelty = error(predictor, state.target, experience.reached(numbers), done[numbers])
+        def loss(predictor: Any, indices: jax.Array) -> jax.Array:
+            novelty = error(predictor, state.target, experience.reached(indices), done[indices])
             return config.rnd.rnd_loss_coef * jnp.mean(novelty)
 
-        def step(learner: tuple, numbers: jax.Array) -> tuple[tuple, Metrics]:
+        def step(learner: tuple, indices: jax.Array) -> tuple[tuple, Metrics]:
             predictor, opt_state = learner
-            value, grads = jax.value_and_grad(loss)(predictor, numbers)
+            value, grads = jax.value_and_grad(loss)(predictor, indices)
             updates, opt_state = optimizer.update(grads, opt_state, predictor)
             return (optax.apply_updates(predictor, updates), opt_state), {"exploration/rnd_loss": value}
 
@@ -207,11 +207,11 @@ def make_icm(config: PPOConfig, game: Game, num_envs: int) -> Exploration:
     def update(key: jax.Array, state: ICMState, experience: Experience) -> tuple[ICMState, Metrics]:
         action, done = experience.action.reshape(-1), experience.done.reshape(-1)
 
-        def step(learner: tuple, numbers: jax.Array) -> tuple[tuple, Metrics]:
+        def step(learner: tuple, indices: jax.Array) -> tuple[tuple, Metrics]:
             params, opt_state = learner
-            obs, next_obs = experience.left(numbers), experience.reached(numbers)
+            obs, next_obs = experience.left(indices), experience.reached(indices)
             grads, metrics = jax.grad(loss, has_aux=True)(
-                params, obs, next_obs, action[numbers], done[numbers]
+                params, obs, next_obs, action[indices], done[indices]
             )
             updates, opt_state = optimizer.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), metrics

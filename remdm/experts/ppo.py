@@ -47,15 +47,15 @@ class Batch(NamedTuple):
     advantage: jax.Array  # [T, B]
     target: jax.Array  # [T, B, C]
 
-    def sequences(self, numbers: jax.Array) -> "Batch":
-        """The sequences of some numbers."""
-        memory = jax.tree.map(lambda x: x[numbers], self.memory)
-        return Batch(split(memory), *split([x[:, numbers] for x in self[1:]], axis=1))
+    def sequences(self, indices: jax.Array) -> "Batch":
+        """The sequences of some indices."""
+        memory = jax.tree.map(lambda x: x[indices], self.memory)
+        return Batch(split(memory), *split([x[:, indices] for x in self[1:]], axis=1))
 
-    def single_steps(self, numbers: jax.Array) -> "Batch":
-        """The steps of some numbers t B + b, each a sequence."""
+    def single_steps(self, indices: jax.Array) -> "Batch":
+        """The steps of some indices t B + b, each a sequence."""
         # Gathered from where they are: as one axis, times and environments would not stay on their device.
-        time, env = numbers // self.action.shape[1], numbers % self.action.shape[1]
+        time, env = indices // self.action.shape[1], indices % self.action.shape[1]
         return Batch((), *split([x[time, env][None] for x in self[1:]], axis=1))
 
 
@@ -215,7 +215,7 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
             config.ppo_update_epochs,
             config.ppo_num_minibatches,
             count,
-            lambda learner, numbers: train_on(learner, jax.named_scope("gathering")(gather)(numbers)),
+            lambda learner, indices: train_on(learner, jax.named_scope("gathering")(gather)(indices)),
             (state.params, state.opt_state),
         )
         metrics |= training | episode_metrics(data.step, game.achievements)

@@ -144,7 +144,7 @@ def summary(path: Path) -> dict[str, str]:
     metadata = checkpoint.read_metadata(path)
     checkpoint.verify(path)
     shapes = checkpoint.array_shapes(path, "params")
-    told = {
+    fields = {
         "kind": metadata.get("kind"),
         "game": metadata.get("env_name"),
         "trained": f"{metadata.get('update_step')} updates, {metadata.get('frames')} frames",
@@ -154,12 +154,12 @@ def summary(path: Path) -> dict[str, str]:
         "W&B run": metadata.get("wandb_run_id"),
         "size": f"{_megabytes(path)}, checksums right",
     }
-    return {name: str(value) for name, value in told.items() if value is not None}
+    return {name: str(value) for name, value in fields.items() if value is not None}
 
 
 def _summary_of_public(expert: PublicExpert) -> dict[str, str]:
     baseline = expert.baseline
-    told = {
+    fields = {
         "kind": "expert, of Craftax_Baselines",
         "game": baseline.env_name or "none of ours",
         "trained": None if expert.frames is None else f"{expert.frames} frames",
@@ -170,7 +170,7 @@ def _summary_of_public(expert: PublicExpert) -> dict[str, str]:
         "arrays in": expert.folder,
         "size": _megabytes(expert.folder),
     }
-    return {name: str(value) for name, value in told.items() if value is not None}
+    return {name: str(value) for name, value in fields.items() if value is not None}
 
 
 def _megabytes(path: Path) -> str:

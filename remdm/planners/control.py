@@ -49,8 +49,8 @@ class Planner(NamedTuple):
 
     def plans(self, key: jax.Array, params: Any, obs: jax.Array) -> jax.Array:
         """Plans [E, H] of which nothing was executed yet."""
-        nothing = jnp.zeros((len(obs), self.denoiser.plan_horizon), jnp.int32)
-        return self.trace(key, params, obs, nothing, nothing[:, 0])[0]
+        zeros = jnp.zeros((len(obs), self.denoiser.plan_horizon), jnp.int32)
+        return self.trace(key, params, obs, zeros, zeros[:, 0])[0]
 
     @jax.named_scope("planning")
     def wanted_plans(

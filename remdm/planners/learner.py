@@ -30,7 +30,7 @@ class Labels(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """Windows to train on, gathered by their numbers [B] when they are needed."""
+    """Windows to train on, gathered by their indices [B] when they are needed."""
 
     observe: Callable[[jax.Array], jax.Array]  # -> observations [B, D]
     label: Callable[[jax.Array], Labels]
@@ -62,19 +62,19 @@ Step = Callable[[jax.Array, Learner, Dataset, jax.Array], tuple[Learner, Metrics
 def make_step(
     config: PlannerTrainingConfig, denoiser: Denoiser, optimizer: optax.GradientTransformation
 ) -> Step:
-    """One gradient step on the masked-diffusion bound of the windows of some numbers [B].
+    """One gradient step on the masked-diffusion bound of the windows of some indices [B].
 
     Windows that are not valid add nothing to the loss; they come last, so no microbatch is spent on them.
     """
     objective = make_objective(config, config.denoiser.diffusion_schedule, denoiser.num_tokens)
 
     def step(
-        key: jax.Array, learner: Learner, dataset: Dataset, numbers: jax.Array
+        key: jax.Array, learner: Learner, dataset: Dataset, indices: jax.Array
     ) -> tuple[Learner, Metrics]:
         noise_key, dropout_key = jax.random.split(key)
         with jax.named_scope("gathering"):
-            labels = dataset.label(numbers)
-            numbers, labels = counted_first((numbers, labels), labels.valid)
+            labels = dataset.label(indices)
+            indices, labels = counted_first((indices, labels), labels.valid)
         noised = objective.noise(noise_key, labels.plan, known=labels.known)
 
         def loss(params: Any, samples: Any, counts: jax.Array, part: jax.Array) -> tuple[jax.Array, Terms]:
@@ -84,10 +84,10 @@ def make_step(
             rngs = {"dropout": jax.random.fold_in(dropout_key, part)}
             logits = denoiser.apply(params, obs, noised.tokens, noised.t, False, rngs=rngs)
             terms = objective.terms(noised, logits, labels.plan, counts, labels.weights)
-            return jnp.sum(terms.loss) / len(numbers), terms
+            return jnp.sum(terms.loss) / len(indices), terms
 
         with jax.named_scope("gradient"):
-            samples, counted = (numbers, labels, noised), jnp.sum(labels.valid)
+            samples, counted = (indices, labels, noised), jnp.sum(labels.valid)
             grads, terms = microbatched_grad(loss, learner.params, samples, counted, config.microbatch_size)
         with jax.named_scope("optimiser"):
             updates, opt_state = optimizer.update(grads, learner.opt_state, learner.params)
@@ -102,16 +102,16 @@ def train_in_minibatches(
     key: jax.Array,
     learner: Learner,
     dataset: Dataset,
-    numbers: jax.Array,
+    indices: jax.Array,
     step: Step,
 ) -> tuple[Learner, Metrics]:
-    """A gradient step per row of `numbers` [N, B]; mean metrics."""
+    """A gradient step per row of `indices` [N, B]; mean metrics."""
 
     def body(learner: Learner, inputs: tuple[jax.Array, jax.Array]) -> tuple[Learner, Metrics]:
         key, row = inputs
         return step(key, learner, dataset, row)
 
-    learner, metrics = jax.lax.scan(body, learner, (jax.random.split(key, numbers.shape[0]), numbers))
+    learner, metrics = jax.lax.scan(body, learner, (jax.random.split(key, indices.shape[0]), indices))
     return learner, jax.tree.map(jnp.mean, metrics)
 
 

@@ -61,13 +61,13 @@ def expert_windows(
     valid = window_validity(data.step.done, horizon)
     weights = return_weights(returns, valid, WEIGHT_FLOOR, weight_cap)
 
-    def observe(numbers: jax.Array) -> jax.Array:
-        later = 0 if known is None else at_start(known, numbers)
-        return split(unpack(at_start(data.obs, numbers, later), game))
+    def observe(indices: jax.Array) -> jax.Array:
+        later = 0 if known is None else at_start(known, indices)
+        return split(unpack(at_start(data.obs, indices, later), game))
 
-    def label(numbers: jax.Array) -> Labels:
+    def label(indices: jax.Array) -> Labels:
         return split(
-            Labels(plans_from(data.action, numbers, horizon), *at_start((valid, weights, known), numbers))
+            Labels(plans_from(data.action, indices, horizon), *at_start((valid, weights, known), indices))
         )
 
     return Dataset(observe, label), {

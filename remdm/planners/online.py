@@ -121,26 +121,26 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
 
         known = prefix_lengths(jax.random.fold_in(draw_key, 1), valid.shape, horizon, config.prefix_share)
 
-        def remember(buffer: CircularBuffer, numbers: jax.Array) -> tuple[CircularBuffer, None]:
-            plan, own, later = plans_from(label, numbers, horizon), None, 0
+        def remember(buffer: CircularBuffer, indices: jax.Array) -> tuple[CircularBuffer, None]:
+            plan, own, later = plans_from(label, indices, horizon), None, 0
             if known is not None:
-                own = later = at_start(known, numbers)
-                executed = plans_from(data.action, numbers, horizon)
+                own = later = at_start(known, indices)
+                executed = plans_from(data.action, indices, horizon)
                 plan = jnp.where(jnp.arange(horizon) < own[:, None], executed, plan)
-            obs = at_start(data.obs, numbers, later)
-            return insert(buffer, LabelledWindows(obs, plan, at_start(valid, numbers), own)), None
+            obs = at_start(data.obs, indices, later)
+            return insert(buffer, LabelledWindows(obs, plan, at_start(valid, indices), own)), None
 
         # In a part for each device, since all of them see whole what is inserted at once.
         parts = jnp.arange(config.windows_per_update).reshape(num_shards(), -1)
         buffer, _ = jax.lax.scan(remember, state.buffer, parts)
 
-        def drawn(held: Any, places: jax.Array) -> Any:
-            return split(jax.tree.map(lambda x: x[places], held))
+        def drawn(held: Any, indices: jax.Array) -> Any:
+            return split(jax.tree.map(lambda x: x[indices], held))
 
         held = buffer.items
         windows = Dataset(
-            observe=lambda places: unpack(drawn(held.obs, places), env.game),
-            label=lambda places: Labels(*drawn((held.plan, held.valid, None, held.known), places)),
+            observe=lambda indices: unpack(drawn(held.obs, indices), env.game),
+            label=lambda indices: Labels(*drawn((held.plan, held.valid, None, held.known), indices)),
         )
         learner, metrics = train_in_minibatches(
             train_key,

@@ -31,14 +31,14 @@ def plan_quality(
     """
     denoiser = planner.denoiser
     encoding = jnp.tile(denoiser.apply(params, obs, method="encode"), (num_plans, 1))
-    nothing = jnp.zeros((len(encoding), denoiser.plan_horizon), jnp.int32)
+    zeros = jnp.zeros((len(encoding), denoiser.plan_horizon), jnp.int32)
     plans, trace = sample(
         key,
         lambda tokens, t: denoiser.apply(params, encoding, tokens, t, method="denoise"),
         planner.sampler,
         num_tokens=denoiser.num_tokens,
-        locked_tokens=nothing,
-        locked=nothing.astype(bool),
+        locked_tokens=zeros,
+        locked=zeros.astype(bool),
     )
     plans = plans.reshape(num_plans, *expert_plan.shape)
     return PlanQuality(

@@ -14,14 +14,14 @@ import numpy as np
 WEIGHT_FLOOR = 0.1  # the smallest return weight of a window
 
 
-def at_start(tree: Any, numbers: Any, later: Any = 0) -> Any:
+def at_start(tree: Any, indices: Any, later: Any = 0) -> Any:
     """Entries [N, ...] of arrays [T, E, ...] or [W, E, ...] where windows [N] begin, or some steps later."""
-    return jax.tree.map(lambda x: x[numbers // x.shape[1] + later, numbers % x.shape[1]], tree)
+    return jax.tree.map(lambda x: x[indices // x.shape[1] + later, indices % x.shape[1]], tree)
 
 
-def plans_from(action: Any, numbers: Any, horizon: int) -> Any:
+def plans_from(action: Any, indices: Any, horizon: int) -> Any:
     """The actions of windows [N]: [T, E] -> [N, H]."""
-    first, env = numbers // action.shape[1], numbers % action.shape[1]
+    first, env = indices // action.shape[1], indices % action.shape[1]
     return action[first[:, None] + np.arange(horizon), env[:, None]]
 
 

@@ -44,10 +44,10 @@ def insert(buffer: CircularBuffer, items: Any) -> CircularBuffer:
     if count > buffer.capacity:
         raise ValueError(f"{count} items at once into a buffer of {buffer.capacity}")
     first = jnp.where(buffer.size < buffer.capacity, buffer.size, buffer.next)
-    places = (first + jnp.arange(count)) % buffer.capacity
+    indices = (first + jnp.arange(count)) % buffer.capacity
     return replace(
         buffer,
-        items=jax.tree.map(lambda held, new: held.at[places].set(new), buffer.items, items),
+        items=jax.tree.map(lambda held, new: held.at[indices].set(new), buffer.items, items),
         next=(first + count) % buffer.capacity,
         size=jnp.minimum(buffer.size + count, buffer.capacity),
     )

@@ -104,8 +104,8 @@ class PlannerWrapper(Wrapper):
     def reset(self, key: jax.Array, params: Any) -> Worlds:
         """A plan is due everywhere."""
         obs, env_state = self.env.reset(key, params)
-        nothing = jnp.zeros(self.num_envs, jnp.int32)
-        return obs, PlannerState(env_state, self.idle.observe(nothing, first=jnp.ones_like(nothing, bool)))
+        zeros = jnp.zeros(self.num_envs, jnp.int32)
+        return obs, PlannerState(env_state, self.idle.observe(zeros, first=jnp.ones_like(zeros, bool)))
 
     def step(self, key: jax.Array, state: PlannerState, action: jax.Array, params: Any) -> Outcome:
         """Adopt the plans [E, H] that are due, and execute one action of each plan in execution."""

@@ -115,8 +115,8 @@ def expert_windows(
                 f"sweep_windows = {count}: {len(valid) * EXPERT_CHUNKS} at most, for few of the "
                 f"expert's windows lie within one episode; lower it, or raise eval_num_envs"
             )
-        numbers = rng.choice(valid, wanted, replace=False)
-        parts.append((at_start(obs, numbers), plans_from(action, numbers, horizon)))
+        indices = rng.choice(valid, wanted, replace=False)
+        parts.append((at_start(obs, indices), plans_from(action, indices, horizon)))
     obs, plan = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return jnp.asarray(obs), jnp.asarray(plan)
 

@@ -46,9 +46,9 @@ class Trajectories:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         # The `.npz` is smaller still, and is written when these are full.
-        size, places = num_bytes(arrays), (folder, path.parent)
-        for place in places:
-            needed = size * sum(place.stat().st_dev == other.stat().st_dev for other in places)
+        size, folders = num_bytes(arrays), (folder, path.parent)
+        for place in folders:
+            needed = size * sum(place.stat().st_dev == other.stat().st_dev for other in folders)
             free = shutil.disk_usage(place).free
             if needed > free:
                 raise UserError(

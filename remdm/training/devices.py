@@ -104,12 +104,12 @@ def _gathered(x: jax.Array) -> np.ndarray:
     It travels piece by piece, for no device could hold all of a replay buffer.
     """
     whole = np.empty(x.shape, x.dtype)
-    places = x.sharding.devices_indices_map(x.shape)
+    shards = x.sharding.devices_indices_map(x.shape)
     each: list[list[Any]] = [[] for _ in range(jax.process_count())]
-    for device, place in places.items():
+    for device, place in shards.items():
         each[device.process_index].append(place)  # type: ignore[attr-defined]
     own = {shard.device: shard.data for shard in x.addressable_shards}
-    for number, device in enumerate(device for device in places if device in own):
+    for number, device in enumerate(device for device in shards if device in own):
         share = np.asarray(own[device])
         pieces = np.array_split(share.reshape(-1), max(1, -(-share.size // PIECE)))
         flat = np.concatenate([multihost_utils.process_allgather(piece) for piece in pieces], axis=1)

@@ -40,15 +40,15 @@ def deadline(runtime: TrainingRuntimeConfig, started: float) -> float | None:
 
 def _slurm_end() -> float | None:
     """When Slurm will end this job, in seconds since 1970; None where there is no Slurm."""
-    told, job = os.environ.get("SLURM_JOB_END_TIME"), os.environ.get("SLURM_JOB_ID")
-    if told is None and job is None:
+    end_time, job = os.environ.get("SLURM_JOB_END_TIME"), os.environ.get("SLURM_JOB_ID")
+    if end_time is None and job is None:
         return None
     try:
         # Older Slurm versions do not set SLURM_JOB_END_TIME, and some do not set it for job steps.
-        told = _asked(f"--jobs={job}") if told is None else told
-        if re.fullmatch(r"[1-9]\d*", told.strip()):
-            return float(told)
-        reason = f"it says {told.strip()!r}, not seconds since 1970"
+        end_time = _asked(f"--jobs={job}") if end_time is None else end_time
+        if re.fullmatch(r"[1-9]\d*", end_time.strip()):
+            return float(end_time)
+        reason = f"it says {end_time.strip()!r}, not seconds since 1970"
     except (OSError, subprocess.SubprocessError) as error:
         reason = str(error)
     logger.warning("Slurm does not say when job %s ends (%s): set time_limit_minutes", job, reason)

@@ -43,10 +43,10 @@ def microbatched_grad(
     parts = -(-count // size)
 
     def gradient(part: jax.Array) -> tuple[Any, Any]:
-        places = part * size + jnp.arange(size)
+        indices = part * size + jnp.arange(size)
         # The last sample fills the last part up, and counts nothing there.
-        own = jax.tree.map(lambda x: x[jnp.minimum(places, count - 1)], samples)
-        return jax.grad(loss, has_aux=True)(params, own, places < counted, part)
+        own = jax.tree.map(lambda x: x[jnp.minimum(indices, count - 1)], samples)
+        return jax.grad(loss, has_aux=True)(params, own, indices < counted, part)
 
     if parts == 1:
         return gradient(jnp.zeros((), jnp.int32))

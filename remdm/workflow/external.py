@@ -64,9 +64,9 @@ def _check_ours(key: str, folder: Path, env_name: str) -> None:
     """
     try:
         metadata = read_json(folder / METADATA)
-        told = {name: metadata.get(name) for name in ("kind", "env_name")}
+        fields = {name: metadata.get(name) for name in ("kind", "env_name")}
     except (OSError, ValueError, AttributeError):
         raise ConfigError(f"{key} = {folder}: its {METADATA} cannot be read as an object") from None
     for name, wanted in (("kind", "expert"), ("env_name", env_name)):
-        if told[name] != wanted:
-            raise ConfigError(f"{key} = {folder}: its {name} is {told[name]}, but {wanted} is needed")
+        if fields[name] != wanted:
+            raise ConfigError(f"{key} = {folder}: its {name} is {fields[name]}, but {wanted} is needed")

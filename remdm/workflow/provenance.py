@@ -54,13 +54,13 @@ def _run_lines(folder: Path, digest: str | None, depth: int, above: tuple[Path, 
     if folder in above:
         raise UserError(f"{folder / 'run.json'}: is a record of what it was made from itself; delete it")
     commit = (record.get("git_commit") or "no clone")[:11]
-    told = [f"seed {record.get('seed')}  commit {commit}  digest {record['digest']}"]
+    fields = [f"seed {record.get('seed')}  commit {commit}  digest {record['digest']}"]
     accepted = record.get("accepted", [])
     if digest not in (None, record["digest"], *(trace["digest"] for trace in accepted)):
-        told.append(f"made again since then, when it was {digest}")
+        fields.append(f"made again since then, when it was {digest}")
     if accepted:
-        told.append(f"of older code, accepted as current on {accepted[-1]['at'][:10]}")
-    yield f"{here}{folder}  {'; '.join(told)}"
+        fields.append(f"of older code, accepted as current on {accepted[-1]['at'][:10]}")
+    yield f"{here}{folder}  {'; '.join(fields)}"
     for key, used in record["origin"]["inputs"].items():
         checkpoint = record.get("config", {}).get(key)
         yield f"{here}{INDENT}{key}: {checkpoint}"

@@ -34,10 +34,10 @@ def prepare(
 ) -> tuple[Batch, CircularBuffer, Metrics]:
     """Put past windows in the place of some fresh ones, then remember all that were drawn fresh."""
     count = round(FRACTION * fresh.valid.size)
-    places = draw_places(key, buffer, (count,))
+    indices = draw_places(key, buffer, (count,))
 
     def mixed(held: jax.Array, new: jax.Array) -> jax.Array:
-        past = jnp.where(buffer.size > 0, held[places], new[:count])
+        past = jnp.where(buffer.size > 0, held[indices], new[:count])
         return jnp.concatenate([past, new[count:]])
 
     metrics = {"train/replay_fill": buffer.size / buffer.capacity}

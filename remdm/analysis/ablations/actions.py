@@ -95,8 +95,8 @@ def draw_actions(suite: Suite) -> Figure:
     """Change of each action's share from the pretrained planner to the end, in points."""
     uses = [action_use(suite, arm) for arm in suite.arms]
     start = next((100 * use.before for use in uses if use), np.full(1, np.nan))
-    nothing = np.full(len(start), np.nan)
-    changes = np.array([100 * (use.after - use.before) if use else nothing for use in uses])
+    missing = np.full(len(start), np.nan)
+    changes = np.array([100 * (use.after - use.before) if use else missing for use in uses])
     names = [f"{name} ({share:.1f} %)" for name, share in zip(NAMES, start, strict=False)]
     title = "Share of each action at the end less pretrained (in brackets), points (dark: rarer)"
     return draw_map(changes, suite.arms, names, title, "{:+.1f}", symmetric(changes, 1.0))

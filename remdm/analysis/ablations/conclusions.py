@@ -111,24 +111,24 @@ def _failure(suite: Suite, standings: Standings, findings: list[Finding]) -> str
     if baseline is None or pretrained is None:
         lacking = BASELINE if baseline is None else "the pretrained planner"
         return f"**Unknown**: {lacking} has no score, so whether fine-tuning collapses cannot be said."
-    told = f"The pretrained planner plays at {pretrained:.2f}; {BASELINE} ends at {baseline:.2f}"
+    summary = f"The pretrained planner plays at {pretrained:.2f}; {BASELINE} ends at {baseline:.2f}"
     change = standings[BASELINE].to_pretrained
     if standings.scale > 0 and change is not None:
         value, low, high = (100 * x / standings.scale for x in change)
-        told += f", {value:+.0f} % of the larger of the two (95 %: {low:+.0f} to {high:+.0f})"
+        summary += f", {value:+.0f} % of the larger of the two (95 %: {low:+.0f} to {high:+.0f})"
     if standings.collapse == UNDECIDED:
-        return f"**Undecided.** {told}. More worlds (`eval_num_envs`) or seeds would decide."
+        return f"**Undecided.** {summary}. More worlds (`eval_num_envs`) or seeds would decide."
     if standings.collapse != COLLAPSE:
         word = "Fine-tuning improves the planner." if standings.collapse == IMPROVEMENT else "No collapse."
         return (
-            f"**{word}** {told}. There is no failure for the hypotheses to explain at this setting; their "
+            f"**{word}** {summary}. There is no failure for the hypotheses to explain at this setting; their "
             f"indicators are signs of risk."
         )
     onset = collapse_of(suite, standings, BASELINE).iteration
     since = "" if onset is None else f" It is first more than 10 % below at iteration {onset:g}."
     top = findings[0]
     if top.verdict in (NOT_SUPPORTED, UNMEASURED):
-        return f"**Collapse, unexplained.** {told}.{since} No hypothesis has half of its indicators."
+        return f"**Collapse, unexplained.** {summary}.{since} No hypothesis has half of its indicators."
     title = "best supported" if top.verdict == SUPPORTED else "first suspect"
     experiment = (
         "an arm that addresses it improves on the baseline"
@@ -136,7 +136,7 @@ def _failure(suite: Suite, standings: Standings, findings: list[Finding]) -> str
         else "no arm that addresses it improves on the baseline, so this is a correlate and no experiment"
     )
     return (
-        f"**Collapse; {title}: {top.hypothesis}.** {told}.{since} {top.supporting} of {top.measured} "
+        f"**Collapse; {title}: {top.hypothesis}.** {summary}.{since} {top.supporting} of {top.measured} "
         f"measured indicators speak for it; {experiment}."
     )
 
