@@ -66,9 +66,9 @@ def gradient_metrics(
         (False, False, *LOW),
         (False, False, *HIGH),
     ]
-    found = jax.lax.map(lambda x: gradient(*x), tuple(map(jnp.array, zip(*asked, strict=True))))
+    measured = jax.lax.map(lambda x: gradient(*x), tuple(map(jnp.array, zip(*asked, strict=True))))
     reward, cloned, current, at_low, at_high = (
-        jax.tree.map(lambda x, i=i: x[i], found) for i in range(len(asked))
+        jax.tree.map(lambda x, i=i: x[i], measured) for i in range(len(asked))
     )
 
     projected = project(reward, current)

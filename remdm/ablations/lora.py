@@ -21,10 +21,10 @@ def adapters(key: jax.Array, params: Any, rank: int) -> dict[str, dict[str, jax.
     for path, kernel in jax.tree.leaves_with_path(params):
         path = segments(path)
         if in_attention(path) and path[-1] == "kernel":
-            key, own = jax.random.split(key)
+            key, draw_key = jax.random.split(key)
             axes = input_axes(path)
             found["/".join(path)] = {
-                "a": STD * jax.random.normal(own, (*kernel.shape[:axes], rank)),
+                "a": STD * jax.random.normal(draw_key, (*kernel.shape[:axes], rank)),
                 "b": jnp.zeros((rank, *kernel.shape[axes:])),
             }
     return found
@@ -34,9 +34,9 @@ def merge(params: Any, adapters: dict[str, dict[str, jax.Array]], scale: float) 
     """Parameters whose adapted kernels are W + scale A B."""
 
     def adapted(path: tuple, kernel: jax.Array) -> jax.Array:
-        own = adapters.get("/".join(segments(path)))
-        if own is None:
+        adapter = adapters.get("/".join(segments(path)))
+        if adapter is None:
             return kernel
-        return kernel + scale * jnp.tensordot(own["a"], own["b"], axes=1)
+        return kernel + scale * jnp.tensordot(adapter["a"], adapter["b"], axes=1)
 
     return jax.tree.map_with_path(adapted, params)

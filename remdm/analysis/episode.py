@@ -84,9 +84,9 @@ def _encoded(film: Film, title: str, stride: int) -> bytes:
 
 def _palette(mosaic: Image.Image) -> Image.Image:
     """The colours of all frames: those of the writing, and the most useful of the others."""
-    own = [BACKGROUND, INK, FAINT, MARK]
-    found = mosaic.quantize(PALETTE_COLOURS - len(own), dither=Image.Dither.NONE).getpalette() or []
-    colours = [value for colour in own for value in ImageColor.getrgb(colour)]
+    reserved = [BACKGROUND, INK, FAINT, MARK]
+    found = mosaic.quantize(PALETTE_COLOURS - len(reserved), dither=Image.Dither.NONE).getpalette() or []
+    colours = [value for colour in reserved for value in ImageColor.getrgb(colour)]
     palette = Image.new("P", (1, 1))
     palette.putpalette([*colours, *found][: 3 * PALETTE_COLOURS])
     return palette

@@ -56,11 +56,11 @@ def _draw(ax: Axes, policies: list[Policy], samples: Callable[[Policy], Samples]
     reach = 0.0
     for y, policy in enumerate(policies):
         look, sample = drawn[policy.name], samples(policy)
-        found = estimate(sample)
-        reach = max(reach, found.value, *(seed.mean() for seed in sample))
-        ax.plot(found.value, y, look.marker, color=look.colour, mec="black", mew=0.4, ms=5.5)
+        interval = estimate(sample)
+        reach = max(reach, interval.value, *(seed.mean() for seed in sample))
+        ax.plot(interval.value, y, look.marker, color=look.colour, mec="black", mew=0.4, ms=5.5)
         ax.errorbar(
-            found.value, y, xerr=[[found.value - found.low], [found.high - found.value]],
+            interval.value, y, xerr=[[interval.value - interval.low], [interval.high - interval.value]],
             color="black", elinewidth=0.9, capsize=2.5, capthick=0.9, zorder=5,
         )  # fmt: skip
         if len(sample) > 1:
@@ -68,8 +68,8 @@ def _draw(ax: Axes, policies: list[Policy], samples: Callable[[Policy], Samples]
         if quantity == "return":
             ax.plot(estimate(sample, iqm).value, y + 0.24, "|", color="black", ms=5, mew=1.2)
         ax.annotate(
-            f"{found.value:.2f}",
-            (found.value, y),
+            f"{interval.value:.2f}",
+            (interval.value, y),
             (0, 5),
             textcoords="offset points",
             ha="center",

@@ -77,8 +77,8 @@ def _read(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
 def _metadata(path: Path, array: np.ndarray) -> TrajectoryMetadata:
     types = get_type_hints(TrajectoryMetadata)
     try:
-        found = json.loads(str(array))
-        metadata = TrajectoryMetadata(**{key: found[key] for key in types})
+        fields = json.loads(str(array))
+        metadata = TrajectoryMetadata(**{key: fields[key] for key in types})
     except (ValueError, RecursionError, TypeError, KeyError):
         raise UserError(f"{path}: {METADATA} should be a JSON object with {', '.join(types)}") from None
     for key, type_ in types.items():

@@ -21,17 +21,17 @@ def run_clean(arguments: argparse.Namespace) -> None:
     Raises:
         UserError: a path is none of those listed, or a process uses it; nothing is removed then.
     """
-    found = dict(_found())
+    removable = dict(_found())
     if not arguments.paths:
-        for path, what in found.items():
+        for path, what in removable.items():
             size, changed = _measured(path)
             days = (time.time() - changed) / (24 * 3600)
             print(f"{size / 1e6:>9,.1f} MB  {days:>5,.1f} days  {path}  {what}")
         return
     chosen = dict.fromkeys(map(Path, arguments.paths))
     for path in chosen:
-        if path not in found:
-            raise UserError(f"{path}: is not listed by `remdm clean`{near(str(path), map(str, found))}")
+        if path not in removable:
+            raise UserError(f"{path}: is not listed by `remdm clean`{near(str(path), map(str, removable))}")
     with ExitStack() as held:
         for path in chosen:
             if path.parent == STATE:
@@ -64,6 +64,6 @@ def _measured(path: Path) -> tuple[int, float]:
     below = (Path(root, name) for root, folders, files in os.walk(path) for name in (*folders, *files))
     for file in (path, *below):
         with suppress(FileNotFoundError):  # a run may be at work there
-            found = file.lstat()
-            size, changed = size + found.st_size, max(changed, found.st_mtime)
+            status = file.lstat()
+            size, changed = size + status.st_size, max(changed, status.st_mtime)
     return size, changed

@@ -78,9 +78,9 @@ def make_step(
         noised = objective.noise(noise_key, labels.plan, known=labels.known)
 
         def loss(params: Any, samples: Any, counts: jax.Array, part: jax.Array) -> tuple[jax.Array, Terms]:
-            own, labels, noised = samples
+            subset, labels, noised = samples
             with jax.named_scope("gathering"):
-                obs = dataset.observe(own)
+                obs = dataset.observe(subset)
             rngs = {"dropout": jax.random.fold_in(dropout_key, part)}
             logits = denoiser.apply(params, obs, noised.tokens, noised.t, False, rngs=rngs)
             terms = objective.terms(noised, logits, labels.plan, counts, labels.weights)

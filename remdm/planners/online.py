@@ -122,13 +122,13 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         known = prefix_lengths(jax.random.fold_in(draw_key, 1), valid.shape, horizon, config.prefix_share)
 
         def remember(buffer: CircularBuffer, indices: jax.Array) -> tuple[CircularBuffer, None]:
-            plan, own, later = plans_from(label, indices, horizon), None, 0
+            plan, prefix, later = plans_from(label, indices, horizon), None, 0
             if known is not None:
-                own = later = at_start(known, indices)
+                prefix = later = at_start(known, indices)
                 executed = plans_from(data.action, indices, horizon)
-                plan = jnp.where(jnp.arange(horizon) < own[:, None], executed, plan)
+                plan = jnp.where(jnp.arange(horizon) < prefix[:, None], executed, plan)
             obs = at_start(data.obs, indices, later)
-            return insert(buffer, LabelledWindows(obs, plan, at_start(valid, indices), own)), None
+            return insert(buffer, LabelledWindows(obs, plan, at_start(valid, indices), prefix)), None
 
         # In a part for each device, since all of them see whole what is inserted at once.
         parts = jnp.arange(config.windows_per_update).reshape(num_shards(), -1)

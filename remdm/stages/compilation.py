@@ -34,12 +34,12 @@ def use_cache(folder: str) -> None:
 
 def _remove_oldest(cache: Path) -> None:
     """Remove what was used longest ago, until the rest is small enough; other processes may do so too."""
-    found = []
+    entries = []
     for entry in cache.glob("*-cache"):
         with suppress(OSError):
-            found.append((entry.stat(), entry))
+            entries.append((entry.stat(), entry))
     total = 0
-    for stat, entry in sorted(found, key=lambda each: each[0].st_atime, reverse=True):
+    for stat, entry in sorted(entries, key=lambda each: each[0].st_atime, reverse=True):
         total += stat.st_size
         if total > LARGEST:
             _remove(entry)

@@ -54,8 +54,8 @@ def _own_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"remdm-gpus-{os.getuid()}"
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise UserError(f"{folder}: is a link, or not yours; remove it, or set TMPDIR")
     folder.chmod(0o700)
     return folder

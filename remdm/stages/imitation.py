@@ -92,10 +92,10 @@ def visit(key: jax.Array, env: BatchEnv, actor: Policy, expert: ExpertPolicy, nu
     """Let a policy play from fresh worlds, and ask the expert at every state."""
 
     def act(key: jax.Array, state: PlayState) -> tuple[jax.Array, Any, tuple[jax.Array, jax.Array]]:
-        own, hidden = state.memory
+        planner_memory, hidden = state.memory
         logits, hidden = expert.logits(state.obs, state.done, hidden)
-        action, own = actor.act(key, state.obs, state.prev_action, state.done, own)
-        return action, (own, hidden), (jax.nn.log_softmax(logits), state.done)
+        action, planner_memory = actor.act(key, state.obs, state.prev_action, state.done, planner_memory)
+        return action, (planner_memory, hidden), (jax.nn.log_softmax(logits), state.done)
 
     start_key, play_key = jax.random.split(key)
     state = start(start_key, env, (actor.init(env.num_envs), expert.init(env.num_envs)))

@@ -39,8 +39,8 @@ def rows_of(chunk: Chunk, algorithm: Algorithm) -> list[list[Row]]:
     validated = {name: x for name, x in chunk.val_metrics.items() if x.ndim == (algorithm.repeats > 1)}
     rows = []
     for repeat in range(algorithm.repeats):
-        own = {name: values[:, repeat] for name, values in metrics.items()}
-        rows.append(to_rows(own, chunk.first, algorithm.frames_per_update))
+        of_one = {name: values[:, repeat] for name, values in metrics.items()}
+        rows.append(to_rows(of_one, chunk.first, algorithm.frames_per_update))
         validation = {name: float(np.ravel(x)[repeat]) for name, x in validated.items()}
         rows[-1][-1] |= {name: value for name, value in validation.items() if not np.isnan(value)}
     return rows

@@ -108,9 +108,9 @@ def _gathered(x: jax.Array) -> np.ndarray:
     each: list[list[Any]] = [[] for _ in range(jax.process_count())]
     for device, place in shards.items():
         each[device.process_index].append(place)  # type: ignore[attr-defined]
-    own = {shard.device: shard.data for shard in x.addressable_shards}
-    for number, device in enumerate(device for device in shards if device in own):
-        share = np.asarray(own[device])
+    local = {shard.device: shard.data for shard in x.addressable_shards}
+    for number, device in enumerate(device for device in shards if device in local):
+        share = np.asarray(local[device])
         pieces = np.array_split(share.reshape(-1), max(1, -(-share.size // PIECE)))
         flat = np.concatenate([multihost_utils.process_allgather(piece) for piece in pieces], axis=1)
         for of_process, values in zip(each, flat, strict=True):

@@ -45,8 +45,8 @@ def microbatched_grad(
     def gradient(part: jax.Array) -> tuple[Any, Any]:
         indices = part * size + jnp.arange(size)
         # The last sample fills the last part up, and counts nothing there.
-        own = jax.tree.map(lambda x: x[jnp.minimum(indices, count - 1)], samples)
-        return jax.grad(loss, has_aux=True)(params, own, indices < counted, part)
+        microbatch = jax.tree.map(lambda x: x[jnp.minimum(indices, count - 1)], samples)
+        return jax.grad(loss, has_aux=True)(params, microbatch, indices < counted, part)
 
     if parts == 1:
         return gradient(jnp.zeros((), jnp.int32))
@@ -54,8 +54,8 @@ def microbatched_grad(
     zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(gradient, counted))
 
     def add(grads: Any, part: jax.Array) -> tuple[Any, Any]:
-        own, aux = jax.lax.cond(part < first_left_out, gradient, lambda _: zero, part)
-        return jax.tree.map(jnp.add, grads, own), aux
+        its_grads, aux = jax.lax.cond(part < first_left_out, gradient, lambda _: zero, part)
+        return jax.tree.map(jnp.add, grads, its_grads), aux
 
     grads, aux = jax.lax.scan(add, zero[0], jnp.arange(parts))
     return grads, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], aux)

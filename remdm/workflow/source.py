@@ -27,21 +27,21 @@ SHOWING = (
 
 def source_digests(*entries: Path) -> dict[str, str]:
     """Digests of files and of all modules of the package that they reach, by path in the repository."""
-    found = sorted(frozenset().union(*map(reachable, entries)))
-    return {path.relative_to(ROOT).as_posix(): _tree_digest(path) for path in found}
+    modules = sorted(frozenset().union(*map(reachable, entries)))
+    return {path.relative_to(ROOT).as_posix(): _tree_digest(path) for path in modules}
 
 
 @cache
 def reachable(entry: Path) -> frozenset[Path]:
     """The file and every module of the package it imports, directly or not, also inside functions."""
-    found: set[Path] = set()
+    modules: set[Path] = set()
     waiting = [entry.resolve()]
     while waiting:
         path = waiting.pop()
-        if path not in found and path.relative_to(ROOT).as_posix() not in SHOWING:
-            found.add(path)
+        if path not in modules and path.relative_to(ROOT).as_posix() not in SHOWING:
+            modules.add(path)
             waiting.extend(_imports(path))
-    return frozenset(found)
+    return frozenset(modules)
 
 
 def _parsed(path: Path) -> ast.Module:

@@ -101,10 +101,10 @@ def _means(suite: Suite, prefix: str, columns: Sequence[str]) -> np.ndarray:
 
 def _names(suite: Suite) -> list[str]:
     """Achievements that any evaluation has seen, in the game's order."""
-    found = suite.columns(ACHIEVEMENT)
+    names = suite.columns(ACHIEVEMENT)
 
     def seen(name: str) -> bool:
         in_runs = (any(run.values(name)) for run in suite.all_runs)
         return any(suite.pretrained(name)) or any(in_runs)
 
-    return [name for name in found if seen(ACHIEVEMENT + name)] or found
+    return [name for name in names if seen(ACHIEVEMENT + name)] or names
