@@ -132,8 +132,8 @@ def _heading(column: str) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Text that ends no cell of a table and is no HTML."""
-    return html.escape(text, quote=False).replace("\\", r"\\").replace("|", r"\|")
+    """Text that ends no cell of a table and begins no HTML."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("\\", r"\\").replace("|", r"\|")
 
 
 def _tex(text: str) -> str:

@@ -45,7 +45,7 @@ def _draw_row(axes: Sequence[Axes], results: list[Result], against: str) -> None
     }
     panels = (
         (axes[0], experts, "env/episode_return", "mean episode return"),
-        (axes[1], planners, "val/score", "validation reward per environment"),
+        (axes[1], planners, "val/score", "validation\nreward per environment"),
         (axes[2], planners, "diffusion/accuracy", "accuracy"),
     )
     minutes = against == "seconds"
