@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from remdm.analysis.ablations.runs import Suite
 from remdm.analysis.seeds import draw_curve
@@ -110,6 +111,7 @@ def draw_groups(suite: Suite, *panels: tuple[str, str], pretrained: str | None =
         ax.set_title(f"{letter}: {GROUPS[letter]}" if letter in GROUPS else "baseline", fontsize=9)
     for ax in axes[-len(groups) :]:
         ax.set_xlabel("iteration")
+        ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2)
     return figure
 
