@@ -42,7 +42,7 @@ def submit(tmp_path, monkeypatch):
         profile = yaml.safe_load((REPOSITORY / "profiles" / "slurm" / "config.yaml").read_text())
         profile["default-resources"] |= {"cpus_per_task": 1, "mem_mb": 1500, "runtime": 10}
         for stage, resources in profile["set-resources"].items():
-            resources |= {"cpus_per_task": 1, "mem_mb": 3000, "runtime": 10, **settings.get(stage, {})}
+            resources |= {"cpus_per_task": 1, "mem_mb": 4000, "runtime": 10, **settings.get(stage, {})}
         profile |= {"slurm-init-seconds-before-status-checks": 2, "latency-wait": 15}
         place = tmp_path / "config" / "snakemake" / "slurm" / "config.yaml"
         place.parent.mkdir(parents=True, exist_ok=True)
