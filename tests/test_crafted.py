@@ -120,6 +120,11 @@ def test_a_network_of_any_size_is_not_built(key, crafted):
         rebuild(DenoiserConfig, crafted, metadata)
 
 
+def test_a_checkpoint_without_checksums_is_not_called_right(whole, crafted):
+    assert summary(whole)["size"].endswith("checksums right")
+    assert summary(crafted)["size"].endswith("no checksums")
+
+
 def test_what_a_checkpoint_says_reaches_no_terminal_as_codes(crafted, capsys):
     codes = "\x1b]0;title\x07\x1b[2J\r\n\u202e\ud800"
     edit(crafted, kind=codes, network={codes: codes})

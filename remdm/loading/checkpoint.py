@@ -143,6 +143,7 @@ def summary(path: Path) -> dict[str, str]:
         return _summary_of_public(read_public(path))
     metadata = checkpoint.read_metadata(path)
     checkpoint.verify(path)
+    has_checksums = (path / checkpoint.CHECKSUMS).exists()
     shapes = checkpoint.array_shapes(path, "params")
     fields = {
         "kind": metadata.get("kind"),
@@ -152,7 +153,7 @@ def summary(path: Path) -> dict[str, str]:
         **metadata.get("network", {}),
         "resumable": _resumable(path),
         "W&B run": metadata.get("wandb_run_id"),
-        "size": f"{_megabytes(path)}, checksums right",
+        "size": f"{_megabytes(path)}, {'checksums right' if has_checksums else 'no checksums'}",
     }
     return {name: str(value) for name, value in fields.items() if value is not None}
 
