@@ -2,8 +2,9 @@
 
     python -m tests.kill online --kills 20 --game craftax
 
-The process is the real command, killed by SIGKILL. Snapshots are written after every chunk, so that
-many moments fall into a write. In the end the checkpoints, best checkpoint included, and the metrics
+The process is the real command, killed by SIGKILL: a third of the times while it starts and compiles, a third
+while it trains, and a third after its last snapshot. Snapshots are written after every chunk, so that many
+moments fall into a write. In the end the checkpoints, best checkpoint included, and the metrics
 must be those of an uninterrupted run, bit for bit.
 """
 
@@ -14,8 +15,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 from unittest.mock import patch
 
 import numpy as np
@@ -28,6 +32,7 @@ from remdm.config.stages import STAGES
 REPOSITORY = Path(__file__).parents[1]
 UPDATES = {"toy": 400, "craftax": 300}
 PER_UPDATE = 8 * 16
+PHASES = ("start", "training", "end")
 KEYS = {
     "seed": 0, "plan_horizon": 4, "d_model": 16, "n_heads": 2, "n_layers": 1, "d_ff": 16,
     "obs_encoder_width": 16, "num_envs": 8, "num_steps": 16, "num_minibatches": 2, "update_epochs": 1,
@@ -125,13 +130,40 @@ def updates_saved(folder: Path, whole: bool = False) -> int:
     return max((int(name) for name in names if name.isdigit()), default=0)
 
 
+class Moment(NamedTuple):
+    """When a process was killed."""
+
+    phase: str
+    update: int  # of the newest snapshot
+    delay: float  # milliseconds since the process began, or in training since that snapshot
+
+
+def live_in_peace(arguments: list[str], folder: Path, updates: int) -> dict[str, float]:
+    """Train without a kill; returns the seconds until it trained, and those after the last snapshot."""
+    folder.mkdir(parents=True)
+    began = time.monotonic()
+    process = start(arguments, folder)
+    wait_until_training(process)
+    training = time.monotonic()
+    while updates_saved(folder) < last_snapshot(updates) and process.poll() is None:
+        time.sleep(0.001)
+    saved = time.monotonic()
+    finish(process)
+    return {"start": training - began, "end": time.monotonic() - saved}
+
+
+def last_snapshot(updates: int) -> int:
+    """The update of the last snapshot: after the last chunk the results are written."""
+    return updates - int(KEYS["chunk_updates"])
+
+
 def kill_and_compare(
     stage: str, game: str, kills: int, seed: int, folder: Path, updates: int | None = None
-) -> list[tuple[int, float]]:
-    """Train once in peace and once in many lives.
+) -> list[Moment]:
+    """Train once in peace and once in many lives, which end while they start, train or finish.
 
-    Returns:
-        The moments: the update whose snapshot was the newest, and milliseconds waited after that.
+    They finish from the last snapshot on, so in writing the results and in removing the state. A life may
+    also end by itself there; then the results are whole, and the next one is a new run.
     """
     expert = None
     if stage != "ppo" and game == "craftax":
@@ -140,26 +172,43 @@ def kill_and_compare(
         expert = folder / "expert" / "out" / "checkpoint"
     updates = updates or UPDATES[game]
     arguments = command(stage, game, folder, expert, updates)
-    (folder / "whole").mkdir(parents=True)
-    finish(start(arguments, folder / "whole"))
+    seconds = live_in_peace(arguments, folder / "whole", updates)
 
     killed = folder / "killed"
     killed.mkdir()
     draw, moments = random.Random(seed), []
-    for life in range(kills):
+    # One kill is in training, two are in training and at the end.
+    phases = sorted((("training", "end", "start")[k % 3] for k in range(kills)), key=PHASES.index)
+    for life, phase in enumerate(phases):
         process = start(arguments, killed)
-        wait_until_training(process)
-        target = updates_saved(killed) + draw.uniform(0, 1.6 * updates / (kills + 1))
-        target = min(target, (0.8 + 0.1 * life / kills) * updates)
-        while updates_saved(killed) < target and process.poll() is None:
-            time.sleep(0.001)
-        delay = draw.uniform(0.0, 0.05)
-        time.sleep(delay)
+        if phase == "start":
+            delay = draw.uniform(0, seconds["start"])
+            timer = threading.Timer(delay, process.kill)
+            timer.start()
+            with suppress(RuntimeError):  # killed before
+                wait_until_training(process)
+            timer.cancel()
+        elif phase == "training":
+            wait_until_training(process)
+            target = updates_saved(killed) + draw.uniform(0, 1.6 * updates / (phases.count(phase) + 1))
+            target = min(target, (0.8 + 0.1 * life / kills) * updates)
+            while updates_saved(killed) < target and process.poll() is None:
+                time.sleep(0.001)
+            delay = draw.uniform(0, 0.05)
+        else:
+            # A life that begins with the last snapshot has to start before it comes to the end.
+            last = last_snapshot(updates)
+            before = seconds["start"] if updates_saved(killed) >= last else 0.0
+            while updates_saved(killed) < last and process.poll() is None:
+                time.sleep(0.001)
+            delay = draw.uniform(before / 2, before + seconds["end"])
+        if phase != "start":
+            time.sleep(delay)
         process.send_signal(signal.SIGKILL)
         _, messages = process.communicate()
-        if process.returncode != -signal.SIGKILL:
-            raise RuntimeError(f"ended before kill {life + 1}: {messages[-2000:]}")
-        moments.append((updates_saved(killed), round(1000 * delay, 1)))
+        if process.returncode != -signal.SIGKILL and (phase != "end" or process.returncode):
+            raise RuntimeError(f"ended before kill {life + 1}, at the {phase}: {messages[-2000:]}")
+        moments.append(Moment(phase, updates_saved(killed), round(1000 * delay, 1)))
     finish(start(arguments, killed))
     compare(folder / "whole" / "out", killed / "out")
     return moments
@@ -187,9 +236,10 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         moments = kill_and_compare(given.stage, given.game, given.kills, given.seed, Path(folder))
-    shown = " ".join(f"{update}+{delay}ms" for update, delay in moments)
     print(f"{given.stage}: {len(moments)} of {given.kills} kills survived bit for bit; seed {given.seed}")
-    print(f"newest snapshot, and time waited after it: {shown}")
+    for phase in PHASES:
+        shown = " ".join(f"{update}+{delay}ms" for its, update, delay in moments if its == phase)
+        print(f"{phase}: newest snapshot, and time waited: {shown or 'none'}")
 
 
 if __name__ == "__main__":
