@@ -397,7 +397,7 @@ def test_what_readers_see_of_a_table(tmp_path):
     assert "% Of 3 seeds.\n% And more.\n" in latex
     assert r"c\|d" in as_markdown(frame, note="Of 3 seeds.")
     hostile = pl.DataFrame({"a|b": ["<b>|\\", "a\nb"]})
-    assert as_markdown(hostile).splitlines() == [r"| a\|b |", "| --- |", r"| &lt;b&gt;\|\\ |", "| a b |"]
+    assert as_markdown(hostile).splitlines() == [r"| a\|b |", "| --- |", r"| &lt;b>\|\\ |", "| a b |"]
     assert as_markdown(frame, note="Of 3 seeds.").endswith("\n\nOf 3 seeds.\n")
     assert "<td>a_b &amp; 50 % {x}" in as_html(frame)
     write_table(frame, tmp_path / "t", ["count"])
