@@ -1,18 +1,16 @@
 """The pipeline: PPO expert -> rollouts, offline BC and DAgger -> evaluation -> figures -> report."""
 
-import os
 import sys
 from pathlib import Path
 
 from remdm.base.errors import UserError
-from remdm.base.machine import shared_resources, stage_threads
+from remdm.base.machine import import_nothing_from_the_working_folder, shared_resources, stage_threads
 from remdm.config.stages import STAGES
 from remdm.workflow.cluster import remedies
 from remdm.workflow.plan import Plan
 from remdm.workflow.status import Status
 
-# Jobs import nothing from the working folder, which `python -m snakemake` and scripts would search first.
-os.environ["PYTHONSAFEPATH"] = "1"
+import_nothing_from_the_working_folder()
 
 try:
     plan = Plan.load(Path(workflow.basedir) / "workflow_config.yaml", config)

@@ -43,6 +43,11 @@ def compilation_cache(folder: str) -> Path | None:
     return Path(home, "remdm") if os.path.isabs(home) else None
 
 
+def import_nothing_from_the_working_folder() -> None:
+    """For processes started from here on: `python -m` and scripts would search that folder first."""
+    os.environ["PYTHONSAFEPATH"] = "1"
+
+
 def num_processes() -> int:
     """Processes that Slurm started for the same run."""
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
