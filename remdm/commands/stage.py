@@ -67,8 +67,9 @@ def refuse_another_run(mode: str, folder: Path, digest: str) -> None:
         return
     stage = STAGES[mode]
     written = [record.name, *stage.outputs, *(picture.name + picture.suffix for picture in stage.pictures)]
-    paths = [place for name in written for place in (folder / name, *folder.glob(f"r*/{name}"))]
-    there = [place for place in paths if place.exists()]
+    there = [
+        path for name in written for path in (folder / name, *folder.glob(f"r*/{name}")) if path.exists()
+    ]
     if there:
         held = "the results of another run" if recorded_digest(record) else f"{there[0].name} of no known run"
         raise UserError(f"{folder}: holds {held}; name another folder with --output")
