@@ -204,7 +204,7 @@ def test_a_scale_asks_for_studies_of_its_planners(stage, picture):
     assert [found.name for found in plan.jobs_of(stage)] == ["offline-demo", "online-demo"]
     assert plan.dependencies(job) == {
         "checkpoint_path": Job(CLASSIC, "online", "demo", 0),
-        "ppo_checkpoint_path": Job(CLASSIC, "ppo", "ppo_rnn", 0),
+        "ppo_checkpoint_path": Job(CLASSIC, "ppo", "ppo", 0),
     }
     assert f"{job.folder}/{picture}.png" in plan.targets
     scales["demo"][stage] = False
