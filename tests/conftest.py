@@ -106,11 +106,11 @@ def package(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def pipeline(tmp_path_factory):
-    """A finished run of everything at the smallest size; to be read, and to be copied."""
-    from tests.smallest import snakemake, write_config
+    """A finished run of everything at the smallest size and in a small game; to be read, and to be copied."""
+    from tests.smallest import snakemake, stand_in, write_config
 
     folder = tmp_path_factory.mktemp("pipeline")
     path = write_config(folder / "smallest.yaml")
-    done = snakemake(folder, "--configfile", str(path))
+    done = snakemake(folder, "--configfile", str(path), environment=stand_in())
     assert done.returncode == 0, done.stderr[-4000:]
     return folder

@@ -41,15 +41,9 @@ def trained(algorithm) -> dict[str, float]:
 
 def of_real_game(name: str) -> dict[str, float]:
     """Of an algorithm on Craftax, at its smallest."""
-    from remdm.planners.online import make_online
-    from remdm.play.policy import random_policy
     from tests import test_real_game as real
 
-    if name != "online":
-        return trained(real.algorithm_of(name))
-    config = real.config_of("online", online_total_timesteps=1000)
-    env = real.make_batch_env(config.env, real.ENVS)
-    return trained(make_online(config, env, env, random_policy(env.game.num_actions)))
+    return trained(real.algorithm_of(name))
 
 
 def of_toy(name: str) -> dict[str, float]:

@@ -9,7 +9,6 @@ must be those of an uninterrupted run, bit for bit.
 """
 
 import argparse
-import os
 import random
 import signal
 import subprocess
@@ -28,6 +27,7 @@ import polars as pl
 from remdm import cli
 from remdm.config.layers import runtime_model
 from remdm.config.stages import STAGES
+from tests.compiling import quick_environment
 
 REPOSITORY = Path(__file__).parents[1]
 UPDATES = {"toy": 400, "craftax": 300}
@@ -76,10 +76,9 @@ def toy_expert_folder(folder: Path) -> Path:
 
 def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
     """The process, its messages readable."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    return subprocess.Popen(
-        arguments, cwd=folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+    environment = quick_environment(PYTHONPATH=str(REPOSITORY))
+    return subprocess.Popen(arguments, cwd=folder, env=environment, text=True, **pipes)
 
 
 def wait_until_training(process: subprocess.Popen[str]) -> None:

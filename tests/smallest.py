@@ -1,5 +1,6 @@
 """The pipeline at its smallest size, for the tests that run it."""
 
+import os
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import yaml
 from tests.compiling import quick_environment
 from tests.conftest import REPOSITORY
 
+STANDIN = REPOSITORY / "tests" / "standin"
 GAME = "Craftax-Classic-Symbolic-v1"
 SMALLEST = {
     "layer_size": 16, "ppo_exploration": "e3b", "icm_layer_size": 16, "icm_latent_size": 8,
@@ -31,10 +33,18 @@ SNAKEMAKE = [
 ]  # fmt: skip
 
 
-def snakemake(folder, *arguments):
+def stand_in(*folders):
+    """The environment of processes that play a small game in place of Craftax, which compiles for long.
+
+    Their modules are looked for in `folders` too.
+    """
+    return quick_environment(PYTHONPATH=os.pathsep.join(map(str, (STANDIN, *folders))))
+
+
+def snakemake(folder, *arguments, environment=None):
     return subprocess.run(
         [*SNAKEMAKE, "--directory", str(folder), *arguments],
-        env=quick_environment(), capture_output=True, text=True,
+        env=environment or quick_environment(), capture_output=True, text=True,
     )  # fmt: skip
 
 

@@ -43,7 +43,6 @@ from tests.test_arms import (
 )
 from tests.test_workflow import GAME as CLASSIC
 from tests.test_workflow import WORKFLOW
-from tests.tiers import slow_except
 from tests.toy import GAME, toy_env
 
 DUE = {"ablation_diagnostics_every": 2, "ablation_cka_every": 3}
@@ -170,11 +169,9 @@ def test_actions_are_counted_and_no_pair_spans_two_episodes():
 # --- the loop: resume, repetitions ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "arm",
-    slow_except(
-        ["baseline_rl", "mixed_replay", "running_stats", "reward_model", "ewc", "lora"], ["running_stats"]
-    ),
+    "arm", ["baseline_rl", "mixed_replay", "running_stats", "reward_model", "ewc", "lora"]
 )
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(arm, tmp_path):
     """The arm's own part of the state is in the checkpoint: a buffer, statistics, a model, importances."""

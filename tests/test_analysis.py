@@ -440,13 +440,12 @@ def draw_all(results, folder):
     return {name: (folder / f"{name}.txt").read_text() for name in FIGURES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("envs", "seeds", "planners"),
     [
         ((GAME,), (0,), ("offline-demo", "online-demo")),
-        pytest.param(
-            (GAME, FULL), (0, 1, 2), ("offline-demo", "online-demo", "offline-big"), marks=pytest.mark.slow
-        ),
+        ((GAME, FULL), (0, 1, 2), ("offline-demo", "online-demo", "offline-big")),
     ],
     ids=["one seed", "games, seeds and sizes"],
 )

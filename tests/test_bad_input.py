@@ -132,6 +132,7 @@ def test_a_mistyped_or_impossible_value(case, data, tmp_path, capsys):
     assert line.startswith(f"error: {path}: {key} = ")
 
 
+@pytest.mark.slow
 @many
 @given(garbage=st.binary(min_size=1, max_size=40) | st.text(min_size=1, max_size=40).map(str.encode))
 def test_noise_in_a_file(garbage, tmp_path, capsys):

@@ -10,6 +10,7 @@ from remdm.envs.batch import make_batch_env
 from remdm.envs.packing import pack, packed_size, unpack
 from remdm.play.policy import random_policy
 from remdm.play.rollout import advance, episode_metrics, first_episodes, play_plans, rollout, start
+from tests.tiers import slow_except
 from tests.toy import GAME, LONGEST, NUM_ACTIONS, SHORTEST, TWO_LENGTHS_GAME, toy_env, toy_expert
 
 
@@ -179,7 +180,10 @@ def test_craftax_classic_is_reset_exactly():
 
 @pytest.mark.parametrize(
     ("env_name", "num_actions", "obs_dim", "num_achievements"),
-    [("Craftax-Classic-Symbolic-v1", 17, 1345, 22), ("Craftax-Symbolic-v1", 43, 8268, 67)],
+    slow_except(
+        [("Craftax-Classic-Symbolic-v1", 17, 1345, 22), ("Craftax-Symbolic-v1", 43, 8268, 67)],
+        [("Craftax-Classic-Symbolic-v1", 17, 1345, 22)],
+    ),
 )
 def test_craftax_has_its_published_shapes(env_name, num_actions, obs_dim, num_achievements):
     """Traced, not compiled: that takes half a minute more."""

@@ -114,6 +114,7 @@ def ended(episodes):
     return episodes.where(episodes.finished)
 
 
+@pytest.mark.slow
 def test_fixed_steps_favour_short_episodes_and_first_episodes_do_not():
     """Mean return (4 + 40) / 2 = 22, standard deviation 18; 3,000 environments: four standard errors."""
     true_mean = (TwoLengthsEnv.SHORT + TwoLengthsEnv.LONG) / 2

@@ -21,6 +21,7 @@ from remdm.experts.network import ActorCritic, ActorCriticRNN, init_params
 from remdm.experts.ppo import Batch, gae, make_ppo, ppo_loss, streams
 from remdm.training.loop import train
 from tests.kill import read_metrics
+from tests.tiers import slow_except
 from tests.toy import CHAIN_GAME, MEMORY_GAME, toy_env
 
 TOY_KEYS = {
@@ -194,16 +195,17 @@ def learning(game, updates, seeds=3, **keys):
     return {name: np.asarray(x) for name, x in metrics.items()}
 
 
-@pytest.mark.parametrize("keys", [{"ppo_model_type": "ppo_rnn"}, {"ppo_model_type": "ppo"}])
-def test_ppo_learns_the_toy_game(keys):
+@pytest.mark.parametrize("model", slow_except(["ppo_rnn", "ppo"], ["ppo"]))
+def test_ppo_learns_the_toy_game(model):
     """Chance earns 0.25 a step and perfect play 1."""
-    metrics = learning(toy_env(1).game, updates=60, seeds=1, **keys)
+    metrics = learning(toy_env(1).game, updates=60, seeds=1, ppo_model_type=model)
     reward, entropy = metrics["env/reward"][0], metrics["ppo/entropy"][0]
     assert reward[0] < 0.4
     assert reward[-5:].mean() > 0.9
     assert entropy[-1] < entropy[0]
 
 
+@pytest.mark.slow
 def test_only_the_recurrent_expert_remembers():
     """What was seen three steps ago decides: 1 for whoever knows it, 1/2 for whoever guesses."""
     remembers = learning(MEMORY_GAME, updates=60, seeds=8, ppo_model_type="ppo_rnn")["env/episode_return"]

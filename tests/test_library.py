@@ -123,7 +123,7 @@ def test_an_episode_is_that_of_its_seed(planner, monkeypatch):
     monkeypatch.setattr("remdm.library.load_camera", lambda name: toy_camera())
     policy = toy_planner(2, False)
     loaded = remdm.library.LoadedPlanner(**vars(policy), env_name=GAME)
-    films = [remdm.play_episode(loaded, seed=seed) for seed in (0, 0, 1, 2, 3)]
+    films = [remdm.play_episode(loaded, seed=seed) for seed in (0, 0, 1)]
     assert all(
         film.actions.tolist() == film.plans[range(film.steps), film.positions].tolist() for film in films
     )

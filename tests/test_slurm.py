@@ -1,4 +1,7 @@
-"""The pipeline through a real Slurm, its jobs cancelled and out of time, and what a bad setting gives."""
+"""The pipeline through a real Slurm, its jobs cancelled and out of time, and what a bad setting gives.
+
+Its jobs play a small game in place of Craftax, but for those that `srun` starts.
+"""
 
 import os
 import re
@@ -16,13 +19,13 @@ from tests.conftest import REPOSITORY
 from tests.devices import algorithm_of, assert_alike, run_of, start
 from tests.kill import compare, read_metrics, updates_saved
 from tests.slurm import cluster, missing
-from tests.smallest import GAME, ONLINE_ALONE, SMALLEST, SNAKEMAKE, write_config
+from tests.smallest import GAME, ONLINE_ALONE, SMALLEST, SNAKEMAKE, stand_in, write_config
 
 pytestmark = pytest.mark.slow
 
 EXPERT = f"results/{GAME}/ppo/ppo_rnn/s0"
 RANDOM = f"results/{GAME}/inference/random/s0"
-UPDATES = 1500
+UPDATES = 6000
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +52,9 @@ def submit(tmp_path, monkeypatch):
         place.write_text(yaml.safe_dump(profile))
         command = [*SNAKEMAKE, *arguments, "--profile", "slurm", "--directory", str(folder)]
         with (tmp_path / "snakemake.log").open("w") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+            process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=stand_in()
+            )
         try:
             yield process
         finally:  # before its jobs are cancelled, which it would submit again
@@ -94,7 +99,8 @@ def test_a_cancelled_job_and_one_out_of_time_end_as_an_uninterrupted_run(tmp_pat
         wait_for_more_than(updates_saved(folder, whole=True))
         local = ["--directory", str(tmp_path / "whole"), f"{EXPERT}/run.json", *given]
         # The second job is held until its time is nearly over, unless it is already, on a slow machine.
-        with subprocess.Popen([*SNAKEMAKE, *local]) as uninterrupted, suppress(OSError):
+        whole = subprocess.Popen([*SNAKEMAKE, *local], env=stand_in())
+        with whole as uninterrupted, suppress(OSError):
             training = int((folder / EXPERT / ".lock").read_text().split()[1])
             _, state, end = jobs("ppo")[1]
             if state == "RUNNING":

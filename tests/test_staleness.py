@@ -11,9 +11,8 @@ import sys
 import pytest
 import yaml
 
-from tests.compiling import quick_environment
 from tests.conftest import REPOSITORY
-from tests.smallest import GAME, write_config
+from tests.smallest import GAME, stand_in, write_config
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +46,7 @@ def clone(pipeline, tmp_path):
 
 def run(folder, *command):
     """A command of the clone's own code."""
-    env = quick_environment(PYTHONPATH=str(folder))
+    env = stand_in(folder)
     return subprocess.run(
         [sys.executable, "-m", *command], cwd=folder, env=env, capture_output=True, text=True
     )

@@ -303,6 +303,7 @@ def test_snakemake_plans_with_an_expert_from_elsewhere(public, tmp_path):
     assert "scales.demo.experts.0.checkpoint = " in done.stderr
 
 
+@pytest.mark.slow
 def test_jobs_import_nothing_from_the_working_folder(tmp_path):
     """A rule with `run` is a `python -m snakemake` of its own, as a job of Slurm is."""
     shutil.copy(WORKFLOW, tmp_path)

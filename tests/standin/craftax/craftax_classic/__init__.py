@@ -1,0 +1,1 @@
+"""What Craftax-Classic is made of, as far as it is asked for."""
