@@ -60,6 +60,14 @@ def test_cross_entropy_smooths_labels():
     assert cross_entropy(logits, jnp.array([0]), 0.0)[0] == pytest.approx(-log_probs[0], rel=1e-6)
 
 
+def test_cross_entropy_with_a_distribution_is_the_mean_over_its_draws():
+    logits, p = jnp.array([2.0, 0.0, -1.0]), jnp.array([0.2, 0.5, 0.3])
+    tokens = jnp.arange(3)
+    by_token = cross_entropy(jnp.tile(logits, (3, 1)), tokens, 0.1)
+    found = cross_entropy(logits[None], tokens[:1], 0.1, p[None])
+    assert found[0] == pytest.approx(float(p @ by_token), rel=1e-6)
+
+
 def _loss(batch, schedule="linear", seed=0, valid=None, weights=None, **keys):
     """The loss and metrics of a model that knows nothing."""
     tokens = jax.random.randint(jax.random.PRNGKey(1), (batch, H), 0, V)

@@ -19,6 +19,7 @@ from remdm.experts.exploration import Experience, elliptical_bonus, make_explora
 from remdm.experts.gru import GRUCell
 from remdm.experts.network import ActorCritic, ActorCriticRNN, init_params
 from remdm.experts.ppo import Batch, gae, make_ppo, ppo_loss, streams
+from remdm.play.rollout import PlayState
 from remdm.training.loop import train
 from tests.kill import read_metrics
 from tests.tiers import slow_except
@@ -374,13 +375,19 @@ def test_expert_policy_draws_at_its_temperature():
 
     def act(temperature):
         policy = expert_policy(network, params, temperature)
-        return policy.act(jax.random.PRNGKey(0), obs, *none, policy.init(batch))[0]
+        state = PlayState(None, obs, *none, policy.init(batch))
+        action, _, found = policy.act_with_probabilities(jax.random.PRNGKey(0), state, 4)
+        assert (policy(jax.random.PRNGKey(0), state)[0] == action).all()
+        return action, np.asarray(found)
 
     _, logits, _ = network.apply(params, network.initial_state(1), obs[None, :1], jnp.ones((1, 1), bool))
-    greedy = act(0.0)
+    greedy, found = act(0.0)
     assert (greedy == logits[0, 0].argmax()).all()
+    assert (found == np.eye(4)[greedy]).all()
     for temperature in (0.5, 1.0):
         expected = np.asarray(jax.nn.softmax(logits[0, 0] / temperature))
-        shares = np.bincount(np.asarray(act(temperature)), minlength=4) / batch
+        action, found = act(temperature)
+        assert found == pytest.approx(np.tile(expected, (batch, 1)), rel=1e-4)
+        shares = np.bincount(np.asarray(action), minlength=4) / batch
         # Standard errors below 0.0036; four of them.
         assert shares == pytest.approx(expected, abs=0.0144)

@@ -75,7 +75,7 @@ OTHER = {
     "dropout_rate": 0.2, "compute_dtype": "bfloat16", "remask_strategy": "cap", "eta": 0.4,
     "use_loop": False, "t_on": 0.8, "t_off": 0.1, "temperature": 0.7, "top_p": 0.9,
     "diffusion_steps": 6, "train_sigma": 0.1, "label_smoothing": 0.1, "num_envs": 4, "num_steps": 32,
-    "num_minibatches": 2, "microbatch_size": 4, "update_epochs": 2, "prefix_share": 0.5,
+    "num_minibatches": 2, "microbatch_size": 4, "update_epochs": 2, "soft_labels": True, "prefix_share": 0.5,
     "optimizer": "muon", "lr": 1e-3, "lr_warmup_frames": 256,
     "lr_warmup_steps": 3,
     "weight_decay": 0.1, "max_grad_norm": 0.5, "val_interval_frames": 256, "val_interval": 3,

@@ -110,6 +110,20 @@ def test_dagger_labels_visited_states_with_the_expert():
     assert metrics["dagger/reward_mean"] < 0.6
 
 
+@pytest.mark.parametrize(("model", "make"), [(OfflineConfig, make_offline), (OnlineConfig, make_online)])
+def test_the_distribution_of_a_certain_expert_teaches_what_its_actions_do(model, make):
+    """All its probability is on the action, so the loss is the same; a shifted window would have another."""
+    metrics = []
+    for soft_labels in (False, True):
+        config = config_of(model, update_epochs=1, soft_labels=soft_labels)
+        algorithm = make(config, toy_env(8), toy_env(8), toy_expert())
+        update = jax.jit(algorithm.update)
+        state, _ = update(algorithm.init(jax.random.PRNGKey(0)))
+        metrics.append(update(state)[1])
+    for name in ("diffusion/loss", "diffusion/grad_norm", "diffusion/accuracy"):
+        assert metrics[1][name] == pytest.approx(float(metrics[0][name]), rel=1e-4), name
+
+
 def test_expert_windows_pair_observations_with_what_the_expert_did_next():
     """Every window that breaks the expert's pattern crosses an episode's end, and only those are invalid."""
     env, expert = toy_env(8), toy_expert()

@@ -213,7 +213,9 @@ def snapshot_every_chunk(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kill_after", "keys"), [(2, {}), (4, {"optimizer": "muon", "prefix_share": 0.5})])
+@pytest.mark.parametrize(
+    ("kill_after", "keys"), [(2, {}), (4, {"optimizer": "muon", "prefix_share": 0.5, "soft_labels": True})]
+)
 def test_resumed_dagger_equals_an_uninterrupted_run(
     make_run, monkeypatch, kill_after, keys, snapshot_every_chunk
 ):

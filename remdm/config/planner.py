@@ -71,6 +71,9 @@ class PlannerTrainingConfig(PlannerUpdateConfig):
     optimizer: Literal["adamw", "muon"] = Field(
         description="AdamW; or Muon for the hidden matrices, which needs fewer steps"
     )
+    soft_labels: bool = Field(
+        description="label with the distribution that the expert draws from, else with the drawn action"
+    )
     prefix_share: Fraction = Field(
         description="share of windows that are observed after some of their actions, which are told and not "
         "predicted, as inpaint_history plays; how many is uniform"

@@ -35,10 +35,19 @@ def elbo_weight(schedule: Schedule, t: jax.Array, train_sigma: float) -> jax.Arr
     return jnp.minimum((1.0 - train_sigma) * weight, MAX_WEIGHT)
 
 
-def cross_entropy(logits: jax.Array, tokens: jax.Array, label_smoothing: float) -> jax.Array:
-    """Cross-entropy [..] of logits [.., V] against (1 - eps) one-hot + eps / V."""
+def cross_entropy(
+    logits: jax.Array, tokens: jax.Array, label_smoothing: float, probabilities: jax.Array | None = None
+) -> jax.Array:
+    """Cross-entropy [..] of logits [.., V] against (1 - eps) p + eps / V.
+
+    p is one-hot at the tokens [..], or the distribution [.., V] that they were drawn from: its
+    cross-entropy is the mean over such draws, without their noise (arXiv 1503.02531).
+    """
     log_probs = jax.nn.log_softmax(logits.astype(jnp.float32))
-    picked = jnp.take_along_axis(log_probs, tokens[..., None], axis=-1)[..., 0]
+    if probabilities is None:
+        picked = jnp.take_along_axis(log_probs, tokens[..., None], axis=-1)[..., 0]
+    else:
+        picked = jnp.sum(probabilities * log_probs, axis=-1)
     return -(1.0 - label_smoothing) * picked - label_smoothing * jnp.mean(log_probs, axis=-1)
 
 
@@ -97,6 +106,7 @@ class Objective(NamedTuple):
         plans: jax.Array,
         valid: jax.Array,
         weights: jax.Array | None = None,
+        probabilities: jax.Array | None = None,
     ) -> Terms:
         """The terms of the bound at a draw, plan by plan; a plan that is not valid adds nothing to any.
 
@@ -105,12 +115,12 @@ class Objective(NamedTuple):
             plans: clean tokens [B, H].
             valid: 1 where a plan counts, 0 where it crosses an episode's end [B].
             weights: non-negative factor of each plan's loss [B]; no gradient flows into it.
+            probabilities: what each token was drawn from, the label in its place [B, H, V].
         """
         masked = noised.tokens == self.num_tokens
         counted = masked * valid.astype(jnp.float32)[:, None]
-        entropy = (
-            jnp.sum(counted * cross_entropy(logits, plans, self.label_smoothing), axis=1) / plans.shape[1]
-        )
+        each = cross_entropy(logits, plans, self.label_smoothing, probabilities)
+        entropy = jnp.sum(counted * each, axis=1) / plans.shape[1]
         loss = elbo_weight(self.schedule, noised.t, self.train_sigma) * entropy
         if weights is not None:
             loss = jax.lax.stop_gradient(weights) * loss

@@ -27,6 +27,7 @@ class Labels(NamedTuple):
     valid: jax.Array  # [B], False where a plan crosses an episode's end
     weights: jax.Array | None = None  # [B]
     known: jax.Array | None = None  # [B], first actions of the plan that were executed before the observation
+    probabilities: jax.Array | None = None  # [B, H, V], what the expert drew the plan's actions from
 
 
 class Dataset(NamedTuple):
@@ -83,7 +84,7 @@ def make_step(
                 obs = dataset.observe(subset)
             rngs = {"dropout": jax.random.fold_in(dropout_key, part)}
             logits = denoiser.apply(params, obs, noised.tokens, noised.t, False, rngs=rngs)
-            terms = objective.terms(noised, logits, labels.plan, counts, labels.weights)
+            terms = objective.terms(noised, logits, labels.plan, counts, labels.weights, labels.probabilities)
             return jnp.sum(terms.loss) / len(indices), terms
 
         with jax.named_scope("gradient"):

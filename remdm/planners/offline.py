@@ -1,6 +1,7 @@
 """Offline behaviour cloning: a planner learns the windows of live expert rollouts."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 import jax
@@ -35,7 +36,7 @@ from remdm.planners.window import (
     window_validity,
 )
 from remdm.play.policy import Policy
-from remdm.play.rollout import PlayState, Transition, episode_metrics, rollout, start
+from remdm.play.rollout import Act, PlayState, Transition, episode_metrics, rollout, start
 from remdm.training.algorithm import Algorithm, Metrics
 
 
@@ -50,12 +51,18 @@ class OfflineState:
 
 
 def expert_windows(
-    data: Transition, game: Game, horizon: int, weight_cap: float, known: jax.Array | None = None
+    data: Transition,
+    game: Game,
+    horizon: int,
+    weight_cap: float,
+    known: jax.Array | None = None,
+    soft_labels: bool = False,
 ) -> tuple[Dataset, Metrics]:
     """The windows of transitions [T, E, ...] with packed observations, weighted by what each earns.
 
     Args:
         known: how many actions of each window precede its observation [W, E]; none if None.
+        soft_labels: whether the extras, the probabilities of the actions [T, E, V], are labels too.
     """
     returns = window_returns(data.step.reward, horizon)
     valid = window_validity(data.step.done, horizon)
@@ -66,9 +73,10 @@ def expert_windows(
         return split(unpack(at_start(data.obs, indices, later), game))
 
     def label(indices: jax.Array) -> Labels:
-        return split(
-            Labels(plans_from(data.action, indices, horizon), *at_start((valid, weights, known), indices))
-        )
+        probabilities = plans_from(data.extras, indices, horizon) if soft_labels else None
+        plan = plans_from(data.action, indices, horizon)
+        labels = Labels(plan, *at_start((valid, weights, known), indices))
+        return split(labels._replace(probabilities=probabilities))
 
     return Dataset(observe, label), {
         "train/valid_fraction": jnp.mean(valid),
@@ -96,10 +104,13 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
     @jax.jit
     def update(state: OfflineState) -> tuple[OfflineState, Metrics]:
         key, rollout_key, shuffle_key, train_key = jax.random.split(state.key, 4)
+        act: Act = state.expert
+        if config.soft_labels:
+            act = partial(state.expert.act_with_probabilities, num_actions=env.game.num_actions)
         play, data = rollout(
             rollout_key,
             env,
-            state.expert,
+            act,
             state.play,
             config.num_steps,
             keep=lambda played: played.packed(env.game),
@@ -108,7 +119,9 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
         horizon = config.denoiser.plan_horizon
         shape = config.num_steps - horizon + 1, config.num_envs
         known = prefix_lengths(jax.random.fold_in(shuffle_key, 1), shape, horizon, config.prefix_share)
-        windows, earned = expert_windows(data, env.game, horizon, config.return_weight_cap, known)
+        windows, earned = expert_windows(
+            data, env.game, horizon, config.return_weight_cap, known, config.soft_labels
+        )
         shuffled = jax.vmap(lambda k: jax.random.permutation(k, config.windows_per_update))(
             jax.random.split(shuffle_key, config.update_epochs)
         )

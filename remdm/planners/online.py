@@ -38,6 +38,7 @@ class LabelledWindows(NamedTuple):
     plan: jax.Array  # [N, H], the expert's actions, after those that are known
     valid: jax.Array  # [N]
     known: jax.Array | None = None  # [N], first actions that were executed before the observation
+    probabilities: jax.Array | None = None  # [N, H, V], what the expert drew its actions from
 
 
 @struct.dataclass
@@ -66,12 +67,13 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
     planner = Planner(
         denoiser, make_sampler(config.sampler, config.denoiser.diffusion_schedule, config.diffusion_steps)
     )
-    horizon, num_envs = config.denoiser.plan_horizon, env.num_envs
+    horizon, num_envs, num_actions = config.denoiser.plan_horizon, env.num_envs, env.game.num_actions
     one_window = LabelledWindows(
         obs=pack(jnp.zeros(env.game.obs_dim), env.game),
         plan=jnp.zeros(horizon, jnp.int32),
         valid=jnp.zeros((), bool),
         known=jnp.zeros((), jnp.int32) if config.prefix_share > 0 else None,
+        probabilities=jnp.zeros((horizon, num_actions)) if config.soft_labels else None,
     )
 
     @jax.jit
@@ -92,7 +94,11 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         return config.dagger_beta_init * config.beta_decay**state.update
 
     def play_mixture(key: jax.Array, state: OnlineState) -> tuple[PlayState, Transition]:
-        """Play a rollout; the extras are the expert's actions and whether it acted, [T, E]."""
+        """Play a rollout.
+
+        The extras are the expert's actions [T, E], their probabilities [T, E, V], unless its labels are
+        actions alone, and whether it acted [T, E].
+        """
         beta = beta_of(state)
 
         def plan(key: jax.Array, obs: jax.Array) -> jax.Array:
@@ -102,13 +108,17 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
             key: jax.Array, play: PlayState, planned: jax.Array, over: jax.Array
         ) -> tuple[PlayState, Any]:
             expert_key, mix_key, env_key = jax.random.split(key, 3)
-            label, memory, _ = state.expert(expert_key, play)
+            if config.soft_labels:
+                act = state.expert.act_with_probabilities
+                label, memory, probabilities = act(expert_key, play, num_actions)
+            else:
+                (label, memory, _), probabilities = state.expert(expert_key, play), None
             # A plan ends with its episode: until the next one, the expert acts in the new world.
             by_expert = over | (jax.random.uniform(mix_key, (num_envs,)) < beta)
             action = jnp.where(by_expert, label, planned)
             new_play, step = advance(env_key, env, play, action, memory)
             obs = pack(play.obs, env.game)
-            return new_play, Transition(obs, action, step, (label, by_expert))
+            return new_play, Transition(obs, action, step, (label, probabilities, by_expert))
 
         return play_plans(key, plan, follow, state.play, config.num_steps, config.replan_every)
 
@@ -116,7 +126,7 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
     def update(state: OnlineState) -> tuple[OnlineState, Metrics]:
         key, rollout_key, draw_key, train_key = jax.random.split(state.key, 4)
         play, data = play_mixture(rollout_key, state)
-        label, by_expert = data.extras
+        label, probabilities, by_expert = data.extras
         valid = window_validity(data.step.done, horizon)
 
         known = prefix_lengths(jax.random.fold_in(draw_key, 1), valid.shape, horizon, config.prefix_share)
@@ -128,7 +138,8 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
                 executed = plans_from(data.action, indices, horizon)
                 plan = jnp.where(jnp.arange(horizon) < prefix[:, None], executed, plan)
             obs = at_start(data.obs, indices, later)
-            return insert(buffer, LabelledWindows(obs, plan, at_start(valid, indices), prefix)), None
+            soft = None if probabilities is None else plans_from(probabilities, indices, horizon)
+            return insert(buffer, LabelledWindows(obs, plan, at_start(valid, indices), prefix, soft)), None
 
         # In a part for each device, since all of them see whole what is inserted at once.
         parts = jnp.arange(config.windows_per_update).reshape(num_shards(), -1)
@@ -140,7 +151,9 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         held = buffer.items
         windows = Dataset(
             observe=lambda indices: unpack(drawn(held.obs, indices), env.game),
-            label=lambda indices: Labels(*drawn((held.plan, held.valid, None, held.known), indices)),
+            label=lambda indices: Labels(
+                *drawn((held.plan, held.valid, None, held.known, held.probabilities), indices)
+            ),
         )
         learner, metrics = train_in_minibatches(
             train_key,

@@ -20,7 +20,7 @@ def at_start(tree: Any, indices: Any, later: Any = 0) -> Any:
 
 
 def plans_from(action: Any, indices: Any, horizon: int) -> Any:
-    """The actions of windows [N]: [T, E] -> [N, H]."""
+    """The actions of windows [N], or what belongs to each: [T, E, ...] -> [N, H, ...]."""
     first, env = indices // action.shape[1], indices % action.shape[1]
     return action[first[:, None] + np.arange(horizon), env[:, None]]
 

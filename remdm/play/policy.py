@@ -41,6 +41,13 @@ class Policy:
         """Act on games in progress, a `PlayState`; it has no extras for `rollout` to keep."""
         return *self.act(key, state.obs, state.prev_action, state.done, state.memory), ()
 
+    def act_with_probabilities(
+        self, key: jax.Array, state: Any, num_actions: int
+    ) -> tuple[jax.Array, Memory, jax.Array]:
+        """Act, and tell with which probabilities [E, V]: of who does not know them, all on the action."""
+        action, memory, _ = self(key, state)
+        return action, memory, jax.nn.one_hot(action, num_actions)
+
 
 def random_policy(num_actions: int) -> Policy:
     """Uniformly random actions."""

@@ -122,7 +122,9 @@ def memory_terms(config: TrainingConfig, state: Any, game: Game) -> list[Term]:
         window = _bytes_per_window(config, FLOAT * game.obs_dim)
         terms.append(Term("a microbatch", windows * window, "microbatch_size"))
     if isinstance(config, DaggerConfig):
-        terms.append(Term("windows on their way into the buffer", config.windows_per_update * frame, envs))
+        labels = FLOAT * game.num_actions * config.denoiser.plan_horizon if config.soft_labels else 0
+        window = frame + labels
+        terms.append(Term("windows on their way into the buffer", config.windows_per_update * window, envs))
     if isinstance(config, PPOConfig):
         if config.explores:
             terms.append(Term("observations for exploration", config.frames_per_update * frame, envs))
