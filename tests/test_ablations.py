@@ -39,6 +39,7 @@ from tests.test_arms import (
     named,
     pretrained_params,
     problem_of,
+    ran,
     run,
 )
 from tests.test_workflow import GAME as CLASSIC
@@ -62,7 +63,7 @@ def diagnosed():
 @pytest.mark.slow
 def test_diagnostics_change_nothing_that_is_trained(diagnosed):
     _, _, last, _ = diagnosed
-    _, without, _ = run(algorithm_of("baseline_rl"), 4)
+    _, without, _ = ran("baseline_rl", 4)
     assert changed(last.trained, without.trained) == set()
     assert changed(last.average, without.average) == set()
     assert (last.key == without.key).all()
@@ -141,7 +142,7 @@ def test_repetitions_pay_for_diagnostics_only_when_due():
 
 @pytest.mark.slow
 def test_the_batch_is_described():
-    _, _, [metrics] = run(algorithm_of("baseline_rl"), 1)
+    _, _, [metrics] = ran("baseline_rl", 1)
     assert metrics["diffusion/loss"] > 0
     assert 0 < metrics["train/win_rate"] <= 1
     assert 1 <= metrics["train/effective_batch"] <= 64
