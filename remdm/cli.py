@@ -14,6 +14,7 @@ from remdm.commands.accept import run_accept
 from remdm.commands.clean import run_clean
 from remdm.commands.configuration import fetched_artifact, plan_of
 from remdm.commands.flags import add_flags
+from remdm.commands.results import run_results
 from remdm.commands.stage import run_stage
 from remdm.commands.suite import run_ablations
 from remdm.config.layers import ALL_KEYS
@@ -111,6 +112,10 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--scale", metavar="NAME", help="a scale, by default that of workflow_config.yaml")
     provenance = add("provenance", "say what a figure, a table or a run was made from", _provenance)
     provenance.add_argument("target", metavar="FIGURE", help="a file of results, moved or not")
+    resulting = add("results", "print returns, shares and differences of scales, in Markdown", run_results)
+    resulting.add_argument(
+        "scales", metavar="SCALE", nargs="*", help="none means that of workflow_config.yaml"
+    )
     cleaning = add(
         "clean", "list states, logs and caches with size and age, or remove those named", run_clean
     )

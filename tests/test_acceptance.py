@@ -79,6 +79,20 @@ def test_records_that_name_each_other_are_one_line(tmp_path, monkeypatch, capsys
     assert error == "error: results/a/run.json: is a record of what it was made from itself; delete it\n"
 
 
+def test_results_of_other_settings_are_left_out(plan, capsys):
+    leave_results(plan)
+    evaluations = [job for job in plan.jobs if job.stage == "inference"]
+    for job in evaluations[:-1]:
+        Path(job.record).unlink()
+    record = json.loads(Path(evaluations[-1].record).read_text())
+    record["origin"]["config"]["eval_steps"] = 7
+    write_json(Path(evaluations[-1].record), record)
+    assert main(["results"]) == 0
+    assert capsys.readouterr().out == (
+        "## demo\n\n`uv run snakemake --config scale=demo`; 0 of 4 evaluations are finished.\n\n"
+    )
+
+
 def test_results_that_code_alone_made_stale_count_as_current_once_accepted(plan):
     old = leave_results(plan)
     verdicts = examine(plan, [])

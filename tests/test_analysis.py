@@ -15,6 +15,7 @@ from remdm.analysis import (
     costs,
     curves,
     dagger,
+    gap,
     learning,
     profiles,
     returns,
@@ -39,6 +40,7 @@ from remdm.analysis.results import Result, read_json, read_parquet, read_results
 from remdm.analysis.seeds import mean_curve
 from remdm.analysis.session import run_script
 from remdm.analysis.style import colour, label, looks
+from remdm.analysis.summary import summary
 from remdm.analysis.tables import (
     TABLES,
     achievement_table,
@@ -120,6 +122,24 @@ class Results:
         summary["unfinished"] = 0
         (folder / "summary.json").write_text(json.dumps(summary))
         self.evaluations.append(str(folder / "summary.json"))
+        return folder
+
+    def study(self, env, name, seed=0, **gaps):
+        """What a planner does not know, in nats, on the states of each."""
+        folder = self.folder(env, "imitation", name, seed)
+        rows = [
+            {
+                "states": states,
+                "by": by,
+                "start": 0,
+                "entropy": 0.9,
+                "cross_entropy": 0.9 + nats,
+                "agreement": 0.8,
+            }
+            for states, value in gaps.items()
+            for by, nats in (("all", value), ("time", 9.0))
+        ]
+        pl.DataFrame(rows).write_parquet(folder / "imitation.parquet")
         return folder
 
     def run_all(self, envs=(GAME,), seeds=(0,), planners=("offline-demo", "online-demo")):
@@ -323,6 +343,44 @@ def test_first_episodes_are_paired_whatever_else_was_counted(results):
     assert differences(every, few)[0].tolist() == [1] * 8
     assert differences(every, shorter) == {}
     assert probability_of_improvement(every, few) is None
+
+
+def test_gaps_are_of_the_same_worlds(results, tmp_path):
+    """Of two seeds: 3 and 1 less than the expert, and locked play 2 less than the first way in both."""
+    worlds = np.arange(40.0)
+    for seed, less in enumerate((3, 1)):
+        for name, reached in (("ppo", worlds), ("offline-demo", worlds - less), ("random", 0 * worlds)):
+            results.evaluate(GAME, name, seed, reached)
+        results.evaluate(GAME, "ppo-greedy", seed, worlds + 1)
+        results.evaluate(GAME, "offline-demo-locked", seed, worlds - less - 2)
+    rivals = read_policies(results.evaluations)
+    behind, locked = gap.gaps(rivals)
+    assert (behind.policy.name, behind.what) == ("offline-demo", "than the expert")
+    assert behind.returns == pytest.approx((-2, -2 - 12.706, -2 + 12.706), abs=1e-3)
+    assert (locked.policy.name, locked.what) == ("offline-demo", "locked")
+    assert locked.returns == pytest.approx((-2, -2, -2))
+    studies = [
+        results.study(GAME, "offline-demo", seed, expert=0.1 + seed, planner=0.3 + seed) for seed in (0, 1)
+    ]
+    unknown = gap.unlearned(read_results(list(map(str, studies))))
+    assert unknown["states"].to_list() == ["expert", "planner"]
+    assert unknown["gap"].to_list() == pytest.approx([0.6, 0.8])
+    gap.draw([*results.evaluations, *map(str, studies)], tmp_path / "gap")
+    assert "2 training seeds" in (tmp_path / "gap.txt").read_text()
+
+
+def test_a_summary_has_shares_seeds_and_differences(results):
+    for seed, reached in enumerate((4.0, 8.0)):
+        results.evaluate(GAME, "ppo", seed, np.full(40, 10.0))
+        results.evaluate(GAME, "offline-demo", seed, np.full(40, reached))
+        results.evaluate(GAME, "online-demo", seed, np.full(40, reached + 1))
+    study = results.study(GAME, "offline-demo", expert=0.25)
+    text = summary([*results.evaluations, str(study)])
+    assert "| Offline BC (demo) | 0.0400 | 6.0 [-19.4, 31.4] | 60 [-194, 314] |" in text
+    assert "| DAgger (demo) | 5.00 | 9.00 |" in text
+    assert "| DAgger (demo) | than Offline BC (demo) | 1.00 [1.00, 1.00] |" in text
+    assert "| expert | 0.250 | 0.800 |" in text
+    assert "Commits: 0123456789." in text
 
 
 def test_costs_are_snakemakes_where_it_measured(results):

@@ -38,6 +38,7 @@ $returns
 $profiles
 <h3>Pairwise comparisons</h3>
 $improvement
+$gap
 $published
 <h2>Achievement rates</h2>
 $achievements
@@ -78,7 +79,7 @@ def write_report(records: list[str], figures: list[Path], output: Path) -> None:
     experts = [policy for policy in policies if policy.role == "expert"]
     given = (_external(result) for expert in experts for result in expert.results)
     page = PAGE.substitute(
-        {figure.stem: _figure(figure) for figure in figures},
+        {"gap": ""} | {figure.stem: _figure(figure) for figure in figures},
         headline=_headline(policies),
         expert=" ".join(trained or dict.fromkeys(given)),
         policies=_table("policies", evaluations),

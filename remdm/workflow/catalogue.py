@@ -111,6 +111,8 @@ class Catalogue:
             "scaling": [*self.of("offline", "online"), *evaluated],
             "costs": self._compared,
         }
+        if studied := self.of("imitation"):
+            shown["gap"] = [*evaluated, *studied]
         suffixes = (".png", ".pdf", ".txt")
         return [
             Figure(f"{PAPER}/figures/{name}", suffixes, name, tuple(jobs)) for name, jobs in shown.items()

@@ -1,0 +1,28 @@
+"""Print what scales have come to."""
+
+import argparse
+
+from remdm.commands.configuration import plan_of
+from remdm.workflow.acceptance import examine
+from remdm.workflow.job import Job
+
+SHOWN = ("inference", "imitation")
+
+
+def run_results(arguments: argparse.Namespace) -> None:
+    """Print a page of Markdown, a section for each scale.
+
+    What was made with other settings than today's is left out, as what is not finished; what was made by
+    older code is not, and the page names its commit.
+    """
+    from remdm.analysis.summary import summary
+
+    for scale in arguments.scales or [None]:
+        plan = plan_of(scale)
+        made = [verdict.product for verdict in examine(plan, []) if not verdict.refusals]
+        folders = [job.folder for job in made if isinstance(job, Job) and job.stage in SHOWN]
+        command = f"uv run snakemake --config scale={plan.config.scale}"
+        count = len(plan.jobs_of(*SHOWN))
+        print(f"## {plan.config.scale}\n\n`{command}`; {len(folders)} of {count} evaluations are finished.\n")
+        if folders:
+            print(summary(folders))
