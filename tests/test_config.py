@@ -70,6 +70,21 @@ def test_published_recipes_resolve_to_the_published_numbers(preset, resolved, be
     assert config.beta_decay == pytest.approx(beta_decay, abs=1e-7)
 
 
+@pytest.mark.parametrize("published", [name for name in PRESETS if f"{name}_best" in PRESETS])
+def test_the_best_presets_say_what_they_change(published):
+    """Of a published recipe only what the demo's comparisons changed, for all recipes alike."""
+    before, best, demo = (
+        read_mapping(preset_path(name)) for name in (published, f"{published}_best", "demo")
+    )
+    changed = {key: best[key] for key in best if best[key] != before.get(key)}
+    assert changed.keys() == {
+        "soft_labels", "return_weight_cap", "dagger_expert_deterministic", "optimizer", "temperature",
+        "inpaint_history",
+    }  # fmt: skip
+    assert changed == {key: demo[key] for key in changed}
+    assert before.keys() - best.keys() <= {"temperature"}
+
+
 @settings(max_examples=40)
 @given(log_envs=st.integers(3, 9))
 def test_budgets_in_frames_mean_the_same_at_any_number_of_environments(log_envs):
