@@ -5,6 +5,7 @@ import json
 import re
 from types import SimpleNamespace
 
+import matplotlib
 import numpy as np
 import polars as pl
 import pytest
@@ -38,7 +39,7 @@ from remdm.analysis.published import published
 from remdm.analysis.report import write_report
 from remdm.analysis.results import Result, read_json, read_parquet, read_results, smooth
 from remdm.analysis.seeds import mean_curve
-from remdm.analysis.session import run_script
+from remdm.analysis.session import draw_figure, run_script
 from remdm.analysis.style import colour, label, looks
 from remdm.analysis.summary import summary
 from remdm.analysis.tables import (
@@ -768,3 +769,21 @@ def test_summary_by_hand():
     assert result["achievements"]["b"]["mean"] == 0.5
     assert result["achievements"]["b"]["count"] == 1
     assert result["achievements_per_episode"]["mean"] == 1.5
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"text.usetex": True},
+        {"savefig.bbox": "tight", "savefig.facecolor": "black"},
+        {"font.size": 30, "axes.titlelocation": "right", "axes.formatter.use_locale": True},
+    ],
+    ids=str,
+)
+def test_a_users_matplotlibrc_reaches_no_figure(results, tmp_path, settings):
+    results.evaluate(GAME, "ppo_rnn")
+    draw_figure("returns", results.evaluations, tmp_path / "usual")
+    with matplotlib.rc_context(settings):
+        draw_figure("returns", results.evaluations, tmp_path / "set")
+        assert {name: matplotlib.rcParams[name] for name in settings} == settings
+    assert (tmp_path / "set.png").read_bytes() == (tmp_path / "usual.png").read_bytes()

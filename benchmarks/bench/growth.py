@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from remdm.analysis.results import read_parquet
-from remdm.analysis.style import CYCLE, WIDTH, new_figure, save, say
+from remdm.analysis.style import CYCLE, WIDTH, new_figure, own_settings, save, say
 
 # What is varied, in words, and whether the time shown is that of a call or of one plan or window.
 PANELS = {
@@ -25,6 +25,7 @@ CASES = {
 }
 
 
+@own_settings()
 def draw_growth(results: Path, output: Path) -> None:
     """A panel for each key that was varied: time against its value, both logarithmic, with fitted slopes.
 

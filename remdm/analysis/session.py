@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from remdm.analysis.style import own_settings
 from remdm.base.errors import reported
 from remdm.base.files import write_json
 
@@ -22,8 +23,9 @@ def draw_figure(module: str, results: Sequence[str], path: Path) -> None:
         results: the files of results that are shown.
         path: of the outputs, without suffix.
     """
-    name = module.replace("/", ".")
-    importlib.import_module(f"remdm.analysis.{name}").draw(list(results), path)
+    drawing = importlib.import_module(f"remdm.analysis.{module.replace('/', '.')}")
+    with own_settings():
+        drawing.draw(list(results), path)
 
 
 def run_script(snakemake: Any) -> None:

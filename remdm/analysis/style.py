@@ -5,7 +5,8 @@ colour-blind eyes.
 """
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -61,6 +62,34 @@ MISSING: dict[str, Any] = {"facecolor": "none", "edgecolor": "#999999", "hatch":
 MAP = matplotlib.colormaps["cividis"].with_extremes(bad=(0, 0, 0, 0))
 
 
+SETTINGS: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.prop_cycle": cycler(color=[look.colour for look in CYCLE]),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "axes.axisbelow": True,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4,
+    "hatch.linewidth": 0.5,
+    "pdf.fonttype": 42,  # letters stay letters: searchable, and what publishers ask for
+}
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Draw as matplotlib's defaults and `SETTINGS` say, whatever the user's matplotlibrc does."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        yield
+
+
 def role(policy: str) -> str:
     """What a policy is, by its name: `ppo...` is an expert, `<method>-<preset>` a planner of that method."""
     method = policy.split("-")[0]
@@ -109,25 +138,6 @@ def new_figure(
     Args:
         heights: of the rows, relative to each other; equal if None.
     """
-    matplotlib.rcParams.update(
-        {
-            "font.size": 8,
-            "axes.prop_cycle": cycler(color=[look.colour for look in CYCLE]),
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "grid.alpha": 0.25,
-            "axes.axisbelow": True,
-            "axes.titlesize": 8.5,
-            "axes.titleweight": "bold",
-            "legend.frameon": False,
-            "legend.fontsize": 7,
-            "lines.linewidth": 1.3,
-            "lines.markersize": 4,
-            "hatch.linewidth": 0.5,
-            "pdf.fonttype": 42,  # letters stay letters: searchable, and what publishers ask for
-        }
-    )
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, height_ratios=heights)
     return figure, list(axes.flat)

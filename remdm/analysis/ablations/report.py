@@ -14,7 +14,7 @@ from remdm.analysis.ablations.hypotheses import judge
 from remdm.analysis.ablations.runs import SCORE, Suite, read_suite
 from remdm.analysis.ablations.standing import Standings, stand
 from remdm.analysis.ablations.tables import write_tables
-from remdm.analysis.style import save_both
+from remdm.analysis.style import own_settings, save_both
 from remdm.base.files import whole_file
 
 Draw = Callable[[Suite, Standings], Figure]
@@ -69,6 +69,7 @@ def draw(results: Sequence[str], path: Path) -> None:
     write_ablations(list(dict.fromkeys(str(Path(file).parent) for file in results)), path.parent)
 
 
+@own_settings()
 def write_ablations(folders: Sequence[str], output: Path) -> None:
     """Write `tables/`, `figures/` and `report.md` of the suite.
 
