@@ -436,6 +436,46 @@ def test_a_warm_start_is_an_edge_of_the_graph():
         with_planners({**OFFLINE, "warm_start": "demo"})
 
 
+def test_a_grid_is_a_planner_for_each_combination():
+    grid = {"lr": [1e-5, 0.002], "soft_labels": [False, True]}
+    plan = with_planners(OFFLINE, {**OFFLINE, "grid": grid})
+    names = [job.name for job in plan.jobs_of("offline")]
+    assert names == [
+        *("demo", "demo_lr_0.00001_soft_labels_false", "demo_lr_0.00001_soft_labels_true"),
+        *("demo_lr_0.002_soft_labels_false", "demo_lr_0.002_soft_labels_true"),
+    ]
+    found = [plan.job_config(job).flat() for job in plan.jobs_of("offline")]
+    assert [(keys["lr"], keys["soft_labels"]) for keys in found] == [
+        *((4e-3, True), (1e-5, False), (1e-5, True), (0.002, False), (0.002, True)),
+    ]
+    assert {f"offline-{name}" for name in names} <= {job.name for job in plan.jobs_of("inference")}
+    # Where it says what the preset does, it is the same training.
+    same = with_planners({**OFFLINE, "grid": {"lr": [4e-3]}})
+    assert same.digest(same.jobs_of("offline")[0]) == plan.digest(plan.jobs_of("offline")[0])
+    # The scale's overrides are for all planners, so what is said of one lies over them.
+    both = with_scale(planners=[{**OFFLINE, "grid": {"lr": [1e-5]}}], overrides={"lr": 1e-3, "eta": 0.1})
+    assert both.job_config(both.jobs_of("offline")[0]).flat()["lr"] == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({"lrr": [1.0]}, "grid: lrr: unknown key (did you mean lr?)"),
+        ({"dagger_beta_final": [0.1]}, "demo_dagger_beta_final_0.1: grid: dagger_beta_final: has no effect"),
+        ({"seed": [1]}, "grid: seed: has no effect here"),
+        ({"lr": []}, "grid.lr = []: List should have at least 1 item"),
+        ({"lr": 1e-3}, "grid.lr = 0.001: "),
+        ({"env_name": ["../a"]}, "'../a'"),
+        ({"lr": [-1.0]}, "lr = -1.0"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_refused(grid, message):
+    with pytest.raises(UserError) as raised:
+        with_planners({**OFFLINE, "grid": grid})
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize("preset", ["classic_exp_d_100K", "final_classic_qmul", "classic_exp_c_full_recipe"])
 def test_any_preset_is_a_planner(preset):
     plan = with_planners({"method": "offline", "preset": preset}, {"method": "online", "preset": preset})

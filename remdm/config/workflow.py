@@ -1,10 +1,12 @@
 """`workflow_config.yaml`: which experiments the pipeline runs."""
 
 import re
+from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from remdm.base.errors import ConfigError, near, shown
 from remdm.base.reader import parse_value, read_mapping
@@ -70,7 +72,11 @@ class ExpertEntry(_Model):
 
 
 class PlannerEntry(_Model):
-    """A planner: how it is trained, and with which preset; every expert of its game teaches one."""
+    """A planner: how it is trained, and with which preset; every expert of its game teaches one.
+
+    An entry with a `grid` stands for a planner of each combination of its values; in a `Scale`, these have
+    entries of their own, whose grid has one value of each key.
+    """
 
     method: Literal["offline", "online"] = Field(description="offline BC or online DAgger")
     preset: Name = Field(description="a file of configs/")
@@ -79,6 +85,9 @@ class PlannerEntry(_Model):
     )
     envs: list[EnvName] | None = Field(
         default=None, min_length=1, description="the games it is for; null is all of the scale"
+    )
+    grid: dict[str, Annotated[list[bool | int | float | Name | None], Field(min_length=1)]] = Field(
+        default={}, description="values of keys, laid over the preset: a planner for each combination"
     )
 
     @model_validator(mode="after")
@@ -90,11 +99,33 @@ class PlannerEntry(_Model):
     @property
     def name(self) -> str:
         """The name of its results."""
-        return self.preset if self.warm_start is None else f"{self.preset}_from_{self.warm_start}"
+        start = () if self.warm_start is None else ("from", self.warm_start)
+        keys = (part for key, value in self.overrides.items() for part in (key, _written(value)))
+        return "_".join((self.preset, *start, *keys))
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The keys laid over its preset, of an entry for one planner."""
+        return {key: value for key, [value] in self.grid.items()}
+
+    def expanded(self) -> "list[PlannerEntry]":
+        """An entry for each combination of the grid's values."""
+        combinations = product(*([[key, value] for value in values] for key, values in self.grid.items()))
+        return [
+            self.model_copy(update={"grid": {key: [value] for key, value in chosen}})
+            for chosen in combinations
+        ]
 
     def plays(self, env: str) -> bool:
         """Whether it is for a game."""
         return self.envs is None or env in self.envs
+
+
+def _written(value: Any) -> str:
+    """A value as a part of a file's name."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return f"{Decimal(str(value)):f}" if isinstance(value, float) else str(value)
 
 
 class AblationsEntry(_Model):
@@ -157,6 +188,11 @@ class Scale(_Model):
         default={},
         description="first guess of what a job takes of the whole machine, by rule; `other`: of all others",
     )
+
+    @field_validator("planners")
+    @classmethod
+    def _grids_expanded(cls, planners: list[PlannerEntry]) -> list[PlannerEntry]:
+        return [planner for entry in planners for planner in entry.expanded()]
 
 
 class WorkflowConfig(_Model):

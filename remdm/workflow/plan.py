@@ -131,6 +131,11 @@ class Plan:
                         f"{self._keys}.{name}: {key} = {shown(value)}: has no effect on any job of this "
                         f"scale; drop it"
                     )
+        for entry in self.scale.planners:
+            own = {job for job in self._configs if self.cell(job).planner == entry}
+            read = set[str]().union(*(self._configs[job].recorded() for job in own))
+            for key in entry.overrides.keys() - read:
+                raise ConfigError(f"{self._keys}.planners: {entry.name}: grid: {key}: has no effect; drop it")
         for name in self.scale.evaluations:
             if not any(cell.evaluation == name for cell in self._cells.values()):
                 raise ConfigError(f"{self._keys}.evaluations.{name}: changes no evaluation; drop it")
@@ -241,6 +246,9 @@ class Plan:
             fixed["arm"] = cell.name
         overrides = Layer(f"{self._keys}.overrides", self.scale.overrides).checked(OVERRIDABLE)
         layers = [*self._presets(job, cell), overrides]
+        if cell.planner is not None and job.stage != "ablations":
+            grid = Layer(f"{self._keys}.planners: {cell.planner.name}: grid", cell.planner.overrides)
+            layers.append(grid.checked(OVERRIDABLE))
         if STAGES[job.stage].plays:
             layers.append(Layer(f"{self._keys}.playing", self.scale.playing).checked(PLAYABLE))
         if cell.evaluation is not None:
