@@ -89,7 +89,7 @@ def test_results_of_other_settings_are_left_out(plan, capsys):
     write_json(Path(evaluations[-1].record), record)
     assert main(["results"]) == 0
     assert capsys.readouterr().out == (
-        "## demo\n\n`uv run snakemake --config scale=demo`; 0 of 4 evaluations are finished.\n\n"
+        "# Results\n\nMade by `uv run remdm results`.\n\n## demo\n\n`uv run snakemake --config scale=demo`; 0 of 4 evaluations are finished.\n\n"
     )
 
 
