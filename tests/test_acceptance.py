@@ -79,6 +79,23 @@ def test_records_that_name_each_other_are_one_line(tmp_path, monkeypatch, capsys
     assert error == "error: results/a/run.json: is a record of what it was made from itself; delete it\n"
 
 
+def test_another_release_of_the_game_makes_its_results_stale(plan, monkeypatch, capsys):
+    """A patch does not; and who knows better may let results count."""
+
+    def installed(release):
+        monkeypatch.setattr("remdm.workflow.digest.version", lambda package: release)
+        return Plan.load(Path("workflow_config.yaml"), {})
+
+    leave_results(installed("1.6.1"), changed=None)
+    expert = plan.jobs[0]
+    assert {verdict.is_current for verdict in examine(installed("1.6.9"), [])} == {True}
+    assert {verdict.is_current for verdict in examine(installed("1.7.0"), [])} == {False}
+    assert main(["why", expert.folder]) == 0
+    assert "  craftax: its code has changed (1.6 -> 1.7)\n" in capsys.readouterr().out
+    accept(examine(installed("1.7.0"), []))
+    assert {verdict.is_current for verdict in examine(installed("1.7.0"), [])} == {True}
+
+
 def test_results_of_other_settings_are_left_out(plan, capsys):
     leave_results(plan)
     evaluations = [job for job in plan.jobs if job.stage == "inference"]
@@ -88,9 +105,9 @@ def test_results_of_other_settings_are_left_out(plan, capsys):
     record["origin"]["config"]["eval_steps"] = 7
     write_json(Path(evaluations[-1].record), record)
     assert main(["results"]) == 0
-    assert capsys.readouterr().out == (
-        "# Results\n\nMade by `uv run remdm results`.\n\n## demo\n\n`uv run snakemake --config scale=demo`; 0 of 4 evaluations are finished.\n\n"
-    )
+    [heading, made_by, scale, command] = capsys.readouterr().out.split("\n\n")[:4]
+    assert (heading, made_by, scale) == ("# Results", "Made by `uv run remdm results`.", "## demo")
+    assert command == "`uv run snakemake --config scale=demo`; 0 of 4 evaluations are finished."
 
 
 def test_results_that_code_alone_made_stale_count_as_current_once_accepted(plan):

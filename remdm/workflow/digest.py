@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ class Origin:
     Attributes:
         stage: its stage, or the module that draws it.
         config: the keys that decide it.
-        sources: digests of the modules it can reach, by path in the repository.
+        sources: digests of the modules it can reach, by path in the repository, and the release of the game.
         inputs: digests of what it is made from, by key or by folder.
     """
 
@@ -48,7 +49,12 @@ def stage_origin(stage: str, config: StageConfig, inputs: Mapping[str, str]) -> 
     """The origin of a job, given the digests of its inputs by key."""
     modules = (f"stages/{stage}", *config.modules())
     sources = source_digests(*(ROOT / "remdm" / f"{module}.py" for module in modules))
-    return Origin(stage, config.recorded(), sources, dict(inputs))
+    return Origin(stage, config.recorded(), {**sources, "craftax": game_release()}, dict(inputs))
+
+
+def game_release() -> str:
+    """The release of Craftax without its patch number: 1.5 and 1.6 have different rules."""
+    return ".".join(version("craftax").split(".")[:2])
 
 
 def figure_origin(module: str, inputs: Mapping[str, str]) -> Origin:
