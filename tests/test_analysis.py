@@ -230,7 +230,7 @@ def test_the_paper_evaluates_in_the_published_protocols():
     ]
     values = []
     for env, name in shown:
-        config = paper.job_config(Job(env, "inference", name, 42)).flat()
+        config = paper.configs[Job(env, "inference", name, 42)].flat()
         frames = 10**9 if "ppo" in name else 10**8
         result = SimpleNamespace(config=config, summary={"trained_frames": frames})
         values.append([other.value for other in published(Policy(env, name, (result,)))])

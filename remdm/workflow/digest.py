@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict
 
 from remdm.base.errors import UserError
 from remdm.config.stage import StageConfig
@@ -24,6 +26,8 @@ class Origin:
         sources: digests of the modules it can reach, by path in the repository.
         inputs: digests of what it is made from, by key or by folder.
     """
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")  # of a record that is read
 
     stage: str
     config: Mapping[str, Any] = field(default_factory=dict)

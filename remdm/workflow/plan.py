@@ -2,7 +2,6 @@
 
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,20 +44,18 @@ class Plan:
         self.runtime = build(TrainingRuntimeConfig, [*base_layers(None), watching])
         self.notes: list[str] = []
         self.externals = self._find_externals()
-        self._cells: dict[tuple[str, str, str], Cell] = {}
-        self._configs: dict[Job, StageConfig] = {}
+        self.configs: dict[Job, StageConfig] = {}  # each job after those it depends on
+        self._cells: dict[Job, Cell] = {}
         for env in dict.fromkeys(self.scale.envs):
             for cell in cells(self.scale, env, self._keys):
                 self._add(env, cell)
         self._check_ablations_fit()
         self._check_keys_are_read()
-        self._origins: dict[Job, Origin] = {}
-        for job, built in self._configs.items():  # each after those it depends on
-            inputs = {
-                key: found.digest if isinstance(found, External) else self._origins[found].digest
-                for key, found in self.dependencies(job).items()
-            }
-            self._origins[job] = stage_origin(job.stage, built, inputs)
+        self.catalogue = Catalogue(self._cells)
+        self.figures = {figure.path: figure for figure in self.catalogue.figures}
+        self._origins: dict[Job | Figure, Origin] = {}
+        for product in self.products:
+            self._origins[product] = self._find_origin(product)
 
     @classmethod
     def load(cls, path: Path, overrides: Mapping[str, Any]) -> "Plan":
@@ -110,8 +107,8 @@ class Plan:
             [*_, (job, config)] = built.items()
             if self._build_config(job, plain).recorded() == config.recorded():
                 return
-        self._cells[env, cell.stage, cell.name] = cell
-        self._configs |= built
+        self._cells |= dict.fromkeys(jobs, cell)
+        self.configs |= built
 
     def _check_keys_are_read(self) -> None:
         """Refuse a key of the scale that changes no job.
@@ -120,7 +117,7 @@ class Plan:
             ConfigError: such as a key of PPO where the expert is there already.
         """
         played, trained = set[str](), set[str]()
-        for job, config in self._configs.items():
+        for job, config in self.configs.items():
             (played if STAGES[job.stage].plays else trained).update(config.recorded())
         overrides, playing = self.scale.overrides, self.scale.playing
         overridden = trained | (played - playing.keys())  # `playing` lies over `overrides`
@@ -141,15 +138,15 @@ class Plan:
         Raises:
             ConfigError: the message names the key.
         """
-        planners = {f"{stage}-{name}" for _, stage, name in self._cells if stage in ("offline", "online")}
+        planners = {f"{job.stage}-{job.name}" for job in self.jobs if job.stage in ("offline", "online")}
         for entry in self.scale.ablations:
             if entry.planner not in planners:
                 raise ConfigError(
                     f"{self._keys}.ablations: planner = {entry.planner}: not among the planners "
                     f"{', '.join(sorted(planners))}{near(entry.planner, planners)}"
                 )
-        for job in self.jobs_of("ablations"):
-            config, planner = self._configs[job], self._configs[self._trained(job, self.cell(job))]
+        for job in (job for job in self.jobs if job.stage == "ablations"):
+            config, planner = self.configs[job], self.configs[self._trained(job, self._cells[job])]
             assert isinstance(config, AblationsConfig)
             assert isinstance(planner, PlannerTrainingConfig)
             try:
@@ -157,30 +154,25 @@ class Plan:
             except ConfigError as error:
                 raise ConfigError(f"{self._keys}.ablations: {error}") from None
 
-    @cached_property
+    @property
     def jobs(self) -> list[Job]:
         """All jobs, each after those it depends on."""
-        return list(self._configs)
+        return list(self.configs)
 
     @property
     def fetched(self) -> dict[str, External]:
         """The checkpoints that a job of its own fetches, by the names of their folders."""
         return {found.slug: found for found in self.externals.values() if found.reference is not None}
 
-    @cached_property
-    def catalogue(self) -> Catalogue:
-        """What is drawn of the jobs."""
-        return Catalogue({job: self.cell(job) for job in self.jobs})
-
     @property
     def products(self) -> list[Job | Figure]:
         """All jobs and figures, each after those it is made from."""
-        return [*self.jobs, *self.catalogue.figures]
+        return [*self.jobs, *self.figures.values()]
 
     @property
     def targets(self) -> list[str]:
         """What a bare `snakemake` makes: everything."""
-        return [output for figure in self.catalogue.figures for output in figure.outputs]
+        return [output for figure in self.figures.values() for output in figure.outputs]
 
     @property
     def wildcards(self) -> dict[str, str]:
@@ -195,13 +187,9 @@ class Plan:
         """The job that a rule's wildcards name."""
         return Job(wildcards["env"], stage, wildcards["name"], int(wildcards["seed"]))
 
-    def cell(self, job: Job) -> Cell:
-        """What a job is, seeds apart."""
-        return self._cells[job.env, job.stage, job.name]
-
     def dependencies(self, job: Job) -> dict[str, Job | External]:
         """Whose checkpoints it reads, by the key that names the checkpoint."""
-        cell = self.cell(job)
+        cell = self._cells[job]
         if cell.expert is None or job.stage == "ppo":
             return {}
         expert = self.externals.get(cell.expert) or Job(job.env, "ppo", cell.expert.name, job.seed)
@@ -216,19 +204,17 @@ class Plan:
 
     def _trained(self, job: Job, cell: Cell, warm_start: bool = False) -> Job:
         """The training of the planner that a cell plays or fine-tunes, or that it starts from."""
-        for (env, stage, name), other in self._cells.items():
-            if env != job.env or stage not in ("offline", "online") or other.expert != cell.expert:
+        for training, other in self._cells.items():
+            if (training.env, training.seed, other.expert) != (job.env, job.seed, cell.expert):
+                continue
+            if training.stage not in ("offline", "online"):
                 continue
             assert cell.planner is not None
             assert other.planner is not None
-            wanted = (stage, other.planner.name) == ("offline", cell.planner.warm_start)
+            wanted = (training.stage, other.planner.name) == ("offline", cell.planner.warm_start)
             if wanted if warm_start else other.planner == cell.planner:
-                return Job(env, stage, name, job.seed)
+                return training
         raise AssertionError(f"{job}: no such planner")  # `cells` has checked
-
-    def job_config(self, job: Job) -> StageConfig:
-        """The validated configuration of a job."""
-        return self._configs[job]
 
     def _build_config(self, job: Job, cell: Cell) -> StageConfig:
         model = STAGES[job.stage].model
@@ -271,16 +257,18 @@ class Plan:
                 raise ConfigError(f"{layer.origin}: env_name = {game}: but the job plays {job.env}")
         return layers
 
+    def _find_origin(self, product: Job | Figure) -> Origin:
+        inputs = {
+            key: found.digest if isinstance(found, External) else self.digest(found)
+            for key, found in self.inputs_of(product).items()
+        }
+        if isinstance(product, Job):
+            return stage_origin(product.stage, self.configs[product], inputs)
+        return figure_origin(product.module, inputs)
+
     def origin_of(self, product: Job | Figure) -> Origin:
         """All that decides a result: its keys, its code, and what it is made from."""
-        return self._origins[product] if isinstance(product, Job) else self._figure_origins[product]
-
-    @cached_property
-    def _figure_origins(self) -> dict[Figure, Origin]:
-        return {
-            figure: figure_origin(figure.module, {job.folder: self.digest(job) for job in figure.jobs})
-            for figure in self.catalogue.figures
-        }
+        return self._origins[product]
 
     def inputs_of(self, product: Job | Figure) -> Mapping[str, Job | External]:
         """What a result is made from, by the names that its origin has for them."""
@@ -288,31 +276,14 @@ class Plan:
             return self.dependencies(product)
         return {job.folder: job for job in product.jobs}
 
-    def digest(self, job: Job) -> str:
-        """The digest of a job's origin."""
-        return self._origins[job].digest
-
-    def figure(self, path: str) -> Figure:
-        """The figure whose outputs have a path, but for their suffixes."""
-        return self._figures[path]
-
-    @cached_property
-    def _figures(self) -> dict[str, Figure]:
-        return {figure.path: figure for figure in self.catalogue.figures}
-
-    def figure_digest(self, path: str) -> str:
-        """The digest of a figure's origin."""
-        return self.origin_of(self.figure(path)).digest
+    def digest(self, product: Job | Figure) -> str:
+        """The digest of a result's origin."""
+        return self._origins[product].digest
 
     @property
     def origins(self) -> dict[str, str]:
         """All origins as jobs are told them, by digest."""
-        found = [*self._origins.values(), *self._figure_origins.values()]
-        return {origin.digest: origin.to_json() for origin in found}
-
-    def jobs_of(self, *stages: str) -> list[Job]:
-        """All jobs of some stages."""
-        return self.catalogue.of(*stages)
+        return {origin.digest: origin.to_json() for origin in self._origins.values()}
 
     def is_settled(self, maker: Job | External) -> bool:
         """Whether a result is there as it would be made now, by its own record."""
@@ -329,7 +300,7 @@ class Plan:
         return [
             product.record
             for product in self.products
-            if recorded_digest(Path(product.record)) not in (None, self.origin_of(product).digest)
+            if recorded_digest(Path(product.record)) not in (None, self.digest(product))
             and not _has_noted("metadata", product.record)
         ]
 
