@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from remdm.base.errors import UserError
+from remdm.base.errors import Interrupted, UserError
 from remdm.base.program import compiled
 from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.training.algorithm import Algorithm, Metrics, repeated
@@ -29,7 +29,7 @@ from remdm.training.devices import (
     to_host,
     traced_on,
 )
-from remdm.training.interruption import Interrupted, Interruption, deadline
+from remdm.training.interruption import Interruption, deadline
 from remdm.training.metrics import MetricsTable
 from remdm.training.progress import ProgressReport
 from remdm.training.run import Run
