@@ -19,6 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore as ts
 from flax.serialization import msgpack_restore
+from flax.traverse_util import unflatten_dict
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from remdm.base.errors import UserError
@@ -84,7 +85,7 @@ def save(path: Path, items: Mapping[str, Any], metadata: dict[str, Any]) -> None
         partial.mkdir(parents=True)
         with _checkpointer() as checkpointer:
             for item, tree in items.items():
-                checkpointer.save(partial / item, _nested(jax.tree.map(np.asarray, tree)))
+                checkpointer.save(partial / item, _nested(tree))
         (partial / METADATA).write_text(description)
         (partial / CHECKSUMS).write_text(json.dumps(_checksums(partial), indent=2) + "\n")
         for written in (partial / CHECKSUMS, partial):
@@ -378,12 +379,5 @@ def named(tree: Any) -> dict[str, Any]:
 
 
 def _nested(tree: Any) -> dict[str, Any]:
-    """Any pytree as nested dictionaries, which is what Orbax keeps of it."""
-    nested: dict[str, Any] = {}
-    for name, leaf in named(tree).items():
-        *parents, last = name.split("/")
-        place = nested
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = leaf
-    return nested
+    """Any pytree as nested dictionaries of numpy arrays, which is what Orbax keeps of it."""
+    return unflatten_dict({name: np.asarray(leaf) for name, leaf in named(tree).items()}, sep="/")
