@@ -59,13 +59,10 @@ def examine(plan: Plan, targets: Sequence[str]) -> list[Verdict]:
     for target, product in zip(targets, asked, strict=True):
         if not Path(product.record).exists():
             raise UserError(f"{target}: is not made yet; `snakemake {product}` makes it")
-    wanted: set[Job | Figure] = set()
-    waiting: list[Any] = asked or list(plan.products)
-    while waiting:
-        product = waiting.pop()
-        if isinstance(product, Job | Figure) and product not in wanted:
-            wanted.add(product)
-            waiting.extend(plan.inputs_of(product).values())
+    wanted: set[Any] = set(asked or plan.products)
+    for product in reversed(plan.products):  # each before those it is made from
+        if product in wanted:
+            wanted.update(plan.inputs_of(product).values())
     found: dict[Job | Figure, Verdict] = {}
     for product in plan.products:
         if product in wanted and (record := read_record(Path(product.record))) is not None:
