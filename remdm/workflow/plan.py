@@ -146,7 +146,9 @@ class Plan:
                     f"{', '.join(sorted(planners))}{near(entry.planner, planners)}"
                 )
         for job in (job for job in self.jobs if job.stage == "ablations"):
-            config, planner = self.configs[job], self.configs[self._trained(job, self._cells[job])]
+            trained = self.dependencies(job)["checkpoint_path"]
+            assert isinstance(trained, Job)
+            config, planner = self.configs[job], self.configs[trained]
             assert isinstance(config, AblationsConfig)
             assert isinstance(planner, PlannerTrainingConfig)
             try:
@@ -193,28 +195,25 @@ class Plan:
         if cell.expert is None or job.stage == "ppo":
             return {}
         expert = self.externals.get(cell.expert) or Job(job.env, "ppo", cell.expert.name, job.seed)
+        planner = cell.planner
         if STAGES[job.stage].plays or job.stage == "ablations":
-            played = self._trained(job, cell) if cell.planner else expert
+            played = self._trained(job, planner.method, planner.name) if planner else expert
             compared = {"ppo_checkpoint_path": expert} if job.stage in ("sweep", "imitation") else {}
             return {"checkpoint_path": played, **compared}
         found: dict[str, Job | External] = {"ppo_checkpoint_path": expert}
-        if cell.planner is not None and cell.planner.warm_start is not None:
-            found["offline_checkpoint_path"] = self._trained(job, cell, warm_start=True)
+        if planner is not None and planner.warm_start is not None:
+            found["offline_checkpoint_path"] = self._trained(job, "offline", planner.warm_start)
         return found
 
-    def _trained(self, job: Job, cell: Cell, warm_start: bool = False) -> Job:
-        """The training of the planner that a cell plays or fine-tunes, or that it starts from."""
-        for training, other in self._cells.items():
-            if (training.env, training.seed, other.expert) != (job.env, job.seed, cell.expert):
-                continue
-            if training.stage not in ("offline", "online"):
-                continue
-            assert cell.planner is not None
-            assert other.planner is not None
-            wanted = (training.stage, other.planner.name) == ("offline", cell.planner.warm_start)
-            if wanted if warm_start else other.planner == cell.planner:
-                return training
-        raise AssertionError(f"{job}: no such planner")  # `cells` has checked
+    def _trained(self, job: Job, method: str, planner: str | None) -> Job:
+        """The training of a planner by the expert of a job, with the job's seed; `cells` has checked it."""
+        expert = self._cells[job].expert
+        return next(
+            training
+            for training, cell in self._cells.items()
+            if (training.env, training.stage, training.seed) == (job.env, method, job.seed)
+            and (cell.expert, cell.planner and cell.planner.name) == (expert, planner)
+        )
 
     def _build_config(self, job: Job, cell: Cell) -> StageConfig:
         model = STAGES[job.stage].model
@@ -243,14 +242,10 @@ class Plan:
         Raises:
             ConfigError: a planner's preset is for another game.
         """
-        if cell.preset is not None:
-            layers = base_layers(cell.preset)
-        elif cell.planner is None:
-            layers = base_layers(self.scale.preset)
-        elif STAGES[job.stage].plays:
-            layers = [*base_layers(self.scale.preset), base_layers(cell.planner.preset)[-1]]
-        else:
-            layers = base_layers(cell.planner.preset)
+        scale, own = self.scale.preset, cell.planner and cell.planner.preset
+        layers = base_layers(cell.preset or own or scale)
+        if own and STAGES[job.stage].plays:
+            layers.insert(1, base_layers(scale)[-1])
         for layer in layers[1:]:
             game = layer.values.get("env_name", job.env)
             if game != job.env:
