@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,9 @@ class _Metadata(BaseModel):
     wandb_run_id: str | None = Field(None, pattern=r"^[\w-]+$")
 
 
+@cache
 def _ignore_late_writes() -> None:
-    """Keep quiet about writes that end after the first one failed.
+    """Keep quiet, from the first save on, about writes that end after the first one failed.
 
     Orbax closes its event loop at the first error; each write that ends later finds it closed, and
     TensorStore would print a traceback for it, amid the one line that says what is wrong.
@@ -65,9 +67,6 @@ def _ignore_late_writes() -> None:
     sys.unraisablehook = unraisablehook
 
 
-_ignore_late_writes()
-
-
 def save(path: Path, items: Mapping[str, Any], metadata: dict[str, Any]) -> None:
     """Write pytrees of arrays, by item, and their metadata as the folder `path`, all of it or nothing.
 
@@ -77,6 +76,7 @@ def save(path: Path, items: Mapping[str, Any], metadata: dict[str, Any]) -> None
     Raises:
         UserError: the disk does not take it.
     """
+    _ignore_late_writes()
     path = path.absolute()
     partial = path.with_name(f".{path.name}.partial")
     description = json.dumps(metadata, indent=2) + "\n"

@@ -179,11 +179,8 @@ class Plan:
     @property
     def wildcards(self) -> dict[str, str]:
         """What a wildcard may be: only what some job is."""
-        return {
-            "env": "|".join(dict.fromkeys(job.env for job in self.jobs)),
-            "name": "|".join(dict.fromkeys(job.name for job in self.jobs)),
-            "seed": "|".join(dict.fromkeys(str(job.seed) for job in self.jobs)),
-        }
+        parts = ("env", "name", "seed")
+        return {part: "|".join(dict.fromkeys(str(getattr(job, part)) for job in self.jobs)) for part in parts}
 
     def find(self, stage: str, wildcards: Mapping[str, str]) -> Job:
         """The job that a rule's wildcards name."""
