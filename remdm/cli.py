@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from remdm.base.errors import ConfigError, UserError, near, printable
-from remdm.base.files import disk_problem, is_utf8
+from remdm.base.errors import ConfigError, Interrupted, UserError, near, printable, problem_of
+from remdm.base.files import is_utf8
 from remdm.commands.accept import run_accept
 from remdm.commands.clean import run_clean
 from remdm.commands.configuration import fetched_artifact, plan_of
@@ -20,7 +20,6 @@ from remdm.commands.suite import run_ablations
 from remdm.config.layers import ALL_KEYS
 from remdm.config.reference import all_keys, json_schema, reference_page
 from remdm.config.stages import STAGES
-from remdm.training.interruption import Interrupted
 from remdm.training.tracking import is_reference
 from remdm.workflow.provenance import chain
 from remdm.workflow.why import explain
@@ -41,23 +40,17 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
                 raise ConfigError(f"{argument}: is not UTF-8")
         parsed = parser.parse_args([_underscored(argument) for argument in argv])
         parsed.run(parsed)
-    except UserError as error:
-        return _complain(str(error))
-    except OSError as error:
-        if (problem := disk_problem(error)) is None:
+    except (UserError, OSError) as error:
+        if (problem := problem_of(error)) is None:
             raise
-        return _complain(problem)
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
     except Interrupted as interrupted:
         return interrupted.status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
-
-
-def _complain(problem: str) -> int:
-    print(f"error: {problem}", file=sys.stderr)
-    return 2
 
 
 class Parser(argparse.ArgumentParser):

@@ -31,7 +31,7 @@ def files(paths):
 
 def shown_in(path):
     """What the jobs that a figure shows have left for it."""
-    return [file for job in plan.figure(path).jobs for file in settled(job, *job.results)]
+    return [file for job in plan.figures[path].jobs for file in settled(job, *job.results)]
 
 
 def pictures():
@@ -55,9 +55,9 @@ def shown_of_run(name):
 
 def digest_of_picture(name):
     """The function of the digest of what is drawn of a run."""
-    return lambda wildcards: plan.figure_digest(picture_of(wildcards, name))
+    return lambda wildcards: plan.digest(plan.figures[picture_of(wildcards, name)])
 
 
 def suite(wildcards):
     """The report of a game's ablation suite."""
-    return plan.figure(f"results/{wildcards.env}/ablations/report")
+    return plan.figures[f"results/{wildcards.env}/ablations/report"]

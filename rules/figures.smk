@@ -49,7 +49,7 @@ rule figure:
     wildcard_constraints:
         figure="|".join(figure.name for figure in plan.catalogue.paper_figures),
     params:
-        digest=lambda wildcards: plan.figure_digest(f"results/paper/figures/{wildcards.figure}"),
+        digest=lambda wildcards: plan.digest(plan.figures[f"results/paper/figures/{wildcards.figure}"]),
     script:
         "../scripts/figure.py"
 
@@ -73,7 +73,7 @@ use rule figure as table with:
     wildcard_constraints:
         table="|".join(figure.name for figure in plan.catalogue.paper_tables),
     params:
-        digest=lambda wildcards: plan.figure_digest(f"results/paper/tables/{wildcards.table}"),
+        digest=lambda wildcards: plan.digest(plan.figures[f"results/paper/tables/{wildcards.table}"]),
 
 
 # The suite as a whole. The rule waits for a run that failed; `remdm ablations` would show it as missing.
@@ -97,7 +97,7 @@ use rule figure as ablation_report with:
     params:
         seeds=lambda wildcards: len({job.seed for job in suite(wildcards).jobs}),
         arms=lambda wildcards: len({job.name for job in suite(wildcards).jobs}),
-        digest=lambda wildcards: plan.figure_digest(suite(wildcards).path),
+        digest=lambda wildcards: plan.digest(suite(wildcards)),
 
 
 # Both pages show the pictures that lie beside them, so one that is redrawn does not make them stale.
@@ -111,7 +111,7 @@ use rule figure as gallery with:
     log:
         "logs/paper/gallery.log",
     params:
-        digest=plan.figure_digest("results/paper/gallery"),
+        digest=plan.digest(plan.figures["results/paper/gallery"]),
 
 
 use rule figure as report with:
@@ -124,4 +124,4 @@ use rule figure as report with:
     log:
         "logs/paper/report.log",
     params:
-        digest=plan.figure_digest("results/paper/report"),
+        digest=plan.digest(plan.figures["results/paper/report"]),

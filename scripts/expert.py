@@ -3,7 +3,8 @@
 import shutil
 from pathlib import Path
 
-from remdm.stages.session import configure_logging, reported
+from remdm.base.errors import reported
+from remdm.base.log import configure_logging
 from remdm.training.tracking import fetch
 
 configure_logging(Path(snakemake.log[0]))

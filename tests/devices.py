@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
+from remdm.base.errors import Interrupted
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.offline import OfflineConfig
 from remdm.config.online import OnlineConfig
@@ -28,7 +29,6 @@ from remdm.play.policy import Policy
 from remdm.stages.session import prepare_jax
 from remdm.training import devices
 from remdm.training.checkpoint import named
-from remdm.training.interruption import Interrupted
 from remdm.training.loop import _Loop, train
 from remdm.training.run import Run
 from tests.compiling import quick_environment

@@ -464,17 +464,17 @@ ENTRY = {"planner": "offline-demo", "preset": "ablations_demo"}
 
 def test_every_arm_and_seed_is_a_job_that_starts_from_the_planner():
     plan = Plan.load(WORKFLOW, {})
-    jobs = plan.jobs_of("ablations")
+    jobs = plan.catalogue.of("ablations")
     assert {job.name for job in jobs} > {"baseline_rl"}
     groups = {entry.name: entry.group for entry in ARMS}
     assert {groups[job.name] for job in jobs} == {"-", *GROUPS}
     for job in jobs:
         assert plan.dependencies(job) == {"checkpoint_path": Job(CLASSIC, "offline", "demo", 0)}
-        assert plan.job_config(job).arm == job.name
+        assert plan.configs[job].arm == job.name
         assert plan.origin_of(job).config["arm"] == job.name
     paper = Plan.load(WORKFLOW, {"scale": "paper"})
-    assert len(paper.jobs_of("ablations")) == 25 * 3 * 2
-    assert Plan.load(WORKFLOW, {"scale": "demo_full"}).jobs_of("ablations") == []
+    assert len(paper.catalogue.of("ablations")) == 25 * 3 * 2
+    assert Plan.load(WORKFLOW, {"scale": "demo_full"}).catalogue.of("ablations") == []
 
 
 def test_a_scale_names_arms_groups_or_neither():

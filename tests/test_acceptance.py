@@ -130,12 +130,12 @@ def test_results_that_code_alone_made_stale_count_as_current_once_accepted(plan)
 def test_another_key_is_no_change_of_code_and_neither_is_what_follows_from_it(plan):
     leave_results(plan, config={"ppo_lr": 0.5})
     verdicts = {v.product: v for v in examine(plan, [])}
-    [expert] = plan.jobs_of("ppo")
-    assert verdicts[expert].refusals == (f"ppo_lr: 0.5 -> {plan.job_config(expert).ppo_lr}",)
-    for job in plan.jobs_of("offline", "online", "ablations", "collect"):
+    [expert] = plan.catalogue.of("ppo")
+    assert verdicts[expert].refusals == (f"ppo_lr: 0.5 -> {plan.configs[expert].ppo_lr}",)
+    for job in plan.catalogue.of("offline", "online", "ablations", "collect"):
         assert verdicts[job].refusals
     # Random play is of no expert.
-    [random] = [job for job in plan.jobs_of("inference") if job.name == "random"]
+    [random] = [job for job in plan.catalogue.of("inference") if job.name == "random"]
     assert acceptable([verdicts[random]])
     accept(list(verdicts.values()))
     assert json.loads(Path(expert.record).read_text())["digest"] != plan.digest(expert)
@@ -151,7 +151,7 @@ def test_a_key_that_code_has_gained_is_a_change_of_code(plan):
 def test_what_was_made_from_another_result_is_refused(plan):
     """Of an expert that was trained again since, the planners are not."""
     leave_results(plan)
-    [expert] = plan.jobs_of("ppo")
+    [expert] = plan.catalogue.of("ppo")
     record = json.loads(Path(expert.record).read_text())
     write_json(
         Path(expert.record),
@@ -159,18 +159,18 @@ def test_what_was_made_from_another_result_is_refused(plan):
     )
     verdicts = {v.product: v for v in examine(plan, [])}
     assert verdicts[expert].is_current
-    for job in plan.jobs_of("offline", "online"):
+    for job in plan.catalogue.of("offline", "online"):
         assert "ppo_checkpoint_path" in verdicts[job].refusals[0]
 
 
 def test_a_result_accepted_alone_stays_the_origin_of_what_was_made_from_it(plan):
     old = leave_results(plan)
-    [expert], [planner] = plan.jobs_of("ppo"), plan.jobs_of("offline")
+    [expert], [planner] = plan.catalogue.of("ppo"), plan.catalogue.of("offline")
     accept(examine(plan, [expert.folder]))
     verdicts = {v.product: v for v in examine(plan, [planner.folder])}
     assert verdicts[expert].is_current
     assert acceptable([verdicts[planner]])
-    curves = plan.figure(f"{expert.folder}/curves")
+    curves = plan.figures[f"{expert.folder}/curves"]
     for output in curves.outputs:
         Path(output).touch()
     text = "\n".join(chain(curves.outputs[0]))

@@ -251,7 +251,7 @@ def test_the_paper_evaluates_in_the_published_protocols():
     ]
     values = []
     for env, name in shown:
-        config = paper.job_config(Job(env, "inference", name, 42)).flat()
+        config = paper.configs[Job(env, "inference", name, 42)].flat()
         frames = 10**9 if "ppo" in name else 10**8
         result = SimpleNamespace(config=config, summary={"trained_frames": frames})
         values.append([other.value for other in published(Policy(env, name, (result,)))])
@@ -684,7 +684,7 @@ def test_a_figure_of_an_unfinished_run_ends_with_status_2_and_one_line(results, 
         run_script(job("learning", results.trainings, tmp_path / "learning"))
     assert raised.value.code == 2
     [line] = (tmp_path / "learning.log").read_text().splitlines()
-    assert line.startswith("error: ")
+    assert re.match(r"\d\d:\d\d:\d\d  error: ", line)
     assert "offline/demo/s0/run.json: is missing, so its run has not finished" in line
     assert line in capsys.readouterr().err
     assert not (tmp_path / "learning.png").exists()

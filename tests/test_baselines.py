@@ -299,7 +299,7 @@ def test_training_goes_on_from_one_of_ours_alone(public, tmp_path):
             given = {"resume_checkpoint_path": str(policies), "resume_step": step}
             config = build(model, base_layers(None)).updated(**given)
             with pytest.raises(UserError) as raised:
-                resumed(config)
+                resumed(config, config.resume)
             assert str(raised.value) == (
                 f"resume_checkpoint_path: checkpoint {policies}: is a ppo_rnn of layer_size 8 for "
                 f"observations of 6 and 5 actions, which is no game of ours, "

@@ -98,8 +98,9 @@ WRONG = [
 def test_an_entry_of_the_metadata_that_is_impossible_is_named(key, value, crafted, capsys):
     edit(crafted, **{key: value})
     assert f"checkpoint crafted: {key} = " in refusal(capsys)
+    config = build(PPOConfig, base_layers(None)).updated(resume_checkpoint_path="crafted")
     with pytest.raises(UserError, match=f"resume_checkpoint_path: checkpoint crafted: {key} = "):
-        resumed(build(PPOConfig, base_layers(None)).updated(resume_checkpoint_path="crafted"))
+        resumed(config, config.resume)
     with pytest.raises(UserError, match=f"checkpoint_path: checkpoint crafted: {key} = "):
         open_checkpoint("checkpoint_path", "crafted", "expert", GAME)
 

@@ -403,22 +403,27 @@ def test_the_named_checkpoint_is_read(key, stage, run_stage, make_run):
 
 def test_resuming_starts_from_the_named_checkpoint_at_the_named_step(checkpoints, tmp_path):
     """Its metadata says the step and the W&B run; `resume_step` says another step."""
+
+    def resumed_with(stage, **keys):
+        config = config_of(stage, **keys)
+        return resumed(config, config.resume)
+
     path = tmp_path / "finished"
     checkpoint.save(path, {"params": {"a": np.ones(1)}}, {"update_step": 4, "wandb_run_id": "abc"})
     for stage in ("ppo", "offline", "online"):
-        assert resumed(config_of(stage)) == (None, None)
-        start, wandb_run_id = resumed(config_of(stage, resume_checkpoint_path=str(path)))
+        assert resumed_with(stage) == (None, None)
+        start, wandb_run_id = resumed_with(stage, resume_checkpoint_path=str(path))
         assert (start.checkpoint, start.update, start.whole, wandb_run_id) == (path, 4, False, "abc")
-        start, _ = resumed(config_of(stage, resume_checkpoint_path=str(path), resume_step=2))
+        start, _ = resumed_with(stage, resume_checkpoint_path=str(path), resume_step=2)
         assert start.update == 2
     (path / "metadata.json").unlink()
     with pytest.raises(UserError, match=r"resume_step = null: .* has no metadata"):
-        resumed(config_of("ppo", resume_checkpoint_path=str(path)))
+        resumed_with("ppo", resume_checkpoint_path=str(path))
     with pytest.raises(UserError, match=r"resume_step = 10: the budget is 10 updates; raise ppo_total"):
         config_of("ppo", resume_checkpoint_path=str(path), resume_step=10)
     checkpoint.save(path, {"params": {"a": np.ones(1)}}, {"update_step": 30})
     with pytest.raises(UserError, match=r"resume_step = 30: the budget is 30 updates; raise online_total"):
-        resumed(config_of("online", resume_checkpoint_path=str(path)))
+        resumed_with("online", resume_checkpoint_path=str(path))
 
 
 def test_planners_start_where_and_hear_the_expert_as_they_are_told(checkpoints, make_run, monkeypatch):

@@ -37,7 +37,7 @@ def test_snakemake_makes_a_report_from_nothing(tmp_path):
     assert done.returncode == 0, done.stderr[-4000:]
     report = (tmp_path / "results/paper/report.html").read_text()
     plan = Plan.load(config, {})
-    for job in plan.jobs_of("ppo", "online", "inference"):
+    for job in plan.catalogue.of("ppo", "online", "inference"):
         record = json.loads((tmp_path / job.record).read_text())
         assert record["digest"] == plan.digest(job)
         assert record["config"]["seed"] == 0
@@ -50,7 +50,11 @@ def test_snakemake_makes_a_report_from_nothing(tmp_path):
     assert metrics["diffusion/loss"].is_finite().all()
     # What is done and left is told after every job, and once a minute.
     told = re.findall(r"^status: (\d+) of (\d+) jobs done in [\d.]+ min; .* left", done.stderr, re.M)
-    jobs = len(plan.jobs_of("ppo", "collect", "online", "inference")) + len(plan.catalogue.paper_figures) + 1
+    jobs = (
+        len(plan.catalogue.of("ppo", "collect", "online", "inference"))
+        + len(plan.catalogue.paper_figures)
+        + 1
+    )
     assert sorted({int(number) for number, _ in told} - {0}) == list(range(1, jobs))
     assert {int(total) for _, total in told} == {jobs}
     again = snakemake(tmp_path, *arguments, environment=stand_in())
@@ -304,7 +308,7 @@ def test_what_a_job_finished_after_snakemake_was_killed_is_kept(tmp_path):
     """Snakemake and its job are killed before a result is there that Snakemake then takes for incomplete."""
     config = write_config(tmp_path / "smallest.yaml")
     plan = Plan.load(config, {})
-    job = plan.jobs_of("ppo")[0]
+    job = plan.catalogue.of("ppo")[0]
     folder, target = tmp_path / job.folder, job.record
     command = [*SNAKEMAKE, target, "--directory", str(tmp_path), "--configfile", str(config)]
     process = subprocess.Popen(

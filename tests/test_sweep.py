@@ -201,11 +201,11 @@ def test_a_scale_asks_for_studies_of_its_planners(stage, picture):
     scales["demo"][stage] = True
     plan = Plan.load(WORKFLOW, {"scales": scales})
     job = Job(CLASSIC, stage, "online-demo", 0)
-    assert [found.name for found in plan.jobs_of(stage)] == ["offline-demo", "online-demo"]
+    assert [found.name for found in plan.catalogue.of(stage)] == ["offline-demo", "online-demo"]
     assert plan.dependencies(job) == {
         "checkpoint_path": Job(CLASSIC, "online", "demo", 0),
         "ppo_checkpoint_path": Job(CLASSIC, "ppo", "ppo", 0),
     }
     assert f"{job.folder}/{picture}.png" in plan.targets
     scales["demo"][stage] = False
-    assert not Plan.load(WORKFLOW, {"scales": scales}).jobs_of(stage)
+    assert not Plan.load(WORKFLOW, {"scales": scales}).catalogue.of(stage)

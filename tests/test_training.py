@@ -26,13 +26,13 @@ import pytest
 from flax import struct
 from optax.contrib import MuonDimensionNumbers
 
-from remdm.base.errors import UserError
+from remdm.base.errors import Interrupted, UserError
 from remdm.base.fields import Role, fields_with, roles_of
 from remdm.planners.online import make_online
 from remdm.play.buffer import CircularBuffer, empty, insert
 from remdm.training import checkpoint, lock
 from remdm.training.algorithm import Algorithm, repeated
-from remdm.training.interruption import TRY_AGAIN, Interrupted, Interruption, deadline
+from remdm.training.interruption import TRY_AGAIN, Interruption, deadline
 from remdm.training.lock import locked
 from remdm.training.loop import _compile_validate, train
 from remdm.training.metrics import MetricsTable

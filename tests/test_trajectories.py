@@ -17,6 +17,7 @@ import pytest
 
 import remdm
 from remdm.base.errors import UserError
+from remdm.base.program import one_behind
 from remdm.base.trajectory_file import AFTER_ACTION, DTYPES, TrajectoryMetadata
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.runtime import RuntimeConfig
@@ -255,3 +256,10 @@ def test_what_is_no_npz_is_refused(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=f"{name}: is no .npz file"):
             remdm.load_trajectories(tmp_path / name)
+
+
+def test_an_item_is_handed_on_once_the_next_one_is_there():
+    made = []
+    items = (made.append(k) or k for k in range(3))
+    assert [(item, made[-1]) for item in one_behind(items)] == [(0, 1), (1, 2), (2, 2)]
+    assert list(one_behind([])) == []

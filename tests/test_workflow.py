@@ -210,9 +210,9 @@ assert not {{"jax", "flax", "craftax", "matplotlib", "polars"}} & set(sys.module
 @pytest.mark.parametrize("model", ["ppo", "ppo_rnd"])
 def test_the_scale_names_the_experts_architecture(model):
     plan = with_expert(model, preset="paper")
-    [job] = plan.jobs_of("ppo")
+    [job] = plan.catalogue.of("ppo")
     assert job.name == model
-    assert plan.job_config(job).network.ppo_model_type == model
+    assert plan.configs[job].network.ppo_model_type == model
     assert Job(GAME, "collect", model, 0) in plan.jobs
 
 
@@ -254,7 +254,7 @@ def test_an_expert_from_elsewhere_is_trained_by_no_job(public):
         ("inference", "checkpoint_path", "expert"),
     ):
         assert checkpoint(plan, stage, key, name) == str(public)
-    assert plan.job_config(Job(GAME, "inference", "expert", 0)).policy == "expert"
+    assert plan.configs[Job(GAME, "inference", "expert", 0)].policy == "expert"
     assert (role("expert"), label("expert")) == ("expert", "Expert")
 
 
@@ -279,7 +279,7 @@ def test_a_reference_to_wandb_is_fetched_by_a_job():
     path = "results/experts/us-craftax-classic-expert-v0/checkpoint"
     assert [found.reference for found in before.fetched.values()] == ["wandb:us/craftax/classic-expert:v0"]
     assert checkpoint(before, "offline", "ppo_checkpoint_path", "demo") == path
-    assert before.jobs_of("ppo") == []
+    assert before.catalogue.of("ppo") == []
     stale = changed(digests(before), digests(plan("v1")))
     assert stale == set(digests(before)) - played("random")
 
@@ -406,7 +406,7 @@ def test_dependencies_and_configs_of_jobs():
     assert plan.dependencies(Job(GAME, "inference", "offline-demo", 0)) == {"checkpoint_path": offline}
     assert plan.dependencies(Job(GAME, "inference", "ppo", 0)) == {"checkpoint_path": expert}
     assert plan.dependencies(Job(GAME, "inference", "random", 0)) == {}
-    assert isinstance(plan.job_config(offline), OfflineConfig)
+    assert isinstance(plan.configs[offline], OfflineConfig)
     random = Job(GAME, "inference", "random", 0)
     assert '"policy": "random"' in plan.origins[plan.digest(random)]
 
@@ -439,22 +439,22 @@ def test_a_warm_start_is_an_edge_of_the_graph():
 def test_a_grid_is_a_planner_for_each_combination():
     grid = {"lr": [1e-5, 0.002], "soft_labels": [False, True]}
     plan = with_planners(OFFLINE, {**OFFLINE, "grid": grid})
-    names = [job.name for job in plan.jobs_of("offline")]
+    names = [job.name for job in plan.catalogue.of("offline")]
     assert names == [
         *("demo", "demo_lr_0.00001_soft_labels_false", "demo_lr_0.00001_soft_labels_true"),
         *("demo_lr_0.002_soft_labels_false", "demo_lr_0.002_soft_labels_true"),
     ]
-    found = [plan.job_config(job).flat() for job in plan.jobs_of("offline")]
+    found = [plan.configs[job].flat() for job in plan.catalogue.of("offline")]
     assert [(keys["lr"], keys["soft_labels"]) for keys in found] == [
         *((4e-3, True), (1e-5, False), (1e-5, True), (0.002, False), (0.002, True)),
     ]
-    assert {f"offline-{name}" for name in names} <= {job.name for job in plan.jobs_of("inference")}
+    assert {f"offline-{name}" for name in names} <= {job.name for job in plan.catalogue.of("inference")}
     # Where it says what the preset does, it is the same training.
     same = with_planners({**OFFLINE, "grid": {"lr": [4e-3]}})
-    assert same.digest(same.jobs_of("offline")[0]) == plan.digest(plan.jobs_of("offline")[0])
+    assert same.digest(same.catalogue.of("offline")[0]) == plan.digest(plan.catalogue.of("offline")[0])
     # The scale's overrides are for all planners, so what is said of one lies over them.
     both = with_scale(planners=[{**OFFLINE, "grid": {"lr": [1e-5]}}], overrides={"lr": 1e-3, "eta": 0.1})
-    assert both.job_config(both.jobs_of("offline")[0]).flat()["lr"] == 1e-5
+    assert both.configs[both.catalogue.of("offline")[0]].flat()["lr"] == 1e-5
 
 
 @pytest.mark.parametrize(
@@ -479,7 +479,7 @@ def test_a_grid_that_cannot_be_is_refused(grid, message):
 @pytest.mark.parametrize("preset", ["classic_exp_d_100K", "final_classic_qmul", "classic_exp_c_full_recipe"])
 def test_any_preset_is_a_planner(preset):
     plan = with_planners({"method": "offline", "preset": preset}, {"method": "online", "preset": preset})
-    assert plan.job_config(Job(GAME, "online", preset, 0)).num_updates > 1
+    assert plan.configs[Job(GAME, "online", preset, 0)].num_updates > 1
     with pytest.raises(UserError, match=f"did you mean .*{preset}"):
         with_planners({"method": "offline", "preset": preset[:-1]})
 
@@ -489,7 +489,7 @@ def with_scale(**keys):
 
 
 def names(plan, *stages):
-    return [f"{job.stage}/{job.name}" for job in plan.jobs_of(*stages)]
+    return [f"{job.stage}/{job.name}" for job in plan.catalogue.of(*stages)]
 
 
 def test_every_expert_teaches_every_planner_and_all_are_evaluated(base):
@@ -541,7 +541,7 @@ def test_an_evaluation_is_made_where_it_differs(base):
     often = {"inference/offline-demo-often", "inference/online-demo-often"}  # the others do not replan
     assert set(digests(plan)) == set(base) - ABLATIONS | often | {f"{name}-long" for name in EVALUATIONS}
     assert digests(plan).items() >= {name: base[name] for name in set(base) - ABLATIONS}.items()
-    assert plan.job_config(Job(GAME, "inference", "online-demo-often", 0)).replan_every == 2
+    assert plan.configs[Job(GAME, "inference", "online-demo-often", 0)].replan_every == 2
     with pytest.raises(UserError, match=r"evaluations\.same: changes no evaluation; drop it"):
         with_scale(evaluations={"same": {"replan_every": 1}})
     with pytest.raises(UserError, match=r"evaluations\.wrong: lr: has no effect here"):
@@ -569,7 +569,7 @@ def test_evaluations_lie_over_playing():
     plan = demo(playing={"temperature": 0.5, "eta": 0.25}, evaluations={"cool": {"temperature": 0.25}})
 
     def sampler(name):
-        return plan.job_config(Job(GAME, "inference", name, 0)).sampler
+        return plan.configs[Job(GAME, "inference", name, 0)].sampler
 
     assert (sampler("offline-demo").temperature, sampler("offline-demo").eta) == (0.5, 0.25)
     assert (sampler("offline-demo-cool").temperature, sampler("offline-demo-cool").eta) == (0.25, 0.25)
@@ -634,9 +634,7 @@ def test_the_paper_is_a_matrix_of_both_games():
     plan = Plan.load(WORKFLOW, {"scale": "paper"})
     assert {job.seed for job in plan.jobs} == {42, 43, 44}
     assert len({job.env for job in plan.jobs}) == 2
-    assert (
-        plan.job_config(Job("Craftax-Symbolic-v1", "online", "craftax_exp_d_7M", 43)).denoiser.d_model == 256
-    )
+    assert plan.configs[Job("Craftax-Symbolic-v1", "online", "craftax_exp_d_7M", 43)].denoiser.d_model == 256
 
 
 def test_which_of_two_keys_counts_is_noted():
@@ -701,7 +699,7 @@ def test_repository_root_is_the_clones():
 
 def test_every_policy_is_filmed_once_and_drawn_beside_the_expert():
     plan = demo(seeds=[5, 6])
-    assert [(job.name, job.seed) for job in plan.jobs_of("film")] == [(name, 5) for name in POLICIES]
+    assert [(job.name, job.seed) for job in plan.catalogue.of("film")] == [(name, 5) for name in POLICIES]
     names = {name: [] for name in POLICIES}
     for picture in plan.catalogue.of_films:
         names[Path(picture.path).parents[1].name].append(Path(*picture.outputs).name)
@@ -710,9 +708,9 @@ def test_every_policy_is_filmed_once_and_drawn_beside_the_expert():
     assert names["offline-demo"] == names["online-demo"] == [*drawn, "denoising.png"]
     assert {output for picture in plan.catalogue.pictures for output in picture.outputs} < set(plan.targets)
     expert, planner = Job(GAME, "film", "ppo", 5), Job(GAME, "film", "offline-demo", 5)
-    assert plan.figure(f"{planner.folder}/unlocks").jobs == (expert, planner)
-    assert plan.figure(f"{expert.folder}/unlocks").jobs == (expert,)
-    assert plan.figure(f"{planner.folder}/path").jobs == (planner,)
+    assert plan.figures[f"{planner.folder}/unlocks"].jobs == (expert, planner)
+    assert plan.figures[f"{expert.folder}/unlocks"].jobs == (expert,)
+    assert plan.figures[f"{planner.folder}/path"].jobs == (planner,)
     offline = Job(GAME, "offline", "demo", 5)
     assert plan.dependencies(planner) == {"checkpoint_path": offline}
 

@@ -2,8 +2,6 @@
 
 import importlib
 import json
-import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,7 @@ from typing import Any
 from remdm.analysis.style import own_settings
 from remdm.base.errors import reported
 from remdm.base.files import write_json
-
-logger = logging.getLogger("remdm")
+from remdm.base.log import configure_logging
 
 
 def draw_figure(module: str, results: Sequence[str], path: Path) -> None:
@@ -30,8 +27,7 @@ def draw_figure(module: str, results: Sequence[str], path: Path) -> None:
 
 def run_script(snakemake: Any) -> None:
     """Draw as the Snakemake job of a rule; leave the record of it, or in its log the reason of a failure."""
-    for handler in (logging.StreamHandler(sys.stderr), logging.FileHandler(snakemake.log[0], mode="w")):
-        logger.addHandler(handler)
+    configure_logging(Path(snakemake.log[0]))
     digest = snakemake.params.digest
     origin = json.loads(snakemake.config["origins"][digest])
     record = str(snakemake.output.run)

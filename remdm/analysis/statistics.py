@@ -19,7 +19,7 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy  # which imports a part such as `scipy.stats` when it is first used: that takes half a second
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -48,7 +48,7 @@ class PairedTest(NamedTuple):
 
 def iqm(sample: np.ndarray, axis: int = -1) -> np.ndarray:
     """Mean of the middle half (interquartile mean): [..., N] -> [...]."""
-    return np.asarray(stats.trim_mean(sample, 0.25, axis=axis))
+    return np.asarray(scipy.stats.trim_mean(sample, 0.25, axis=axis))
 
 
 def mean(sample: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -63,7 +63,7 @@ def improvement(sample: np.ndarray, other: np.ndarray, axis: int = -1) -> np.nda
         sample: [..., N] and `other` [..., M] -> [...].
     """
     count, others = np.shape(sample)[axis], np.shape(other)[axis]
-    ranks = stats.rankdata(np.concatenate([sample, other], axis), axis=axis)
+    ranks = scipy.stats.rankdata(np.concatenate([sample, other], axis), axis=axis)
     of_first = np.take(ranks, np.arange(count), axis).sum(axis)
     return (of_first - count * (count + 1) / 2) / (count * others)
 
@@ -76,8 +76,8 @@ def ratio(sample: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
 def seed_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Student's t interval of the mean over seeds, the last axis: [..., S] -> low, high [...]; S >= 2."""
     seeds = np.shape(values)[-1]
-    middle, error = np.mean(values, -1), stats.sem(values, axis=-1)
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1) * error
+    middle, error = np.mean(values, -1), np.std(values, axis=-1, ddof=1) / np.sqrt(seeds)
+    reach = scipy.special.stdtrit(seeds - 1, (1 + CONFIDENCE) / 2) * error
     return middle - reach, middle + reach
 
 
@@ -115,7 +115,7 @@ def rate(samples: Samples) -> Estimate:
     if len(values) > 1:
         low, high = np.clip(seed_interval(values), 0.0, 1.0)
     else:
-        happened = stats.binomtest(int(np.sum(samples[0])), len(samples[0]))
+        happened = scipy.stats.binomtest(int(np.sum(samples[0])), len(samples[0]))
         low, high = happened.proportion_ci(CONFIDENCE, method="wilson")
     return Estimate(float(values.mean()), float(low), float(high))
 
@@ -162,7 +162,7 @@ def sign_flip(differences: np.ndarray) -> tuple[float, float]:
         p, and the least p that can be attained.
     """
     differences = np.asarray(differences, float)
-    result = stats.permutation_test(
+    result = scipy.stats.permutation_test(
         (differences,),
         mean,
         permutation_type="samples",
@@ -264,11 +264,11 @@ def _bootstrap(samples: Samples, statistic: Statistic) -> tuple[np.ndarray, np.n
         return missing, missing
     # A resample scatters less than the truth, by (n - 1) / n, and knows it less than t does: reach further
     # out by as much (Hesterberg, 2015, arXiv 1411.5279, section 3.1).
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * np.sqrt(count / (count - 1))
-    level = 2 * stats.norm.cdf(reach) - 1
+    reach = scipy.special.stdtrit(count - 1, (1 + CONFIDENCE) / 2) * np.sqrt(count / (count - 1))
+    level = 2 * scipy.stats.norm.cdf(reach) - 1
     with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        result = stats.bootstrap(
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
+        result = scipy.stats.bootstrap(
             samples,
             statistic,
             n_resamples=RESAMPLES,

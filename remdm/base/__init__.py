@@ -1,1 +1,1 @@
-"""What every room may use: errors, files, the machine, programs, and what the fields of a state are."""
+"""What every room may use: errors, log, files, the machine, programs, and the roles of a state's fields."""

@@ -37,6 +37,14 @@ class UserError(Exception):
         super().__init__(printable(message))  # parts of it may come from a file
 
 
+class Interrupted(Exception):
+    """The run stopped early and has saved its state; `status` is the exit status."""
+
+    def __init__(self, reason: str, status: int) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
 class ConfigError(UserError):
     """A configuration that cannot be run: names the key, its value, its origin and what is right."""
 
@@ -47,19 +55,26 @@ def near(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
+def problem_of(error: Exception) -> str | None:
+    """One line on an error that the user can put right; None for any other."""
+    if isinstance(error, UserError):
+        return str(error)
+    return disk_problem(error) if isinstance(error, OSError) else None
+
+
 @contextmanager
 def reported(job: str) -> Iterator[None]:
     """End the process where the block fails, after saying why in the log.
 
-    What the user can put right is one line and exit status 2; all else is a traceback and exit status 1.
+    What the user can put right is one line and exit status 2; an interrupted training has an exit status of
+    its own; all else is a traceback and exit status 1.
     """
     try:
         yield
-    except UserError as error:
-        logger.error("error: %s", error)
-        sys.exit(2)
+    except Interrupted as interrupted:
+        sys.exit(interrupted.status)
     except Exception as error:
-        if isinstance(error, OSError) and (problem := disk_problem(error)):
+        if problem := problem_of(error):
             logger.error("error: %s", problem)
             sys.exit(2)
         logger.exception("%s failed", job)

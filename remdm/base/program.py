@@ -1,9 +1,12 @@
 """Functions as programs."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, pairwise
+from typing import Any, TypeVar
 
 import jax
+
+T = TypeVar("T")
 
 
 def compiled(function: Callable[..., Any], *arguments: Any, **options: Any) -> Callable[..., Any]:
@@ -11,3 +14,8 @@ def compiled(function: Callable[..., Any], *arguments: Any, **options: Any) -> C
     jitted = jax.jit(function, **options)
     interpreted = jax.config.jax_disable_jit  # type: ignore[attr-defined]
     return jitted if interpreted else jitted.lower(*arguments).compile()
+
+
+def one_behind(items: Iterable[T]) -> Iterator[T]:
+    """Each item once the next is there: while the device works on one, the host uses the one before."""
+    return (item for item, _ in pairwise(chain(items, [None])))  # type: ignore[misc]

@@ -6,6 +6,7 @@ from typing import Any
 
 from remdm.base.errors import UserError, printable
 from remdm.base.files import read_json
+from remdm.base.log import configure_logging
 from remdm.base.reader import parse_value
 from remdm.config.layers import Layer, base_layers, build, overridden, runtime_model, without_effect
 from remdm.config.policy import PlayingConfig
@@ -78,8 +79,6 @@ def _told_by_arrays(path: str) -> dict[str, Any]:
 
 def fetched_artifact(reference: str, folder: str | None) -> str:
     """The folder that a W&B artifact is downloaded to; where it is already, nothing is."""
-    from remdm.stages.session import configure_logging
-
     configure_logging()
     return str(fetch(reference, Path(folder or "artifacts")))
 

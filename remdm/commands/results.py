@@ -24,7 +24,7 @@ def run_results(arguments: argparse.Namespace) -> None:
         made = [verdict.product for verdict in examine(plan, []) if not verdict.refusals]
         folders = [job.folder for job in made if isinstance(job, Job) and job.stage in SHOWN]
         command = f"uv run snakemake --config scale={plan.config.scale}"
-        count = len(plan.jobs_of(*SHOWN))
+        count = len(plan.catalogue.of(*SHOWN))
         print(f"## {plan.config.scale}\n\n`{command}`; {len(folders)} of {count} evaluations are finished.\n")
         if folders:
             print(summary(folders))

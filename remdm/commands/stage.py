@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from remdm.base.errors import UserError
+from remdm.base.log import configure_logging
 from remdm.base.state import STATE, noted_results
 from remdm.commands.configuration import configured, default_folder, origin_of
 from remdm.config.stage import StageConfig
@@ -33,7 +34,7 @@ def run_stage(arguments: argparse.Namespace) -> None:
     # Only now what imports JAX: a mistake is reported at once.
     import jax
 
-    from remdm.stages.session import configure_logging, prepare_jax, run_mode
+    from remdm.stages.session import prepare_jax, run_mode
     from remdm.training.run import Run
 
     configure_logging()

@@ -5,12 +5,12 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from remdm.base.errors import ConfigError, UserError
+from remdm.base.errors import ConfigError, Interrupted, UserError
+from remdm.base.log import configure_logging
 from remdm.commands.configuration import configured, default_folder, origin_of
 from remdm.commands.stage import is_done, run_stage
 from remdm.config.arms import ARMS, GROUPS
 from remdm.config.stage import StageConfig
-from remdm.training.interruption import Interrupted
 
 logger = logging.getLogger("remdm")
 
@@ -34,8 +34,6 @@ def run_ablations(arguments: argparse.Namespace) -> None:
 
     config, _, _ = configured(arguments)
     origin_of("ablations", config)  # a missing checkpoint is one line, not one an arm
-    from remdm.stages.session import configure_logging
-
     configure_logging()
     failed: dict[str, int] = {}
     for number, name in enumerate(names, start=1):

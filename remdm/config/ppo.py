@@ -91,22 +91,14 @@ class PPOConfig(TrainingConfig):
     )
 
     @model_validator(mode="after")
-    def _minibatches_divide(self) -> "PPOConfig":
+    def _fits(self) -> "PPOConfig":
         sequences = f"ppo_num_envs = {self.ppo_num_envs}", self.ppo_num_envs
         if self.network.ppo_model_type != "ppo_rnn":
             steps = self.frames_per_update
             sequences = f"ppo_num_envs * ppo_num_steps = {steps}", steps
         if sequences[1] % self.ppo_num_minibatches:
             raise ValueError(f"ppo_num_minibatches = {self.ppo_num_minibatches}: must divide {sequences[0]}")
-        return self
-
-    @model_validator(mode="after")
-    def _resume(self) -> "PPOConfig":
         self.resume.check(self)
-        return self
-
-    @model_validator(mode="after")
-    def _one_exploration(self) -> "PPOConfig":
         if self.network.ppo_model_type == "ppo_rnd" and self.ppo_exploration != "none":
             raise ValueError(
                 f"ppo_exploration = {self.ppo_exploration}: must be none with ppo_model_type = ppo_rnd, "

@@ -1,7 +1,5 @@
 """Keys that every stage that trains has."""
 
-from typing import Protocol
-
 from pydantic import Field, model_validator
 
 from remdm.config.base import Count, Positive, Section, path_key
@@ -31,18 +29,6 @@ class TrainingConfig(StageConfig):
         raise NotImplementedError
 
 
-class Budgeted(Protocol):
-    """What has a number of updates."""
-
-    @property
-    def num_updates(self) -> int:
-        """Updates of the whole run."""
-
-    @property
-    def budget_key(self) -> str:
-        """The key that decides the number of updates."""
-
-
 class ResumeConfig(Section):
     """Going on from a finished run."""
 
@@ -64,18 +50,10 @@ class ResumeConfig(Section):
         if self.resume_step is not None:
             self.check_step(training, self.resume_step)
 
-    def check_step(self, training: Budgeted, step: int) -> None:
+    def check_step(self, training: TrainingConfig, step: int) -> None:
         """Refuse to go on from a step that leaves nothing to do."""
         if step >= training.num_updates:
             raise ValueError(
                 f"resume_step = {step}: the budget is {training.num_updates} updates; "
                 f"raise {training.budget_key}"
             )
-
-
-class Resumable(Budgeted, Protocol):
-    """A training that can extend a finished run."""
-
-    @property
-    def resume(self) -> ResumeConfig:
-        """Where it goes on."""

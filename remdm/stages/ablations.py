@@ -16,7 +16,7 @@ from remdm.loading.planner import load_denoiser
 from remdm.stages.training import run_training
 from remdm.training.algorithm import Metrics
 from remdm.training.loop import Trained
-from remdm.training.metrics import write_parquet
+from remdm.training.metrics import known, write_parquet
 from remdm.training.run import Run
 
 logger = logging.getLogger("remdm")
@@ -46,8 +46,7 @@ def run_ablations(config: AblationsConfig, run: Run) -> None:
 
 
 def _write_pretrained(metrics: Metrics, path: Path) -> None:
-    scalars = {name: float(x) for name, x in metrics.items() if x.ndim == 0}
-    write_parquet(pl.DataFrame([{name: x for name, x in scalars.items() if not np.isnan(x)}]), path)
+    write_parquet(pl.DataFrame([known({name: x for name, x in metrics.items() if x.ndim == 0})]), path)
 
 
 def _write_arrays(before: Metrics, after: Metrics, path: Path) -> None:

@@ -70,7 +70,7 @@ def resolved_plan(
     buffer = _bytes_with(state, Role.REFILLABLE)
     training = num_bytes(state) - _bytes_with(state, Role.GIVEN)
     repeats = f", {config.num_repeats} times" if config.num_repeats > 1 else ""
-    plan = {
+    return {
         "updates": f"{config.num_updates:,} of {config.frames_per_update:,} frames: "
         f"{config.num_updates * config.frames_per_update:,} frames{repeats}",
         **dict(_planner_lines(config, buffer)),
@@ -78,7 +78,6 @@ def resolved_plan(
         "checkpoint": f"{_bytes(num_bytes(params))} of weights, {_bytes(training)} to go on from",
         "memory": f"about {_bytes(sum(term.size for term in terms))} of arrays at the peak",
     }
-    return plan
 
 
 def _planner_lines(config: TrainingConfig, buffer: int) -> Iterator[tuple[str, str]]:
@@ -129,9 +128,8 @@ def memory_terms(config: TrainingConfig, state: Any, game: Game) -> list[Term]:
         if config.explores:
             terms.append(Term("observations for exploration", config.frames_per_update * frame, envs))
         frames = config.frames_per_update // config.ppo_num_minibatches
-        activations = (
-            3 * 12 * FLOAT * config.network.layer_size
-        )  # forward and backward through a dozen layers
+        # Forward and backward through a dozen layers.
+        activations = 3 * 12 * FLOAT * config.network.layer_size
         terms.append(Term("a minibatch", frames * (frame + activations), envs))
     return [term._replace(size=term.size * config.num_repeats) for term in terms if term.size]
 

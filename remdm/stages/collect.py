@@ -2,12 +2,13 @@
 
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from remdm.base.errors import UserError
+from remdm.base.program import one_behind
 from remdm.base.trajectory_file import AFTER_ACTION, TrajectoryMetadata
 from remdm.config.collect import CollectConfig
 from remdm.envs.batch import BatchEnv, make_batch_env
@@ -17,7 +18,7 @@ from remdm.play.policy import Policy
 from remdm.play.rollout import Transition, episode_metrics
 from remdm.stages.trajectories import Trajectories
 from remdm.training.lock import locked_file
-from remdm.training.metrics import MetricsTable, to_rows
+from remdm.training.metrics import MetricsTable, known
 from remdm.training.progress import ProgressReport
 from remdm.training.run import Run, installed_version
 
@@ -92,29 +93,21 @@ def _play_into(
     compile_seconds = time.perf_counter() - compiling
     measure = jax.jit(lambda step: episode_metrics(step, env.game.achievements))
 
-    frames = config.num_iters * env.num_envs
-    with ProgressReport("collect", frames, run.runtime.progress) as progress:
-
-        def write(first: int, stop: int, played: Transition, measured: dict[str, jax.Array]) -> None:
-            trajectories.store(jax.device_get(played), first)
-            stacked = {name: np.asarray(value)[None] for name, value in measured.items()}
-            rows = to_rows(stacked, first // CHUNK_STEPS, 0)
-            rows = [row | {"frames": stop * env.num_envs} for row in rows]
-            metrics.write(rows)
-            run.tracker.log(rows)
-            progress.update(stop * env.num_envs)
-
-        pending: tuple | None = None
+    def chunks() -> Iterator[tuple[int, int, Transition, dict[str, jax.Array]]]:
+        playing = player
         for first in range(0, config.num_iters, CHUNK_STEPS):
-            player, played = player.start(first)
+            playing, played = playing.start(first)
             stop = min(first + CHUNK_STEPS, config.num_iters)
             if stop < first + CHUNK_STEPS:  # the last chunk may be longer than what is left
                 played = jax.tree.map(lambda x, length=stop - first: x[:length], played)
-            measured = measure(played.step)
-            # While this chunk is played, the host writes the one before.
-            if pending is not None:
-                write(*pending)
-            pending = first, stop, played, measured
-        if pending is not None:
-            write(*pending)
+            yield first, stop, played, measure(played.step)
+
+    frames = config.num_iters * env.num_envs
+    with ProgressReport("collect", frames, run.runtime.progress) as progress:
+        for first, stop, played, measured in one_behind(chunks()):
+            trajectories.store(jax.device_get(played), first)
+            row = {"update": first // CHUNK_STEPS + 1, "frames": stop * env.num_envs} | known(measured)
+            metrics.write([row])
+            run.tracker.log([row])
+            progress.update(stop * env.num_envs)
         return progress.timing(compile_seconds)

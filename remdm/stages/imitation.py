@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import polars as pl
 
 from remdm.base.errors import UserError
 from remdm.config.imitation import ImitationConfig
@@ -56,8 +57,6 @@ def run_imitation(config: ImitationConfig, run: Run) -> None:
     Raises:
         UserError: a checkpoint is not what is needed, or the steps hold no plan.
     """
-    import polars as pl
-
     env = make_paired_env(config.env, config.eval_num_envs)
     planner = load_planner(config, env.game, whole_plans=False)
     denoiser = planner.planner.denoiser

@@ -4,6 +4,7 @@ import logging
 import time
 
 import numpy as np
+import polars as pl
 
 from remdm.base.errors import UserError
 from remdm.base.files import write_json
@@ -69,8 +70,6 @@ def run_inference(config: InferenceConfig, run: Run) -> None:
 
 def _write_episodes(episodes: Episodes, game: Game, seed: int, run: Run) -> None:
     """One row an episode."""
-    import polars as pl
-
     columns = {
         "env": episodes.env,
         "episode": episodes.number,

@@ -17,4 +17,5 @@ def run_offline(config: OfflineConfig, run: Run) -> None:
     path, temperature = config.expert.ppo_checkpoint_path, config.collect_temperature
     expert = load_expert("ppo_checkpoint_path", path, config.env.env_name, env.game, temperature)
     algorithm = make_offline(config.on_device(jax.default_backend()), env, val_env, expert)
-    run_training(algorithm, config, env.game, "planner", config.denoiser, run, *resumed(config))
+    start = resumed(config, config.resume)
+    run_training(algorithm, config, env.game, "planner", config.denoiser, run, *start)

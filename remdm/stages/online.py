@@ -19,7 +19,7 @@ def run_online(config: OnlineConfig, run: Run) -> None:
     path = config.expert.ppo_checkpoint_path
     temperature = 0.0 if config.dagger_expert_deterministic else 1.0
     expert = load_expert("ppo_checkpoint_path", path, config.env.env_name, env.game, temperature)
-    start, wandb_run_id = resumed(config)
+    start, wandb_run_id = resumed(config, config.resume)
     if config.offline_checkpoint_path is not None:
         path = config.offline_checkpoint_path
         folder, _ = open_checkpoint("offline_checkpoint_path", path, "planner", config.env.env_name)

@@ -11,4 +11,4 @@ def run_ppo(config: PPOConfig, run: Run) -> None:
     """Train an expert by reinforcement."""
     env = make_batch_env(config.env, config.ppo_num_envs)
     algorithm = make_ppo(config, env)
-    run_training(algorithm, config, env.game, "expert", config.network, run, *resumed(config))
+    run_training(algorithm, config, env.game, "expert", config.network, run, *resumed(config, config.resume))

@@ -5,15 +5,12 @@ import importlib.util
 import json
 import logging
 import os
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from remdm.base import errors
-from remdm.base.errors import UserError
+from remdm.base.errors import UserError, reported
+from remdm.base.log import configure_logging
 from remdm.base.machine import num_processes
 from remdm.base.state import STATE, restore_results
 from remdm.config.layers import Layer, base_layers, build, runtime_model
@@ -22,26 +19,9 @@ from remdm.config.stage import StageConfig
 from remdm.config.stages import STAGES
 from remdm.stages.compilation import use_cache
 from remdm.stages.device import claimed
-from remdm.training.interruption import Interrupted
 from remdm.training.run import Run
 
 logger = logging.getLogger("remdm")
-
-
-def configure_logging(log_file: Path | None = None) -> None:
-    """Send messages to the terminal and, if one is named, to a log file."""
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    if log_file is not None:
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(log_file, mode="w"))
-    for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
-    logger.handlers[:] = handlers
-    # Where Orbax cannot write, these repeat the error for every array; what we raise says it once.
-    for name in ("absl", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def prepare_jax(runtime: RuntimeConfig) -> RuntimeConfig:
@@ -79,16 +59,6 @@ def prepare_jax(runtime: RuntimeConfig) -> RuntimeConfig:
         return runtime
     logger.setLevel(logging.ERROR)
     return runtime.model_copy(update={"progress": False, "use_wandb": False})
-
-
-@contextmanager
-def reported(job: str) -> Iterator[None]:
-    """End the process where the block fails; an interrupted training has an exit status of its own."""
-    with errors.reported(job):
-        try:
-            yield
-        except Interrupted as interrupted:
-            sys.exit(interrupted.status)
 
 
 def run_mode(mode: str, config: StageConfig, run: Run) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import polars as pl
 
 from remdm.base.errors import UserError
 from remdm.config.sweep import Setting, SweepConfig
@@ -50,8 +51,6 @@ def run_sweep(config: SweepConfig, run: Run) -> None:
     Raises:
         UserError: a checkpoint is not what is needed.
     """
-    import polars as pl
-
     env = make_paired_env(config.env, config.eval_num_envs)
     network, denoiser, params = read_planner(config, env.game)
     path = config.expert.ppo_checkpoint_path

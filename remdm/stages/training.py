@@ -9,7 +9,7 @@ import jax
 from remdm.base.errors import UserError
 from remdm.config.base import Section
 from remdm.config.runtime import TrainingRuntimeConfig
-from remdm.config.training import Resumable, TrainingConfig
+from remdm.config.training import ResumeConfig, TrainingConfig
 from remdm.envs.craftax import Game
 from remdm.loading.checkpoint import describe, is_public, refuse_public
 from remdm.stages.budget import announce
@@ -67,7 +67,7 @@ def run_training(
     run.finish(config, parameters=parameters, **timing)
 
 
-def resumed(config: Resumable) -> tuple[Start | None, str | None]:
+def resumed(config: TrainingConfig, resume: ResumeConfig) -> tuple[Start | None, str | None]:
     """Where `resume_checkpoint_path` says to start, and the W&B run it belongs to; nothing if it is null.
 
     The update is that of the metadata unless `resume_step` says another.
@@ -75,7 +75,6 @@ def resumed(config: Resumable) -> tuple[Start | None, str | None]:
     Raises:
         UserError: it is no checkpoint of ours, no update is known, or the budget leaves nothing to do.
     """
-    resume = config.resume
     if resume.resume_checkpoint_path is None:
         return None, None
     folder = Path(resume.resume_checkpoint_path)

@@ -13,6 +13,7 @@ import numpy as np
 
 from remdm.base.errors import UserError
 from remdm.base.files import whole_file
+from remdm.base.program import one_behind
 from remdm.base.trajectory_file import DTYPES, METADATA, TrajectoryMetadata
 from remdm.envs.craftax import Game
 from remdm.envs.packing import Packed, num_bytes, pack, unpack
@@ -93,10 +94,5 @@ class Trajectories:
         parts: list[Any] = [self.arrays[name] for name in Packed._fields]
         rows = [x.reshape(self.shape[0] * self.shape[1], x.shape[-1]) for x in parts]
         unpacked = jax.jit(lambda packed: unpack(packed, self.game))
-        ahead = None
-        for first in range(0, len(rows[0]), ROWS):
-            ready, ahead = ahead, unpacked(Packed(*(x[first : first + ROWS] for x in rows)))
-            if ready is not None:
-                yield ready
-        if ahead is not None:
-            yield ahead
+        starts = range(0, len(rows[0]), ROWS)
+        return one_behind(unpacked(Packed(*(x[first : first + ROWS] for x in rows))) for first in starts)

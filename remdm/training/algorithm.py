@@ -40,13 +40,14 @@ class Algorithm:
     val_every: int = 1
     repeats: int = 1
 
+    def part(self, tree: Any, repeat: int | jax.Array) -> Any:
+        """One repetition's part of arrays that each has."""
+        return tree if self.repeats == 1 else jax.tree.map(lambda x: x[repeat], tree)
+
     def one(self, state: Any, repeat: int | jax.Array) -> Any:
         """The state of one repetition."""
-        if self.repeats == 1:
-            return state
         common = {name: getattr(state, name) for name in fields_with(state, Role.GIVEN, Role.SHARED)}
-        own = jax.tree.map(lambda x: x[repeat], replace(state, **dict.fromkeys(common)))
-        return replace(own, **common)
+        return replace(self.part(replace(state, **dict.fromkeys(common)), repeat), **common)
 
 
 def repeated(algorithm: Algorithm, repeats: int) -> Algorithm:

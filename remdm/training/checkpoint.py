@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore as ts
 from flax.serialization import msgpack_restore
+from flax.traverse_util import unflatten_dict
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from remdm.base.errors import UserError
@@ -49,8 +51,9 @@ class _Metadata(BaseModel):
     wandb_run_id: str | None = Field(None, pattern=r"^[\w-]+$")
 
 
+@cache
 def _ignore_late_writes() -> None:
-    """Keep quiet about writes that end after the first one failed.
+    """Keep quiet, from the first save on, about writes that end after the first one failed.
 
     Orbax closes its event loop at the first error; each write that ends later finds it closed, and
     TensorStore would print a traceback for it, amid the one line that says what is wrong.
@@ -64,9 +67,6 @@ def _ignore_late_writes() -> None:
     sys.unraisablehook = unraisablehook
 
 
-_ignore_late_writes()
-
-
 def save(path: Path, items: Mapping[str, Any], metadata: dict[str, Any]) -> None:
     """Write pytrees of arrays, by item, and their metadata as the folder `path`, all of it or nothing.
 
@@ -76,6 +76,7 @@ def save(path: Path, items: Mapping[str, Any], metadata: dict[str, Any]) -> None
     Raises:
         UserError: the disk does not take it.
     """
+    _ignore_late_writes()
     path = path.absolute()
     partial = path.with_name(f".{path.name}.partial")
     description = json.dumps(metadata, indent=2) + "\n"
@@ -84,7 +85,7 @@ def save(path: Path, items: Mapping[str, Any], metadata: dict[str, Any]) -> None
         partial.mkdir(parents=True)
         with _checkpointer() as checkpointer:
             for item, tree in items.items():
-                checkpointer.save(partial / item, _nested(jax.tree.map(np.asarray, tree)))
+                checkpointer.save(partial / item, _nested(tree))
         (partial / METADATA).write_text(description)
         (partial / CHECKSUMS).write_text(json.dumps(_checksums(partial), indent=2) + "\n")
         for written in (partial / CHECKSUMS, partial):
@@ -378,12 +379,5 @@ def named(tree: Any) -> dict[str, Any]:
 
 
 def _nested(tree: Any) -> dict[str, Any]:
-    """Any pytree as nested dictionaries, which is what Orbax keeps of it."""
-    nested: dict[str, Any] = {}
-    for name, leaf in named(tree).items():
-        *parents, last = name.split("/")
-        place = nested
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = leaf
-    return nested
+    """Any pytree as nested dictionaries of numpy arrays, which is what Orbax keeps of it."""
+    return unflatten_dict({name: np.asarray(leaf) for name, leaf in named(tree).items()}, sep="/")

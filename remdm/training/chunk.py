@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from remdm.training.algorithm import Algorithm, Metrics
-from remdm.training.metrics import Row, to_rows
+from remdm.training.metrics import Row, known, to_rows
 
 # Checked for NaN and infinity. Means over episodes are NaN if none ended, diagnostics between measurements.
 FINITE = ("loss", "grad_norm", "env/reward")
@@ -41,8 +41,7 @@ def rows_of(chunk: Chunk, algorithm: Algorithm) -> list[list[Row]]:
     for repeat in range(algorithm.repeats):
         of_one = {name: values[:, repeat] for name, values in metrics.items()}
         rows.append(to_rows(of_one, chunk.first, algorithm.frames_per_update))
-        validation = {name: float(np.ravel(x)[repeat]) for name, x in validated.items()}
-        rows[-1][-1] |= {name: value for name, value in validation.items() if not np.isnan(value)}
+        rows[-1][-1] |= known({name: np.ravel(x)[repeat] for name, x in validated.items()})
     return rows
 
 

@@ -5,8 +5,8 @@ of several processes makes the same calls in the same order; the first of them d
 """
 
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -46,14 +46,9 @@ def size(mesh: Mesh | None) -> int:
     return 1 if mesh is None else mesh.size
 
 
-@contextmanager
-def traced_on(mesh: Mesh | AbstractMesh | None) -> Iterator[None]:
+def traced_on(mesh: Mesh | AbstractMesh | None) -> AbstractContextManager[Any]:
     """What is traced within is for these devices."""
-    if mesh is None:
-        yield
-    else:
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            yield
+    return nullcontext() if mesh is None else jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
 
 
 def layout(mesh: Mesh | None, algorithm: Algorithm, shapes: Any) -> Any:
@@ -69,9 +64,9 @@ def layout(mesh: Mesh | None, algorithm: Algorithm, shapes: Any) -> Any:
     return jax.tree.map(sharding, shapes, roles_of(shapes))
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
-    """A copy on each device."""
-    return NamedSharding(mesh, PartitionSpec())
+def replicated(mesh: Mesh | None) -> NamedSharding | None:
+    """A copy on each device; None on one."""
+    return None if mesh is None else NamedSharding(mesh, PartitionSpec())
 
 
 def place(tree: Any, shardings: Any) -> Any:

@@ -7,23 +7,16 @@ import signal
 import subprocess
 import threading
 import time
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
+from remdm.base.errors import Interrupted
 from remdm.config.runtime import TrainingRuntimeConfig
 
 logger = logging.getLogger("remdm")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
-
-
-class Interrupted(Exception):
-    """The run stopped early and has saved its state; `status` is the exit status."""
-
-    def __init__(self, reason: str, status: int) -> None:
-        super().__init__(reason)
-        self.status = status
 
 
 def deadline(runtime: TrainingRuntimeConfig, started: float) -> float | None:
@@ -74,9 +67,7 @@ class Interruption:
             self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._restore()
 
     def _note(self, number: int, frame: FrameType | None) -> None:

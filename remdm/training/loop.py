@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from remdm.base.errors import UserError
+from remdm.base.errors import Interrupted, UserError
 from remdm.base.program import compiled
 from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.training.algorithm import Algorithm, Metrics, repeated
@@ -29,7 +29,7 @@ from remdm.training.devices import (
     to_host,
     traced_on,
 )
-from remdm.training.interruption import Interrupted, Interruption, deadline
+from remdm.training.interruption import Interruption, deadline
 from remdm.training.metrics import MetricsTable
 from remdm.training.progress import ProgressReport
 from remdm.training.run import Run
@@ -102,11 +102,11 @@ class _Loop:
         self.compile_seconds = time.perf_counter() - compiling
         logger.info("%s: compiled in %.1f s", run.stage, self.compile_seconds)
         if algorithm.validate is not None:  # due after many updates, none of which waits for it
-            params = _of(algorithm, algorithm.params(self.state.algorithm), 0)
+            params = algorithm.part(algorithm.params(self.state.algorithm), 0)
             self.validate = _Later(
                 partial(_compile_validate, algorithm, self.mesh, self.state.val_key, params)
             )
-            self.keep_best = jax.jit(_keep_best, out_shardings=replicated(self.mesh) if self.mesh else None)
+            self.keep_best = jax.jit(_keep_best, out_shardings=replicated(self.mesh))
         self.updates_in_time = 1  # those that fit a chunk's time
         self.longest_chunk = self.copy_seconds = 0.0
         self.has_warned = False
@@ -156,18 +156,16 @@ class _Loop:
     def results(self) -> list[Trained]:
         """Each repetition's result; its metrics are written."""
         results = []
-        repeats = self.algorithm.repeats
+        repeats, params = self.algorithm.repeats, self.algorithm.params(self.state.algorithm)
         for repeat in range(repeats):
             folder = self.run.folder if repeats == 1 else self.run.folder / f"r{repeat}"
             if jax.process_index() == 0:
                 self.tables[repeat].finish(folder / "metrics.parquet")
-            params = self.algorithm.params(self.state.algorithm)
-            best_params, best_update = self.state.best_params, self.state.best_update
-            params, best_params, best_update = _of(self.algorithm, (params, best_params, best_update), repeat)
-            params, best_params = jax.device_get((params, best_params))
+            all_of_them = params, self.state.best_params, self.state.best_update
+            own, best, best_update = jax.device_get(self.algorithm.part(all_of_them, repeat))
             items = partial(self._items, repeat)
             results.append(
-                Trained(folder, params, best_params, int(best_update), items, size(self.mesh), self._measure)
+                Trained(folder, own, best, int(best_update), items, size(self.mesh), self._measure)
             )
         return results
 
@@ -197,11 +195,9 @@ class _Loop:
         params = self.algorithm.params(state.algorithm)
         # The same worlds at every validation, so that scores differ by the parameters alone. One repetition
         # after the other: vectorised, a `cond` would run both of its branches at every step.
-        each = [
-            self.validate(state.val_key, _of(self.algorithm, params, k))
-            for k in range(self.algorithm.repeats)
-        ]
-        metrics = each[0] if self.algorithm.repeats == 1 else jax.tree.map(lambda *x: jnp.stack(x), *each)
+        repeats = self.algorithm.repeats
+        each = [self.validate(state.val_key, self.algorithm.part(params, k)) for k in range(repeats)]
+        metrics = each[0] if repeats == 1 else jax.tree.map(lambda *x: jnp.stack(x), *each)
         best = state.best_score, state.best_update, state.best_params
         score, update, params = self.keep_best(best, (metrics["val/score"], state.update, params))
         self.state = replace(state, best_score=score, best_update=update, best_params=params)
@@ -364,8 +360,7 @@ def _compile_validate(
         assert algorithm.validate is not None
         return algorithm.validate(key, params)
 
-    shardings = None if mesh is None else replicated(mesh)
-    return _compiled_on(mesh, validate, key, params, out_shardings=shardings)
+    return _compiled_on(mesh, validate, key, params, out_shardings=replicated(mesh))
 
 
 def _keep_best(best: tuple[Any, Any, Any], new: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
@@ -376,8 +371,3 @@ def _keep_best(best: tuple[Any, Any, Any], new: tuple[Any, Any, Any]) -> tuple[A
         return jnp.where(better.reshape(*better.shape, *[1] * (jnp.ndim(old) - better.ndim)), new, old)
 
     return jax.tree.map(pick, new, best)
-
-
-def _of(algorithm: Algorithm, tree: Any, repeat: int) -> Any:
-    """One repetition's part of arrays that each have."""
-    return tree if algorithm.repeats == 1 else jax.tree.map(lambda x: x[repeat], tree)

@@ -2,17 +2,15 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+import polars as pl
 
 from remdm.base.errors import UserError
 from remdm.base.files import whole_file
-
-if TYPE_CHECKING:
-    import polars as pl
 
 Row = dict[str, float]
 # The columns that come first; `seconds` counts the wall time of running, of what led to the row alone.
@@ -62,15 +60,11 @@ class MetricsTable:
 
     def last(self, name: str) -> float:
         """The value of a metric in the last row; 0 before the first."""
-        import polars as pl
-
         parts = self._parts()
         return float(pl.read_parquet(parts[-1])[name][-1]) if parts else 0.0
 
     def write(self, rows: Sequence[Row]) -> None:
         """Write consecutive rows; each has the key `update`."""
-        import polars as pl
-
         path = self.folder / f"{int(rows[-1]['update']):012d}.parquet"
         write_parquet(pl.DataFrame(rows, infer_schema_length=None), path)
         self._written.update(path.read_bytes())
@@ -83,8 +77,6 @@ class MetricsTable:
         Raises:
             UserError: a part is no longer what was written; a training computes it again when it resumes.
         """
-        import polars as pl
-
         self.verify(self.checksum)
         frames = [pl.read_parquet(part) for part in self._parts()]
         table = pl.concat(frames, how="diagonal").with_columns(pl.col("update").cast(pl.Int64)).sort("update")
@@ -103,7 +95,7 @@ def _sha256(files: Sequence[Path]) -> "hashlib._Hash":
     return digest
 
 
-def write_parquet(table: "pl.DataFrame", path: Path) -> None:
+def write_parquet(table: pl.DataFrame, path: Path) -> None:
     """Write a table, all of it or nothing.
 
     Raises:
@@ -115,13 +107,16 @@ def write_parquet(table: "pl.DataFrame", path: Path) -> None:
         partial.write_bytes(content.getbuffer())
 
 
+def known(metrics: Mapping[str, Any]) -> Row:
+    """Scalars as numbers; NaN (such as no episode ended) becomes absent."""
+    return {name: float(value) for name, value in metrics.items() if not np.isnan(value)}
+
+
 def to_rows(metrics: dict[str, np.ndarray], first_update: int, frames_per_update: int) -> list[Row]:
-    """Metrics stacked over updates, [N] each, as rows; NaN (no episode ended) becomes absent."""
+    """Metrics stacked over updates, [N] each, as rows of what is known."""
     count = len(next(iter(metrics.values())))
-    rows = []
-    for i in range(count):
-        update = first_update + i + 1
-        row: Row = {"update": update, "frames": update * frames_per_update}
-        row |= {name: float(values[i]) for name, values in metrics.items() if not np.isnan(values[i])}
-        rows.append(row)
-    return rows
+    return [
+        {"update": first_update + i + 1, "frames": (first_update + i + 1) * frames_per_update}
+        | known({name: values[i] for name, values in metrics.items()})
+        for i in range(count)
+    ]

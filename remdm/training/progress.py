@@ -2,7 +2,6 @@
 
 import logging
 import time
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -20,31 +19,25 @@ class ProgressReport:
         self.first = done
         self.started = self.last_line = time.perf_counter()
         console = Console(stderr=True)
-        self.bar = (
-            Progress(
-                TextColumn("[bold]{task.description}"),
-                BarColumn(),
-                TextColumn("{task.completed:,.0f}/{task.total:,.0f} frames  {task.fields[rate]}"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
-                console=console,
-            )
-            if enabled and console.is_terminal
-            else None
+        self.bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f} frames  {task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            disable=not (enabled and console.is_terminal),
         )
 
     def __enter__(self) -> "ProgressReport":
-        if self.bar is not None:
-            self.bar.start()
-            self.task = self.bar.add_task(self.stage, total=self.total, completed=self.done, rate="", note="")
+        self.bar.start()
+        self.task = self.bar.add_task(self.stage, total=self.total, completed=self.done, rate="", note="")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.bar is not None:
+    def __exit__(self, *error: object) -> None:
+        if not self.bar.disable:
             self.bar.stop()
 
     @property
@@ -65,7 +58,7 @@ class ProgressReport:
         self.done = done
         if not self.enabled:
             return
-        if self.bar is not None:
+        if not self.bar.disable:
             self.bar.update(self.task, completed=done, rate=f"{self.rate:,.0f}/s", note=note)
             return
         now = time.perf_counter()

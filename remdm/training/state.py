@@ -172,7 +172,7 @@ def first_state(
         params = algorithm.params(state.algorithm)
     else:
         state = fresh(key)
-        like = one(algorithm, state, 0).best_params
+        like = algorithm.part(state.best_params, 0)
         params = checkpoint.restore(start.checkpoint, "params", like)
         params = jax.tree.map(lambda x, all_: np.broadcast_to(x, all_.shape), params, state.best_params)
     assert algorithm.adopt is not None
@@ -186,15 +186,9 @@ def first_state(
 
 def one(algorithm: Algorithm, state: TrainState, repeat: int) -> TrainState:
     """The state of one repetition."""
-    if algorithm.repeats == 1:
-        return state
-    return replace(
-        state,
-        algorithm=algorithm.one(state.algorithm, repeat),
-        best_score=state.best_score[repeat],
-        best_update=state.best_update[repeat],
-        best_params=jax.tree.map(lambda x: x[repeat], state.best_params),
-    )
+    own = ("best_score", "best_update", "best_params")
+    best = algorithm.part({name: getattr(state, name) for name in own}, repeat)
+    return replace(state, algorithm=algorithm.one(state.algorithm, repeat), **best)
 
 
 def _without(state: TrainState, *roles: Role) -> TrainState:

@@ -11,7 +11,7 @@ import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +20,6 @@ from typing import IO, Any
 from remdm.base.errors import UserError
 from remdm.config.runtime import RuntimeConfig
 from remdm.config.workflow import WANDB, WANDB_FORM, is_well_formed
-from remdm.training.metrics import Row
 
 logger = logging.getLogger("remdm")
 
@@ -51,7 +50,7 @@ class Tracker:
         self._thread = threading.Thread(target=self._work, args=(start,), name="wandb", daemon=True)
         self._thread.start()
 
-    def log(self, rows: Sequence[Row]) -> None:
+    def log(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Send rows; those that find the queue full are dropped."""
         if not self._thread.is_alive():
             return
@@ -114,7 +113,7 @@ class Tracker:
 class NoTracker:
     """Stands for a tracker where none is wanted."""
 
-    def log(self, rows: Sequence[Row]) -> None:
+    def log(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Do nothing."""
 
     def upload(self, name: str, folder: Path, metadata: dict[str, Any]) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 from remdm.base.clone import git_commit
 from remdm.base.errors import UserError
-from remdm.base.files import write_json
+from remdm.base.files import read_json, write_json
 from remdm.workflow.catalogue import Figure
 from remdm.workflow.digest import Origin
 from remdm.workflow.job import Job
 from remdm.workflow.plan import Plan
-from remdm.workflow.record import read_record, recorded_origin
+from remdm.workflow.record import Record, read_record
 from remdm.workflow.why import NOTHING, changes, code_change, find_product
 
 
@@ -22,23 +22,25 @@ class Verdict:
     """Whether a result on the disk may count as current.
 
     Attributes:
-        digests: those under which its user may have read it, the present one among them.
         code: changed modules, and keys that these have gained or lost, as lines.
         refusals: why it is to be made again, as lines; none if it may count.
     """
 
     product: Job | Figure
-    record: dict[str, Any]
-    before: Origin
+    record: Record
     now: Origin
-    digests: frozenset[str]
     code: tuple[str, ...]
     refusals: tuple[str, ...]
 
     @property
     def is_current(self) -> bool:
         """Whether there is nothing to accept."""
-        return self.before.digest == self.now.digest
+        return self.record.origin.digest == self.now.digest
+
+    @property
+    def digests(self) -> set[str]:
+        """Those under which its user may have read it, the present one among them."""
+        return {self.record.origin.digest, *(accepted.digest for accepted in self.record.accepted)}
 
 
 def examine(plan: Plan, targets: Sequence[str]) -> list[Verdict]:
@@ -57,13 +59,10 @@ def examine(plan: Plan, targets: Sequence[str]) -> list[Verdict]:
     for target, product in zip(targets, asked, strict=True):
         if not Path(product.record).exists():
             raise UserError(f"{target}: is not made yet; `snakemake {product}` makes it")
-    wanted: set[Job | Figure] = set()
-    waiting: list[Any] = asked or list(plan.products)
-    while waiting:
-        product = waiting.pop()
-        if isinstance(product, Job | Figure) and product not in wanted:
-            wanted.add(product)
-            waiting.extend(plan.inputs_of(product).values())
+    wanted: set[Any] = set(asked or plan.products)
+    for product in reversed(plan.products):  # each before those it is made from
+        if product in wanted:
+            wanted.update(plan.inputs_of(product).values())
     found: dict[Job | Figure, Verdict] = {}
     for product in plan.products:
         if product in wanted and (record := read_record(Path(product.record))) is not None:
@@ -72,9 +71,9 @@ def examine(plan: Plan, targets: Sequence[str]) -> list[Verdict]:
 
 
 def _verdict(
-    plan: Plan, product: Job | Figure, record: dict[str, Any], found: dict[Job | Figure, Verdict]
+    plan: Plan, product: Job | Figure, record: Record, found: dict[Job | Figure, Verdict]
 ) -> Verdict:
-    before, now = recorded_origin(record), plan.origin_of(product)
+    before, now = record.origin, plan.origin_of(product)
     keys = changes(before.config, now.config)
     # A key that code has gained or lost was not another choice of the user's.
     code = [f"{key}: {old} -> {new}" for key, (old, new) in keys.items() if NOTHING in (old, new)]
@@ -88,26 +87,19 @@ def _verdict(
     code += [f"{path}: {code_change(old, new)}" for path, (old, new) in changed.items()]
     if before.stage != now.stage:
         code.append(f"remdm/analysis/{now.stage}.py draws it, no longer {before.stage}.py")
-    digests = {before.digest, *(accepted["digest"] for accepted in record.get("accepted", []))}
-    return Verdict(product, record, before, now, frozenset(digests), tuple(code), tuple(refusals))
+    return Verdict(product, record, now, tuple(code), tuple(refusals))
 
 
 def accept(verdicts: Sequence[Verdict]) -> None:
     """Write into the records of acceptable results that they count as current, and what had changed."""
     at, commit = datetime.now(UTC).isoformat(timespec="seconds"), git_commit()
     for verdict in acceptable(verdicts):
-        trace = {
-            "digest": verdict.before.digest,
-            "git_commit": commit,
-            "at": at,
-            "code": list(verdict.code),
-        }
-        record = verdict.record | {
-            "digest": verdict.now.digest,
-            "origin": verdict.now.record(),
-            "accepted": [*verdict.record.get("accepted", []), trace],
-        }
-        write_json(Path(verdict.product.record), record)
+        path, before = Path(verdict.product.record), verdict.record.origin.digest
+        trace = {"digest": before, "git_commit": commit, "at": at, "code": list(verdict.code)}
+        record = read_json(path)
+        record |= {"digest": verdict.now.digest, "origin": verdict.now.record()}
+        record["accepted"] = [*record.get("accepted", []), trace]
+        write_json(path, record)
 
 
 def acceptable(verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -119,8 +111,7 @@ def lines_of(verdicts: Sequence[Verdict]) -> Iterator[str]:
     """What differs: the results that may count as current, the code that has changed, and what may not."""
     chosen = acceptable(verdicts)
     for verdict in chosen:
-        commit = verdict.record.get("git_commit")
-        yield f"{verdict.product}" + (f" (made at commit {commit[:10]})" if commit else "")
+        yield f"{verdict.product}{verdict.record.made_at}"
     if chosen:
         yield "Code that has changed since:"
         changed = dict.fromkeys(line for verdict in chosen for line in verdict.code)

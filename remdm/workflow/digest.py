@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict
 
 from remdm.base.errors import UserError
 from remdm.config.stage import StageConfig
@@ -25,6 +27,8 @@ class Origin:
         sources: digests of the modules it can reach, by path in the repository, and the release of the game.
         inputs: digests of what it is made from, by key or by folder.
     """
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")  # of a record that is read
 
     stage: str
     config: Mapping[str, Any] = field(default_factory=dict)

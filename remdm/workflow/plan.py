@@ -2,7 +2,6 @@
 
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,20 +44,18 @@ class Plan:
         self.runtime = build(TrainingRuntimeConfig, [*base_layers(None), watching])
         self.notes: list[str] = []
         self.externals = self._find_externals()
-        self._cells: dict[tuple[str, str, str], Cell] = {}
-        self._configs: dict[Job, StageConfig] = {}
+        self.configs: dict[Job, StageConfig] = {}  # each job after those it depends on
+        self._cells: dict[Job, Cell] = {}
         for env in dict.fromkeys(self.scale.envs):
             for cell in cells(self.scale, env, self._keys):
                 self._add(env, cell)
         self._check_ablations_fit()
         self._check_keys_are_read()
-        self._origins: dict[Job, Origin] = {}
-        for job, built in self._configs.items():  # each after those it depends on
-            inputs = {
-                key: found.digest if isinstance(found, External) else self._origins[found].digest
-                for key, found in self.dependencies(job).items()
-            }
-            self._origins[job] = stage_origin(job.stage, built, inputs)
+        self.catalogue = Catalogue(self._cells)
+        self.figures = {figure.path: figure for figure in self.catalogue.figures}
+        self._origins: dict[Job | Figure, Origin] = {}
+        for product in self.products:
+            self._origins[product] = self._find_origin(product)
 
     @classmethod
     def load(cls, path: Path, overrides: Mapping[str, Any]) -> "Plan":
@@ -110,8 +107,8 @@ class Plan:
             [*_, (job, config)] = built.items()
             if self._build_config(job, plain).recorded() == config.recorded():
                 return
-        self._cells[env, cell.stage, cell.name] = cell
-        self._configs |= built
+        self._cells |= dict.fromkeys(jobs, cell)
+        self.configs |= built
 
     def _check_keys_are_read(self) -> None:
         """Refuse a key of the scale that changes no job.
@@ -120,7 +117,7 @@ class Plan:
             ConfigError: such as a key of PPO where the expert is there already.
         """
         played, trained = set[str](), set[str]()
-        for job, config in self._configs.items():
+        for job, config in self.configs.items():
             (played if STAGES[job.stage].plays else trained).update(config.recorded())
         overrides, playing = self.scale.overrides, self.scale.playing
         overridden = trained | (played - playing.keys())  # `playing` lies over `overrides`
@@ -132,9 +129,9 @@ class Plan:
                         f"scale; drop it"
                     )
         for entry in self.scale.planners:
-            own = {job for job in self._configs if self.cell(job).planner == entry}
-            read = set[str]().union(*(self._configs[job].recorded() for job in own))
-            for key in entry.overrides.keys() - read:
+            own = [job for job, cell in self._cells.items() if cell.planner == entry]
+            used = set[str]().union(*(self.configs[job].recorded() for job in own))
+            for key in entry.overrides.keys() - used:
                 raise ConfigError(f"{self._keys}.planners: {entry.name}: grid: {key}: has no effect; drop it")
         for name in self.scale.evaluations:
             if not any(cell.evaluation == name for cell in self._cells.values()):
@@ -146,15 +143,17 @@ class Plan:
         Raises:
             ConfigError: the message names the key.
         """
-        planners = {f"{stage}-{name}" for _, stage, name in self._cells if stage in ("offline", "online")}
+        planners = {f"{job.stage}-{job.name}" for job in self.jobs if job.stage in ("offline", "online")}
         for entry in self.scale.ablations:
             if entry.planner not in planners:
                 raise ConfigError(
                     f"{self._keys}.ablations: planner = {entry.planner}: not among the planners "
                     f"{', '.join(sorted(planners))}{near(entry.planner, planners)}"
                 )
-        for job in self.jobs_of("ablations"):
-            config, planner = self._configs[job], self._configs[self._trained(job, self.cell(job))]
+        for job in (job for job in self.jobs if job.stage == "ablations"):
+            trained = self.dependencies(job)["checkpoint_path"]
+            assert isinstance(trained, Job)
+            config, planner = self.configs[job], self.configs[trained]
             assert isinstance(config, AblationsConfig)
             assert isinstance(planner, PlannerTrainingConfig)
             try:
@@ -162,78 +161,61 @@ class Plan:
             except ConfigError as error:
                 raise ConfigError(f"{self._keys}.ablations: {error}") from None
 
-    @cached_property
+    @property
     def jobs(self) -> list[Job]:
         """All jobs, each after those it depends on."""
-        return list(self._configs)
+        return list(self.configs)
 
     @property
     def fetched(self) -> dict[str, External]:
         """The checkpoints that a job of its own fetches, by the names of their folders."""
         return {found.slug: found for found in self.externals.values() if found.reference is not None}
 
-    @cached_property
-    def catalogue(self) -> Catalogue:
-        """What is drawn of the jobs."""
-        return Catalogue({job: self.cell(job) for job in self.jobs})
-
     @property
     def products(self) -> list[Job | Figure]:
         """All jobs and figures, each after those it is made from."""
-        return [*self.jobs, *self.catalogue.figures]
+        return [*self.jobs, *self.figures.values()]
 
     @property
     def targets(self) -> list[str]:
         """What a bare `snakemake` makes: everything."""
-        return [output for figure in self.catalogue.figures for output in figure.outputs]
+        return [output for figure in self.figures.values() for output in figure.outputs]
 
     @property
     def wildcards(self) -> dict[str, str]:
         """What a wildcard may be: only what some job is."""
-        return {
-            "env": "|".join(dict.fromkeys(job.env for job in self.jobs)),
-            "name": "|".join(dict.fromkeys(job.name for job in self.jobs)),
-            "seed": "|".join(dict.fromkeys(str(job.seed) for job in self.jobs)),
-        }
+        parts = ("env", "name", "seed")
+        return {part: "|".join(dict.fromkeys(str(getattr(job, part)) for job in self.jobs)) for part in parts}
 
     def find(self, stage: str, wildcards: Mapping[str, str]) -> Job:
         """The job that a rule's wildcards name."""
         return Job(wildcards["env"], stage, wildcards["name"], int(wildcards["seed"]))
 
-    def cell(self, job: Job) -> Cell:
-        """What a job is, seeds apart."""
-        return self._cells[job.env, job.stage, job.name]
-
     def dependencies(self, job: Job) -> dict[str, Job | External]:
         """Whose checkpoints it reads, by the key that names the checkpoint."""
-        cell = self.cell(job)
+        cell = self._cells[job]
         if cell.expert is None or job.stage == "ppo":
             return {}
         expert = self.externals.get(cell.expert) or Job(job.env, "ppo", cell.expert.name, job.seed)
+        planner = cell.planner
         if STAGES[job.stage].plays or job.stage == "ablations":
-            played = self._trained(job, cell) if cell.planner else expert
+            played = self._trained(job, planner.method, planner.name) if planner else expert
             compared = {"ppo_checkpoint_path": expert} if job.stage in ("sweep", "imitation") else {}
             return {"checkpoint_path": played, **compared}
         found: dict[str, Job | External] = {"ppo_checkpoint_path": expert}
-        if cell.planner is not None and cell.planner.warm_start is not None:
-            found["offline_checkpoint_path"] = self._trained(job, cell, warm_start=True)
+        if planner is not None and planner.warm_start is not None:
+            found["offline_checkpoint_path"] = self._trained(job, "offline", planner.warm_start)
         return found
 
-    def _trained(self, job: Job, cell: Cell, warm_start: bool = False) -> Job:
-        """The training of the planner that a cell plays or fine-tunes, or that it starts from."""
-        for (env, stage, name), other in self._cells.items():
-            if env != job.env or stage not in ("offline", "online") or other.expert != cell.expert:
-                continue
-            assert cell.planner is not None
-            assert other.planner is not None
-            wanted = (stage, other.planner.name) == ("offline", cell.planner.warm_start)
-            if wanted if warm_start else other.planner == cell.planner:
-                return Job(env, stage, name, job.seed)
-        raise AssertionError(f"{job}: no such planner")  # `cells` has checked
-
-    def job_config(self, job: Job) -> StageConfig:
-        """The validated configuration of a job."""
-        return self._configs[job]
+    def _trained(self, job: Job, method: str, planner: str | None) -> Job:
+        """The training of a planner by the expert of a job, with the job's seed; `cells` has checked it."""
+        expert = self._cells[job].expert
+        return next(
+            training
+            for training, cell in self._cells.items()
+            if (training.env, training.stage, training.seed) == (job.env, method, job.seed)
+            and (cell.expert, cell.planner and cell.planner.name) == (expert, planner)
+        )
 
     def _build_config(self, job: Job, cell: Cell) -> StageConfig:
         model = STAGES[job.stage].model
@@ -265,30 +247,28 @@ class Plan:
         Raises:
             ConfigError: a planner's preset is for another game.
         """
-        if cell.preset is not None:
-            layers = base_layers(cell.preset)
-        elif cell.planner is None:
-            layers = base_layers(self.scale.preset)
-        elif STAGES[job.stage].plays:
-            layers = [*base_layers(self.scale.preset), base_layers(cell.planner.preset)[-1]]
-        else:
-            layers = base_layers(cell.planner.preset)
+        scale, own = self.scale.preset, cell.planner and cell.planner.preset
+        layers = base_layers(cell.preset or own or scale)
+        if own and STAGES[job.stage].plays:
+            layers.insert(1, base_layers(scale)[-1])
         for layer in layers[1:]:
             game = layer.values.get("env_name", job.env)
             if game != job.env:
                 raise ConfigError(f"{layer.origin}: env_name = {game}: but the job plays {job.env}")
         return layers
 
+    def _find_origin(self, product: Job | Figure) -> Origin:
+        inputs = {
+            key: found.digest if isinstance(found, External) else self.digest(found)
+            for key, found in self.inputs_of(product).items()
+        }
+        if isinstance(product, Job):
+            return stage_origin(product.stage, self.configs[product], inputs)
+        return figure_origin(product.module, inputs)
+
     def origin_of(self, product: Job | Figure) -> Origin:
         """All that decides a result: its keys, its code, and what it is made from."""
-        return self._origins[product] if isinstance(product, Job) else self._figure_origins[product]
-
-    @cached_property
-    def _figure_origins(self) -> dict[Figure, Origin]:
-        return {
-            figure: figure_origin(figure.module, {job.folder: self.digest(job) for job in figure.jobs})
-            for figure in self.catalogue.figures
-        }
+        return self._origins[product]
 
     def inputs_of(self, product: Job | Figure) -> Mapping[str, Job | External]:
         """What a result is made from, by the names that its origin has for them."""
@@ -296,31 +276,14 @@ class Plan:
             return self.dependencies(product)
         return {job.folder: job for job in product.jobs}
 
-    def digest(self, job: Job) -> str:
-        """The digest of a job's origin."""
-        return self._origins[job].digest
-
-    def figure(self, path: str) -> Figure:
-        """The figure whose outputs have a path, but for their suffixes."""
-        return self._figures[path]
-
-    @cached_property
-    def _figures(self) -> dict[str, Figure]:
-        return {figure.path: figure for figure in self.catalogue.figures}
-
-    def figure_digest(self, path: str) -> str:
-        """The digest of a figure's origin."""
-        return self.origin_of(self.figure(path)).digest
+    def digest(self, product: Job | Figure) -> str:
+        """The digest of a result's origin."""
+        return self._origins[product].digest
 
     @property
     def origins(self) -> dict[str, str]:
         """All origins as jobs are told them, by digest."""
-        found = [*self._origins.values(), *self._figure_origins.values()]
-        return {origin.digest: origin.to_json() for origin in found}
-
-    def jobs_of(self, *stages: str) -> list[Job]:
-        """All jobs of some stages."""
-        return self.catalogue.of(*stages)
+        return {origin.digest: origin.to_json() for origin in self._origins.values()}
 
     def is_settled(self, maker: Job | External) -> bool:
         """Whether a result is there as it would be made now, by its own record."""
@@ -337,7 +300,7 @@ class Plan:
         return [
             product.record
             for product in self.products
-            if recorded_digest(Path(product.record)) not in (None, self.origin_of(product).digest)
+            if recorded_digest(Path(product.record)) not in (None, self.digest(product))
             and not _has_noted("metadata", product.record)
         ]
 

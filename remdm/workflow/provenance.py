@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from remdm.base.errors import UserError
 from remdm.workflow.record import read_record
@@ -21,19 +20,14 @@ def chain(target: str) -> list[str]:
     """
     path = Path(target)
     own = path.with_name(f"{path.name.split('.')[0]}.run.json")
-    if own.exists():
-        return list(_figure_lines(path, own))
+    if (record := read_record(own)) is not None:
+        runs = record.origin.inputs.items()
+        shown = (line for folder, used in runs for line in _run_lines(_beside(path, folder), used, 1))
+        return [f"{path}  digest {record.digest}", *shown]
     for folder in (path, *path.parents):
         if (folder / "run.json").exists():
             return [target, *_run_lines(folder, None, 1)]
     raise UserError(f"{target}: has no record beside it ({own.name}, or run.json of a run)")
-
-
-def _figure_lines(path: Path, own: Path) -> Iterator[str]:
-    record = _record(own)
-    yield f"{path}  digest {record['digest']}"
-    for folder, digest in record["origin"]["inputs"].items():
-        yield from _run_lines(_beside(path, folder), digest, 1)
 
 
 def _run_lines(folder: Path, digest: str | None, depth: int, above: tuple[Path, ...] = ()) -> Iterator[str]:
@@ -53,16 +47,15 @@ def _run_lines(folder: Path, digest: str | None, depth: int, above: tuple[Path, 
         return
     if folder in above:
         raise UserError(f"{folder / 'run.json'}: is a record of what it was made from itself; delete it")
-    commit = (record.get("git_commit") or "no clone")[:11]
-    fields = [f"seed {record.get('seed')}  commit {commit}  digest {record['digest']}"]
-    accepted = record.get("accepted", [])
-    if digest not in (None, record["digest"], *(trace["digest"] for trace in accepted)):
+    commit = (record.git_commit or "no clone")[:11]
+    fields = [f"seed {record.seed}  commit {commit}  digest {record.digest}"]
+    if digest not in (None, record.digest, *(trace.digest for trace in record.accepted)):
         fields.append(f"made again since then, when it was {digest}")
-    if accepted:
-        fields.append(f"of older code, accepted as current on {accepted[-1]['at'][:10]}")
+    if record.accepted:
+        fields.append(f"of older code, accepted as current on {record.accepted[-1].at[:10]}")
     yield f"{here}{folder}  {'; '.join(fields)}"
-    for key, used in record["origin"]["inputs"].items():
-        checkpoint = record.get("config", {}).get(key)
+    for key, used in record.origin.inputs.items():
+        checkpoint = record.config.get(key)
         yield f"{here}{INDENT}{key}: {checkpoint}"
         upstream = _beside(folder, str(checkpoint)).parent
         if (upstream / "run.json").exists():
@@ -76,9 +69,3 @@ def _beside(known: Path, path: str) -> Path:
         if folder.name == parts[0] and not Path(path).exists():
             return folder.joinpath(*parts[1:])
     return Path(path)
-
-
-def _record(path: Path) -> dict[str, Any]:
-    record = read_record(path)
-    assert record is not None
-    return record

@@ -10,40 +10,44 @@ from remdm.base.files import read_json
 from remdm.workflow.digest import Origin
 
 
-class _Acceptance(BaseModel):
+class Acceptance(BaseModel):
+    """That a user let a result of older code, of this digest, count as current."""
+
     digest: str
     at: str
     git_commit: str | None
 
 
-class _Record(BaseModel):
-    """What is read of a record; that of a figure has digest and origin only."""
+class Record(BaseModel):
+    """What is read of a record such as `run.json`; that of a figure has digest and origin only."""
 
     digest: str
     origin: Origin
     seed: int | None = None
     config: dict[str, Any] = {}
     git_commit: str | None = None
-    accepted: list[_Acceptance] = []
+    accepted: list[Acceptance] = []
+
+    @property
+    def made_at(self) -> str:
+        """The commit of the code that made it, for a message; nothing where that is not known."""
+        return f" (made at commit {self.git_commit[:10]})" if self.git_commit else ""
 
 
-def read_record(path: Path) -> dict[str, Any] | None:
-    """A record such as `run.json`; None where there is none.
+def read_record(path: Path) -> Record | None:
+    """A record; None where there is none.
 
     Raises:
         UserError: it is damaged.
     """
     try:
-        record = read_json(path)
-        _Record.model_validate(record)
-        recorded_origin(record)
+        return Record.model_validate(read_json(path))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError):
         raise UserError(
             f"{path}: is no record of a result; delete it, and the result is made again"
         ) from None
-    return dict(record)
 
 
 def recorded_digest(path: Path) -> str | None:
@@ -52,8 +56,3 @@ def recorded_digest(path: Path) -> str | None:
         return str(read_json(path)["digest"])
     except (OSError, ValueError, KeyError, TypeError):
         return None  # whoever reads the result will say so
-
-
-def recorded_origin(record: dict[str, Any]) -> Origin:
-    """The origin that a record holds."""
-    return Origin(**record["origin"])

@@ -8,7 +8,7 @@ from remdm.base.errors import UserError, near
 from remdm.base.state import STATE
 from remdm.workflow.digest import Origin
 from remdm.workflow.plan import PLAYABLE, Figure, Job, Plan
-from remdm.workflow.record import read_record, recorded_origin
+from remdm.workflow.record import read_record
 
 INDENT = "  "
 FRESH = ": up to date"
@@ -45,16 +45,13 @@ def find_product(plan: Plan, target: str) -> Job | Figure:
     path = Path(target)
     if path.is_absolute() and path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())
-    for figure in plan.catalogue.figures:
+    for figure in plan.figures.values():
         if path in map(Path, figure.outputs):
             return figure
     for job in plan.jobs:
         if path.is_relative_to(job.folder):
             return job
-    known = [
-        *(output for figure in plan.catalogue.figures for output in figure.outputs),
-        *(j.folder for j in plan.jobs),
-    ]
+    known = [*plan.targets, *map(str, plan.jobs)]
     raise UserError(f"{target}: is made by no job of scale {plan.config.scale}{near(str(path), known)}")
 
 
@@ -66,12 +63,11 @@ def _lines(plan: Plan, product: Job | Figure, depth: int = 0) -> Iterator[str]:
         started = (STATE / origin.digest).exists()
         yield f"{here}{product}: not made yet{'; it was begun, and goes on where it was' if started else ''}"
         return
-    before = recorded_origin(record)
+    before = record.origin
     if before.digest == origin.digest:
         yield f"{here}{product}{FRESH}"
         return
-    commit = record.get("git_commit")
-    yield f"{here}{product}: stale" + (f" (made at commit {commit[:10]})" if commit else "")
+    yield f"{here}{product}: stale{record.made_at}"
     for text in (*_differences(before, origin), *_remedies(plan, before, origin)):
         yield f"{here}{INDENT}{text}"
     made_from = plan.inputs_of(product)
