@@ -21,7 +21,7 @@ from tests.test_keys import config_of
 
 def test_killed_once_and_none_the_worse(tmp_path):
     """SIGKILL at a random moment of PPO; the result is bit for bit that of a run in peace."""
-    assert len(kill.kill_and_compare("ppo", "toy", 1, 0, tmp_path, updates=100)) == 1
+    assert len(kill.kill_and_compare("ppo", "toy", 1, 0, tmp_path, updates=200)) == 1
 
 
 @pytest.mark.slow
