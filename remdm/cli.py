@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from remdm.loading.checkpoint import summary
+    from remdm.loading.public import summary
 
     path = arguments.path
     if is_reference(path):

@@ -15,7 +15,7 @@ from remdm.config.planner import PlannerTrainingConfig
 from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.config.stage import StageConfig
 from remdm.config.stages import STAGES
-from remdm.config.workflow import ExpertEntry, WorkflowConfig, load_workflow_config
+from remdm.config.workflow import ExpertEntry, PlannerEntry, WorkflowConfig, load_workflow_config
 from remdm.workflow.catalogue import Catalogue, Figure
 from remdm.workflow.digest import Origin, figure_origin, stage_origin
 from remdm.workflow.external import External, find_external
@@ -69,27 +69,31 @@ class Plan:
         """
         return cls(load_workflow_config(path, dict(overrides)), str(path))
 
-    def _find_externals(self) -> dict[ExpertEntry, External]:
-        """The checkpoints of experts that are not trained here.
+    def _find_externals(self) -> dict[ExpertEntry | PlannerEntry, External]:
+        """The checkpoints of experts and planners that are not trained here.
 
         Raises:
             UserError: one cannot be used, or plays one game where the scale has several.
         """
-        found = {}
+        found: dict[ExpertEntry | PlannerEntry, External] = {}
         games = list(dict.fromkeys(self.scale.envs))
-        for i, expert in enumerate(self.scale.experts):
-            if expert.env is not None and expert.env not in games:
-                raise ConfigError(f"{self._keys}.experts.{i}.env = {expert.env}: not among envs")
-            if expert.checkpoint is None:
+        entries: list[tuple[str, str, ExpertEntry | PlannerEntry]] = [
+            *((f"experts.{i}", "expert", entry) for i, entry in enumerate(self.scale.experts)),
+            *((f"planners.{i}", "planner", entry) for i, entry in enumerate(self.scale.planners)),
+        ]
+        for place, kind, entry in entries:
+            if entry.env is not None and entry.env not in games:
+                raise ConfigError(f"{self._keys}.{place}.env = {entry.env}: not among envs")
+            if entry.checkpoint is None:
                 continue
-            key = f"{self._keys}.experts.{i}.checkpoint"
-            if expert.env is None and len(games) > 1:
+            key = f"{self._keys}.{place}.checkpoint"
+            if entry.env is None and len(games) > 1:
                 raise ConfigError(
-                    f"{key} = {expert.checkpoint}: plays one game, but envs names {', '.join(games)}; say "
+                    f"{key} = {entry.checkpoint}: plays one game, but envs names {', '.join(games)}; say "
                     f"which as env"
                 )
-            game = expert.env or games[0]
-            found[expert] = find_external(key, expert.checkpoint, game, f"{RESULTS}/experts")
+            game = entry.env or games[0]
+            found[entry] = find_external(key, entry.checkpoint, kind, game, f"{RESULTS}/{kind}s")
         return found
 
     @property
@@ -141,7 +145,8 @@ class Plan:
         Raises:
             ConfigError: the message names the key.
         """
-        planners = {f"{stage}-{name}" for _, stage, name in self._cells if stage in ("offline", "online")}
+        planners = {cell.player for cell in self._cells.values() if cell.stage in ("offline", "online")}
+        planners |= {entry.name for entry in self.scale.planners if entry.checkpoint}
         for entry in self.scale.ablations:
             if entry.planner not in planners:
                 raise ConfigError(
@@ -149,13 +154,21 @@ class Plan:
                     f"{', '.join(sorted(planners))}{near(entry.planner, planners)}"
                 )
         for job in self.jobs_of("ablations"):
-            config, planner = self._configs[job], self._configs[self._trained(job, self.cell(job))]
+            config, horizon = self._configs[job], self._plan_horizon(self._planner_of(job))
             assert isinstance(config, AblationsConfig)
-            assert isinstance(planner, PlannerTrainingConfig)
             try:
-                config.check_fits(planner.denoiser.plan_horizon)
+                if horizon is not None:
+                    config.check_fits(horizon)
             except ConfigError as error:
                 raise ConfigError(f"{self._keys}.ablations: {error}") from None
+
+    def _plan_horizon(self, planner: Job | External) -> int | None:
+        """Of a planner's plans; None of one that is still to be fetched."""
+        if isinstance(planner, External):
+            return planner.plan_horizon
+        config = self._configs[planner]
+        assert isinstance(config, PlannerTrainingConfig)
+        return config.denoiser.plan_horizon
 
     @cached_property
     def jobs(self) -> list[Job]:
@@ -204,15 +217,25 @@ class Plan:
         cell = self.cell(job)
         if cell.expert is None or job.stage == "ppo":
             return {}
-        expert = self.externals.get(cell.expert) or Job(job.env, "ppo", cell.expert.name, job.seed)
+        expert = self._external(cell.expert) or Job(job.env, "ppo", cell.expert.name, job.seed)
         if STAGES[job.stage].plays or job.stage == "ablations":
-            played = self._trained(job, cell) if cell.planner else expert
+            played = self._planner_of(job) if cell.planner else expert
             compared = {"ppo_checkpoint_path": expert} if job.stage in ("sweep", "imitation") else {}
             return {"checkpoint_path": played, **compared}
         found: dict[str, Job | External] = {"ppo_checkpoint_path": expert}
         if cell.planner is not None and cell.planner.warm_start is not None:
             found["offline_checkpoint_path"] = self._trained(job, cell, warm_start=True)
         return found
+
+    def _external(self, entry: ExpertEntry | PlannerEntry | None) -> External | None:
+        """The checkpoint of an entry, unless it is trained here."""
+        return self.externals[entry] if entry is not None and entry.checkpoint is not None else None
+
+    def _planner_of(self, job: Job) -> Job | External:
+        """The planner that a job plays or fine-tunes."""
+        cell = self.cell(job)
+        assert cell.planner is not None
+        return self._external(cell.planner) or self._trained(job, cell)
 
     def _trained(self, job: Job, cell: Cell, warm_start: bool = False) -> Job:
         """The training of the planner that a cell plays or fine-tunes, or that it starts from."""
@@ -257,8 +280,13 @@ class Plan:
         Raises:
             ConfigError: a planner's preset is for another game.
         """
+        external = self._external(cell.planner)
+        recorded = [external.sampling] if external and external.sampling else []
         if cell.preset is not None:
-            layers = base_layers(cell.preset)
+            defaults, *presets = base_layers(cell.preset)
+            layers = [defaults, *recorded, *presets]
+        elif external is not None:
+            layers = [*base_layers(self.scale.preset), *recorded]
         elif cell.planner is None:
             layers = base_layers(self.scale.preset)
         elif STAGES[job.stage].plays:
