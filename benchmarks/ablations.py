@@ -40,7 +40,9 @@ def compile_updates(preset: str, path: str, keys: dict[str, Any], seeds: int, up
         AblationsConfig, [*base_layers(preset), Layer("benchmark", {"checkpoint_path": path, **keys})]
     )
     env = make_batch_env(config.env, config.num_envs)
-    network, _, params = load_denoiser(config.checkpoint_path, config.env.env_name, env.game)
+    network, _, params = load_denoiser(
+        "checkpoint_path", config.checkpoint_path, config.env.env_name, env.game
+    )
     algorithm = make_finetuning(make_problem(config, network, env), env, load_arm("baseline_rl"), params)
     algorithm = repeated(algorithm, seeds)
     state = jax.jit(algorithm.init)(jax.random.PRNGKey(0))

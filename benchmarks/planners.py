@@ -55,7 +55,7 @@ class PlainDenoiser(nn.Module):
         """Observations [B, D], tokens [B, H], times [B] -> logits [B, H, V]."""
         c = self.config.denoiser
         encoder = ObservationEncoder(c.obs_encoder_layers, c.obs_encoder_width, c.d_model, jnp.float32)
-        time = TimeEmbedding(c.d_model, jnp.float32)
+        time = TimeEmbedding(c.d_model, c.time_scale, jnp.float32)
         plan = nn.Embed(self.num_tokens + 1, c.d_model)(tokens)
         x = jnp.concatenate([encoder(obs)[:, None], time(t)[:, None], plan], axis=1)
         x = x + sinusoidal_embedding(jnp.arange(x.shape[1]), c.d_model)

@@ -14,6 +14,7 @@ from remdm.commands.accept import run_accept
 from remdm.commands.clean import run_clean
 from remdm.commands.configuration import fetched_artifact, plan_of
 from remdm.commands.flags import add_flags
+from remdm.commands.params import run_params
 from remdm.commands.results import run_results
 from remdm.commands.stage import run_stage
 from remdm.commands.suite import run_ablations
@@ -94,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument(
         "--wandb_download_dir", metavar="DIR", help="where artifacts go, ./artifacts by default"
     )
+    params = add("params", "print how many parameters the networks of presets have", run_params)
+    params.add_argument("presets", metavar="PRESET", nargs="+", help="of configs/, or a path to a YAML file")
     why = add("why", "say why the pipeline would make a result again", _why)
     why.add_argument("target", metavar="TARGET", help="a file or folder under results/")
     accepting = add("accept", "let results that are stale by their code alone count as current", run_accept)
@@ -119,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from remdm.loading.checkpoint import summary
+    from remdm.loading.public import summary
 
     path = arguments.path
     if is_reference(path):

@@ -11,6 +11,7 @@ from flax import struct
 
 from remdm.analysis.episode import draw_episode
 from remdm.analysis.film import Film
+from remdm.base.checkpoint_folder import is_public
 from remdm.base.errors import UserError
 from remdm.config.base import LARGEST_SEED
 from remdm.config.layers import Layer, base_layers, build
@@ -22,6 +23,7 @@ from remdm.envs.craftax import load_game
 from remdm.envs.wrappers import LogWrapper
 from remdm.evaluation.film import compile_film, names, stage_env
 from remdm.loading.policy import load_planner as load_policy
+from remdm.loading.public import public_network
 from remdm.planners.control import PlannerPolicy
 from remdm.training import checkpoint
 from remdm.training.tracking import fetch, is_reference
@@ -81,11 +83,12 @@ def load_planner(path: str | Path, preset: str | None = None, **keys: Any) -> Lo
     if is_reference(path):
         folder = build(RuntimeConfig, layers).wandb_download_dir
         path = str(fetch(path, Path(folder or "artifacts")))
-    record = Path(path) / checkpoint.METADATA
     own = {"policy": "planner", "checkpoint_path": path, "seed": 0}
-    if record.exists():  # else whoever opens it says what it is
+    if is_public(Path(path)):
+        layers[1:1] = public_network(Path(path)).told(path)
+    else:
         own["env_name"] = checkpoint.read_metadata(Path(path)).get("env_name")
-    config = build(PolicyConfig, [*layers, Layer(str(record), own)])
+    config = build(PolicyConfig, [*layers, Layer(path, own)])
     policy = load_policy(config, load_game(config.env.env_name))
     fields = {field.name: getattr(policy, field.name) for field in dataclasses.fields(policy)}
     return LoadedPlanner(**fields, env_name=config.env.env_name)

@@ -1,11 +1,12 @@
 rule expert:
     output:
-        checkpoint=directory("results/experts/{slug}/checkpoint"),
+        checkpoint=directory("results/{kind}/{slug}/checkpoint"),
     log:
-        "logs/experts/{slug}.log",
+        "logs/{kind}/{slug}.log",
     benchmark:
-        "logs/experts/{slug}.benchmark.tsv"
+        "logs/{kind}/{slug}.benchmark.tsv"
     wildcard_constraints:
+        kind="experts|planners",
         slug="|".join(plan.fetched),
     params:
         reference=lambda wildcards: plan.fetched[wildcards.slug].reference,

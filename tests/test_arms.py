@@ -29,7 +29,8 @@ from tests.toy import GAME, NUM_ACTIONS, toy_env
 
 NETWORK = {
     "plan_horizon": 4, "diffusion_schedule": "cosine", "d_model": 16, "n_heads": 2, "n_layers": 2,
-    "d_ff": 16, "obs_encoder_layers": 2, "obs_encoder_width": 16, "dropout_rate": 0.1,
+    "d_ff": 16, "obs_encoder_layers": 2, "obs_encoder_width": 16, "time_scale": 1000.0,
+    "dropout_rate": 0.1,
     "compute_dtype": "float32",
 }  # fmt: skip
 KEYS = {

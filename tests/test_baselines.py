@@ -28,12 +28,14 @@ from remdm.config.layers import base_layers, build
 from remdm.config.offline import OfflineConfig
 from remdm.config.ppo import ExpertConfig, PPOConfig
 from remdm.envs.craftax import Game, load_game
-from remdm.experts.baselines import GAMES
 from remdm.experts.network import make_network
-from remdm.loading.checkpoint import describe, open_checkpoint, read_public, summary, trained_frames
+from remdm.loading.checkpoint import describe, trained_frames
 from remdm.loading.expert import load_expert
+from remdm.loading.planner import load_denoiser
+from remdm.loading.public import read_public, summary
 from remdm.stages.training import resumed
 from remdm.training import checkpoint
+from remdm.training.public import GAMES
 from tests.conftest import REPOSITORY
 
 CLASSIC, FULL = GAMES
@@ -182,8 +184,8 @@ def test_logits_equal_those_of_the_original_network(kind, size, form, tmp_path):
     expected = reference_logits(kind, params, obs, first)
 
     expert = read_public(policies)
-    assert expert.baseline.network.model_dump() == {"ppo_model_type": kind, "layer_size": size}
-    network = make_network(expert.baseline.network, ACTIONS)
+    assert expert.model.network.model_dump() == {"ppo_model_type": kind, "layer_size": size}
+    network = make_network(expert.model.network, ACTIONS)
     memory = network.initial_state(obs.shape[1])
     _, logits, _ = network.apply(expert.params(), memory, jnp.asarray(obs), jnp.asarray(first))
     np.testing.assert_allclose(logits, expected, atol=1e-5, rtol=0)
@@ -425,8 +427,9 @@ def test_the_wrong_game_or_kind_is_an_error_that_says_what_it_is(tmp_path):
         f"ppo_checkpoint_path = {policies}: {is_}, but an expert is needed for observations of 1345 and 17 "
         f"actions, which is Craftax-Classic-Symbolic-v1"
     )
-    with pytest.raises(UserError, match=f"offline_checkpoint_path: .*{is_}, but a planner of ours is needed"):
-        open_checkpoint("offline_checkpoint_path", str(policies), "planner", FULL)
+    full = Game(None, None, num_actions=43, obs_dim=8268, achievements=())
+    with pytest.raises(UserError, match=f"offline_checkpoint_path = .*: {is_}, but a planner is needed for"):
+        load_denoiser("offline_checkpoint_path", str(policies), FULL, full)
     planner = tmp_path / "planner"
     checkpoint.save(planner, {"params": {"a": jnp.ones(3)}}, {"kind": "planner", "env_name": CLASSIC})
     assert "its kind is planner, but expert is needed" in refusal(planner, classic)

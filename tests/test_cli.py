@@ -120,3 +120,19 @@ def test_what_is_no_result_of_the_run_is_not_overwritten(name, tmp_path, monkeyp
     note_results(STATE / "mine", tmp_path / "elsewhere")
     with pytest.raises(cli.UserError, match=refusal):
         refuse_another_run("ppo", out, "mine")
+
+
+def test_parameters_of_presets_are_counted(tmp_path, capsys):
+    """As many as `tests/public_planner` has, whose sizes these are; and presets are named after theirs."""
+    sizes = {"plan_horizon": 8, "d_model": 32, "n_heads": 2, "n_layers": 1, "d_ff": 64}
+    sizes |= {"obs_encoder_layers": 1, "obs_encoder_width": 64}
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("".join(f"{key}: {value}\n" for key, value in sizes.items()))
+    named = {"classic_exp_d_100K": 1e5, "classic_exp_d_850K": 8.5e5, "craftax_exp_d_7M": 7e6}
+    assert cli.main(["params", str(mine), *named]) == 0
+    _, *lines = (line.split() for line in capsys.readouterr().out.splitlines())
+    counts = {preset: int(planner.replace(",", "")) for preset, planner, _, _ in lines}
+    assert counts.pop(str(mine)) == 100_209
+    assert counts == {name: pytest.approx(count, rel=0.25) for name, count in named.items()}
+    assert cli.main(["params", "classic_exp_d_100k"]) == 2
+    assert "did you mean classic_exp_d_100K" in capsys.readouterr().err

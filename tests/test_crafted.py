@@ -14,10 +14,12 @@ import tensorstore as ts
 from remdm import cli
 from remdm.base.errors import UserError
 from remdm.config.denoiser import DenoiserConfig
-from remdm.config.layers import base_layers, build
+from remdm.config.layers import Layer, base_layers, build
 from remdm.config.ppo import ExpertConfig, PPOConfig
 from remdm.experts.baselines import Baseline
-from remdm.loading.checkpoint import describe, open_checkpoint, read_public, rebuild, summary
+from remdm.loading.checkpoint import describe, open_checkpoint, rebuild
+from remdm.loading.public import read_public, summary
+from remdm.planners.public import PublicPlanner
 from remdm.stages.training import resumed
 from remdm.training import checkpoint
 from remdm.training.state import from_items
@@ -138,12 +140,16 @@ def test_what_a_checkpoint_says_reaches_no_terminal_as_codes(crafted, capsys):
     assert str(refused.value).isprintable()
 
 
-def public(path, **arrays):
+BASELINE = Baseline(NETWORK, obs_dim=6, num_actions=5)
+
+
+def public(path, model=BASELINE, **arrays):
     """A public checkpoint whose arrays say of themselves what is given, and hold zeros of any shape."""
     folder = path / "default"
     folder.mkdir(parents=True)
     tree = {}
-    for name, leaf in checkpoint.named(Baseline(NETWORK, obs_dim=6, num_actions=5).shapes()).items():
+    for ours, leaf in checkpoint.named(model.shapes()).items():
+        name = model.public_name(ours)
         keys = [{"key": key, "key_type": 2} for key in name.split("/")]
         tree[name] = {"key_metadata": keys, "value_metadata": {"value_type": "", "skip_deserialize": False}}
         said = {"shape": leaf.shape, "chunks": leaf.shape, "compressor": {"id": "zstd"}} | arrays.get(
@@ -180,6 +186,30 @@ def test_arrays_that_take_more_memory_than_they_may_are_refused(said, reason, tm
     public(Path("plain"))
     read_public(Path("plain"))
     public(Path("1000"), **{"params/Dense_0/kernel": said})
+    assert re.search(reason, refusal(capsys, "1000"))
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"shape": (10**6, 10**6), "chunks": (10**6, 10**6)}, LARGER),
+        ({"shape": (0, 10**15), "chunks": (1, 1)}, "is no planner of the public implementation"),
+        ({"shape": (1, 70_000), "chunks": (1, 70_000)}, "is no planner of the public implementation"),
+        ({"chunks": (10**5, 10**5)}, CHUNKS),
+    ],
+)
+def test_those_of_a_planner_are_bounded_too(said, reason, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoint, "UNPACKED_BYTES", 300_000)
+    monkeypatch.setattr(checkpoint, "UNPACKED_RATIO", 10)
+    monkeypatch.chdir(tmp_path)
+    small = {"d_model": 8, "n_heads": 2, "n_layers": 1, "d_ff": 8, "obs_encoder_width": 8, "time_scale": 1.0}
+    network = build(DenoiserConfig, [*base_layers(None), Layer("test", small)])
+    record = {"PLAN_HORIZON": 32, "DIFFUSION_SCHEDULE": "cosine", "DROPOUT_RATE": 0.1}
+    Path("resume_metadata.json").write_text(json.dumps({"config_snapshot": record}))
+    model = PublicPlanner(network, obs_dim=6, num_actions=5, sampling=Layer("test", {}))
+    public(Path("plain"), model)
+    read_public(Path("plain"))
+    public(Path("1000"), model, **{"params/Embed_0/embedding": said})
     assert re.search(reason, refusal(capsys, "1000"))
 
 

@@ -14,7 +14,7 @@ B, H, D, V = 2, 6, 7, 5
 
 @pytest.fixture(scope="module")
 def network():
-    denoiser = Denoiser(V, H, 16, 2, 2, 32, 2, 8, dropout_rate=0.5)
+    denoiser = Denoiser(V, H, 16, 2, 2, 32, 2, 8, time_scale=1000.0, dropout_rate=0.5)
     tokens = jax.random.randint(jax.random.PRNGKey(1), (B, H), 0, V + 1)
     obs, t = jax.random.normal(jax.random.PRNGKey(2), (B, D)), jnp.array([0.2, 0.9])
     params = denoiser.init(jax.random.PRNGKey(0), obs, tokens, t)

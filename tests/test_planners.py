@@ -310,7 +310,7 @@ def test_planning_encodes_once_and_denoises_every_step():
 
 
 def test_a_plan_keeps_its_history():
-    denoiser = Denoiser(NUM_ACTIONS, 4, 16, 2, 1, 16, 1, 8, 0.0)
+    denoiser = Denoiser(NUM_ACTIONS, 4, 16, 2, 1, 16, 1, 8, 1000.0, 0.0)
     params = init_params(denoiser, jax.random.PRNGKey(0), GAME.obs_dim)
     history = jnp.array([[3, 2, 1, 0]] * 5)
     hist_len = jnp.arange(5)

@@ -1,21 +1,25 @@
 """What a call asks for: the configuration of a stage, its digest and its folder."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from remdm.base.checkpoint_folder import METADATA, is_public
 from remdm.base.errors import UserError, printable
 from remdm.base.files import read_json
 from remdm.base.log import configure_logging
 from remdm.base.reader import parse_value
+from remdm.config.denoiser import DenoiserConfig
 from remdm.config.layers import Layer, base_layers, build, overridden, runtime_model, without_effect
-from remdm.config.policy import PlayingConfig
 from remdm.config.runtime import RuntimeConfig
 from remdm.config.stage import StageConfig
 from remdm.config.stages import STAGES
 from remdm.training.tracking import fetch, is_reference
 from remdm.workflow.digest import Origin, content_digest, stage_origin
 from remdm.workflow.plan import Plan
+
+START = "offline_checkpoint_path"  # the planner that DAgger starts from
 
 
 def configured(arguments: argparse.Namespace) -> tuple[StageConfig, RuntimeConfig, list[str]]:
@@ -26,55 +30,73 @@ def configured(arguments: argparse.Namespace) -> tuple[StageConfig, RuntimeConfi
     preset = arguments.config or ("smoke" if mode == "smoke" else None)
     flags = Layer("command line", given)
     layers = [*base_layers(preset), flags]
-    config, runtime = build(model, layers), build(runtime_model(model), layers)
-    fetched = {
-        key: fetched_artifact(path, runtime.wandb_download_dir)
-        for key, path in config.inputs().items()
-        if path is not None and is_reference(path)
-    }
-    layers.append(Layer("W&B", fetched))
+    runtime = build(runtime_model(model), layers)
     notes = overridden(model, layers)
-    if issubclass(model, PlayingConfig):
-        path = fetched.get("checkpoint_path") or config.inputs().get("checkpoint_path")
-        notes += _take_from_checkpoint(layers, path)
+
+    def path_of(key: str) -> Any:
+        return next((layer.values[key] for layer in reversed(layers) if key in layer.values), None)
+
+    def fetch_all(paths: Mapping[str, Any]) -> None:
+        references = {key: x for key, x in paths.items() if isinstance(x, str) and is_reference(x)}
+        folder = runtime.wandb_download_dir
+        layers.append(Layer("W&B", {key: fetched_artifact(x, folder) for key, x in references.items()}))
+
+    if START in model.owners():  # whose network the other keys must fit
+        fetch_all({START: path_of(START)})
+        notes += _take_from_checkpoint(model, layers, path_of(START))
+    inputs = build(model, layers).inputs()
+    fetch_all(inputs)
+    if "checkpoint_path" in inputs:
+        notes += _take_from_checkpoint(model, layers, path_of("checkpoint_path"))
     config = build(model, layers)
     return config, runtime, notes + without_effect(config, flags)
 
 
-def _take_from_checkpoint(layers: list[Layer], path: str | None) -> list[str]:
-    """Lay what a checkpoint says of itself over the defaults; returns what the other layers contradict."""
-    if path is None or not Path(path).is_dir():
-        return []  # the stage will say so
-    record = Path(path) / "metadata.json"
-    if not record.exists():
-        layers.insert(1, Layer(path, _told_by_arrays(path)))
-        return []
+def _take_from_checkpoint(model: type[StageConfig], layers: list[Layer], path: Any) -> list[str]:
+    """Lay what a checkpoint says of itself over the defaults; returns what the other layers contradict.
+
+    Where it plays or is trained further, the network is its own, except what may change in training.
+    """
+    if not isinstance(path, str) or not Path(path).is_dir():
+        return []  # whoever checks or opens it will say so
+    told = _told_by_arrays(path) if is_public(Path(path)) else _told_by_metadata(Path(path))
+    if told is None:
+        return []  # whoever opens the checkpoint will say what is wrong with it
+    *own, network = told
+    free = DenoiserConfig.FREE & model.owners().keys()
+    decided = {key: value for key, value in network.values.items() if key not in free}
+    notes = [
+        printable(f"{layer.origin}: {key} = {value}: ignored; the checkpoint has {decided[key]}")
+        for layer in layers[1:]
+        for key, value in layer.values.items()
+        if key in decided and decided[key] != value
+    ]
+    layers[1:1] = [*own, network]
+    layers.append(Layer(network.origin, decided))
+    return notes
+
+
+def _told_by_metadata(path: Path) -> list[Layer] | None:
+    """The keys that the metadata of a checkpoint of ours says, those of its network last."""
     try:
-        metadata = read_json(record)
+        metadata = read_json(path / METADATA)
         policy = {"planner": "planner", "expert": "expert"}[metadata["kind"]]
         network = dict(metadata["network"])
         own = {"env_name": metadata["env_name"], "policy": policy}
     except (OSError, ValueError, KeyError, TypeError):
-        return []  # whoever opens the checkpoint will say what is wrong with it
-    notes = [
-        printable(f"{layer.origin}: {key} = {value}: ignored; the checkpoint has {network[key]}")
-        for layer in layers[1:]
-        for key, value in layer.values.items()
-        if key in network and network[key] != value
-    ]
-    layers.insert(1, Layer(str(record), own))
-    return notes
+        return None
+    return [Layer(str(path / METADATA), values) for values in (own, network)]
 
 
-def _told_by_arrays(path: str) -> dict[str, Any]:
-    """The keys that a public checkpoint, which has no metadata, decides."""
-    from remdm.loading.checkpoint import read_public
+def _told_by_arrays(path: str) -> list[Layer] | None:
+    """The keys that a public checkpoint, which has no metadata, decides, those of its network last."""
+    from remdm.loading.public import public_network
 
     try:
-        baseline = read_public(Path(path)).baseline
+        model = public_network(Path(path))
     except UserError:
-        return {}  # whoever opens it will say what is wrong with it
-    return {"policy": "expert"} | ({"env_name": baseline.env_name} if baseline.env_name else {})
+        return None
+    return [*model.told(path), Layer(path, model.network.model_dump())]
 
 
 def fetched_artifact(reference: str, folder: str | None) -> str:

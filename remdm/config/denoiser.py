@@ -1,16 +1,19 @@
 """Keys of the denoiser and of the diffusion it is trained for."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from remdm.config.base import Horizon, Layers, Section, Width
+from remdm.config.base import Horizon, Layers, PositiveFloat, Section, Width
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DenoiserConfig(Section):
     """Denoiser: what its checkpoint needs to be rebuilt."""
+
+    # What may change when a planner is trained further; its parameters fit the rest alone.
+    FREE: ClassVar = frozenset({"plan_horizon", "diffusion_schedule", "dropout_rate", "compute_dtype"})
 
     plan_horizon: Horizon = Field(description="actions in a plan, H")
     diffusion_schedule: Literal["cosine", "linear"] = Field(description="noise schedule alpha(t)")
@@ -20,6 +23,9 @@ class DenoiserConfig(Section):
     d_ff: Width = Field(description="inner width of the feed-forward layers")
     obs_encoder_layers: Layers = Field(description="layers of the observation encoder")
     obs_encoder_width: Width = Field(description="width of the observation encoder")
+    time_scale: PositiveFloat = Field(
+        description="factor of the diffusion time before its embedding; public planners have 1"
+    )
     dropout_rate: Dropout = Field(description="dropout in training")
     compute_dtype: Literal["float32", "bfloat16"] = Field(
         description="precision of the network's arithmetic; parameters and loss stay float32"

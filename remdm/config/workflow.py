@@ -32,18 +32,38 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class ExpertEntry(_Model):
-    """Whom planners learn from: `ppo_rnn` is trained here, `{checkpoint: ...}` is there already."""
+class _CheckpointEntry(_Model):
+    """A policy that may be there already, in place of one that is trained."""
 
-    model: Literal["ppo", "ppo_rnn", "ppo_rnd"] | None = Field(
-        default=None, description="the architecture of an expert that is trained"
-    )
     checkpoint: str | None = Field(
         default=None, min_length=1, description="folder of a checkpoint, ours or a public one, or wandb:REF"
     )
     label: Name | None = Field(default=None, description="tells several checkpoints apart in results")
     env: EnvName | None = Field(
         default=None, description="the checkpoint's game; needed where the scale has several"
+    )
+
+    def check_one_of_two(self, trained: bool, forms: str) -> None:
+        """Refuse an entry that is both trained and there already, or neither."""
+        if trained == (self.checkpoint is not None):
+            raise ValueError(f"must be {forms}, or {{checkpoint: PATH}}, or {{checkpoint: wandb:REF}}")
+        if self.checkpoint is None and (self.label or self.env):
+            raise ValueError("label and env are for a checkpoint alone")
+
+    def named(self, kind: str) -> str:
+        """The name of a checkpoint's results."""
+        return "_".join(filter(None, (kind, self.label)))
+
+    def plays(self, env: str) -> bool:
+        """Whether it is for a game."""
+        return self.env in (None, env)
+
+
+class ExpertEntry(_CheckpointEntry):
+    """Whom planners learn from: `ppo_rnn` is trained here, `{checkpoint: ...}` is there already."""
+
+    model: Literal["ppo", "ppo_rnn", "ppo_rnd"] | None = Field(
+        default=None, description="the architecture of an expert that is trained"
     )
 
     @model_validator(mode="before")
@@ -53,45 +73,43 @@ class ExpertEntry(_Model):
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "ExpertEntry":
-        if (self.model is None) == (self.checkpoint is None):
-            raise ValueError(
-                "must be ppo, ppo_rnn or ppo_rnd, or {checkpoint: PATH}, or {checkpoint: wandb:REF}"
-            )
-        if self.checkpoint is None and (self.label or self.env):
-            raise ValueError("label and env are for a checkpoint alone")
+        self.check_one_of_two(self.model is not None, "ppo, ppo_rnn or ppo_rnd")
         return self
 
     @property
     def name(self) -> str:
         """The name of its results."""
-        return self.model or "_".join(filter(None, ("expert", self.label)))
-
-    def plays(self, env: str) -> bool:
-        """Whether it is for a game."""
-        return self.env in (None, env)
+        return self.model or self.named("expert")
 
 
-class PlannerEntry(_Model):
-    """A planner: how it is trained, and with which preset; every expert of its game teaches one.
+class PlannerEntry(_CheckpointEntry):
+    """A planner: `{checkpoint: ...}` is there already; others are taught by every expert of their games.
 
     An entry with a `grid` stands for a planner of each combination of its values; in a `Scale`, these have
     entries of their own, whose grid has one value of each key.
     """
 
-    method: Literal["offline", "online"] = Field(description="offline BC or online DAgger")
-    preset: Name = Field(description="a file of configs/")
+    method: Literal["offline", "online"] | None = Field(
+        default=None, description="offline BC or online DAgger"
+    )
+    preset: Name | None = Field(default=None, description="a file of configs/")
     warm_start: Name | None = Field(
         default=None, description="preset of the offline planner whose weights DAgger starts from"
     )
     envs: list[EnvName] | None = Field(
         default=None, min_length=1, description="the games it is for; null is all of the scale"
     )
-    grid: dict[str, Annotated[list[bool | int | float | Name | None], Field(min_length=1)]] = Field(
-        default={}, description="values of keys, laid over the preset: a planner for each combination"
+    grid: dict[str, Annotated[list[bool | int | float | Name | None], Field(min_length=1)]] | None = Field(
+        default=None, description="values of keys, laid over the preset: a planner for each combination"
     )
 
     @model_validator(mode="after")
-    def _only_dagger_starts_warm(self) -> "PlannerEntry":
+    def _one_of_two(self) -> "PlannerEntry":
+        given = [self.method, self.preset, self.warm_start, self.envs, self.grid]
+        self.check_one_of_two(any(x is not None for x in given), "{method: offline or online, preset: NAME}")
+        for key in ("method", "preset") if self.checkpoint is None else ():
+            if getattr(self, key) is None:
+                raise ValueError(f"{key} is missing")
         if self.warm_start is not None and self.method != "online":
             raise ValueError(f"warm_start = {self.warm_start}: is for method: online alone")
         return self
@@ -99,6 +117,8 @@ class PlannerEntry(_Model):
     @property
     def name(self) -> str:
         """The name of its results."""
+        if self.preset is None:
+            return self.named("planner")
         start = () if self.warm_start is None else ("from", self.warm_start)
         keys = (part for key, value in self.overrides.items() for part in (key, _written(value)))
         return "_".join((self.preset, *start, *keys))
@@ -106,10 +126,12 @@ class PlannerEntry(_Model):
     @property
     def overrides(self) -> dict[str, Any]:
         """The keys laid over its preset, of an entry for one planner."""
-        return {key: value for key, [value] in self.grid.items()}
+        return {key: value for key, [value] in (self.grid or {}).items()}
 
     def expanded(self) -> "list[PlannerEntry]":
         """An entry for each combination of the grid's values."""
+        if self.grid is None:
+            return [self]
         combinations = product(*([[key, value] for value in values] for key, values in self.grid.items()))
         return [
             self.model_copy(update={"grid": {key: [value] for key, value in chosen}})
@@ -118,7 +140,7 @@ class PlannerEntry(_Model):
 
     def plays(self, env: str) -> bool:
         """Whether it is for a game."""
-        return self.envs is None or env in self.envs
+        return super().plays(env) and (self.envs is None or env in self.envs)
 
 
 def _written(value: Any) -> str:
@@ -131,7 +153,10 @@ def _written(value: Any) -> str:
 class AblationsEntry(_Model):
     """The ablation suite: which arms fine-tune which planner."""
 
-    planner: str = Field(description="the planner they start from: method-preset; its games are theirs")
+    planner: str = Field(
+        description="the planner they start from, whose games are theirs: method-preset, or planner or "
+        "planner_label of one that was there already"
+    )
     preset: Name = Field(description="a file of configs/")
     arms: list[str] | None = Field(
         default=None, min_length=1, description="which arms; null leaves it to groups"

@@ -116,3 +116,10 @@ def init_params(network: Network, key: jax.Array, obs_dim: int) -> Any:
 
 def _dense(features: int, scale: float, name: str) -> nn.Dense:
     return nn.Dense(features, kernel_init=orthogonal(scale), bias_init=constant(0.0), name=name)
+
+
+def param_shapes(config: ExpertConfig, obs_dim: int, num_actions: int) -> Any:
+    """The parameters of the network a configuration describes, without their values."""
+    network = make_network(config, num_actions)
+    key = jax.ShapeDtypeStruct((2,), jnp.uint32)  # a real one would start JAX before its settings are made
+    return jax.eval_shape(lambda key: init_params(network, key, obs_dim), key)

@@ -1,42 +1,51 @@
 """What the stages write beside weights, and how they take a checkpoint that a user names."""
 
-import math
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from pydantic import ValidationError
 
+from remdm.base.checkpoint_folder import find_arrays, is_public, step_of
 from remdm.base.errors import UserError
 from remdm.config.base import Section
-from remdm.experts.baselines import Baseline, as_ours, find_arrays, recognise, step_of
+from remdm.envs.craftax import Game
+from remdm.experts.baselines import recognise
 from remdm.training import checkpoint
+from remdm.training.public import PublicNetwork, Shapes, as_ours, told_game
 
+logger = logging.getLogger("remdm")
+
+Recognise = Callable[[Path, Shapes], PublicNetwork]
 S = TypeVar("S", bound=Section)
+P = TypeVar("P", bound=PublicNetwork)
 
 
 @dataclass(frozen=True)
-class PublicExpert:
+class PublicCheckpoint:
     """A public checkpoint, read.
 
     Attributes:
         folder: of its arrays.
         frames: of training behind it, where the folder's name says so.
-        arrays: its parameters by the names that ours have, in float32.
+        arrays: its parameters by the names they have there, in float32.
     """
 
     folder: Path
     frames: int | None
-    baseline: Baseline
+    model: PublicNetwork
     arrays: dict[str, np.ndarray]
 
     def params(self) -> Any:
         """The parameters in the structure of our network."""
-        shapes = self.baseline.shapes()
-        named = checkpoint.named(shapes)
-        return jax.tree.unflatten(jax.tree.structure(shapes), [self.arrays[name] for name in named])
+        shapes = self.model.shapes()
+        leaves = [self.arrays[self.model.public_name(name)] for name in checkpoint.named(shapes)]
+        return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
 
 def describe(
@@ -52,14 +61,19 @@ def describe(
     }
 
 
-def rebuild(model: type[S], folder: Path, metadata: dict[str, Any]) -> S:
+def rebuild(
+    model: type[S], folder: Path, metadata: dict[str, Any], earlier: Mapping[str, Any] | None = None
+) -> S:
     """The network section of a checkpoint's metadata.
+
+    Args:
+        earlier: what counts for keys that the checkpoint is older than.
 
     Raises:
         UserError: it is not what this version of the project writes.
     """
     try:
-        return model(**metadata["network"])
+        return model(**{**(earlier or {}), **metadata["network"]})
     except (KeyError, TypeError, ValidationError) as error:
         reason = str(error).splitlines()
         raise UserError(
@@ -67,23 +81,62 @@ def rebuild(model: type[S], folder: Path, metadata: dict[str, Any]) -> S:
         ) from None
 
 
-def is_public(path: Path) -> bool:
-    """Whether a checkpoint lacks the metadata that ours have, so that its arrays must say what it is."""
-    return not (path / checkpoint.METADATA).exists()
+def network_as(path: Path, recognise: Recognise) -> PublicNetwork:
+    """What network a public checkpoint holds, without reading its arrays.
 
-
-def read_public(path: Path) -> PublicExpert:
-    """The expert that a training run of Craftax_Baselines left.
+    Args:
+        recognise: says whose arrays of some shapes are.
 
     Raises:
         UserError: `path` holds none, or it is damaged.
     """
     folder = find_arrays(path)
+    return recognise(folder, _shapes(checkpoint.stored_arrays(folder, "params")))
+
+
+def _shapes(stored: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in as_ours(stored).items()}
+
+
+def read_as(path: Path, recognise: Recognise) -> PublicCheckpoint:
+    """What a training run of a public implementation left.
+
+    Raises:
+        UserError: `path` holds none, it is damaged, or a parameter is not finite.
+    """
+    folder = find_arrays(path)
     stored = checkpoint.stored_arrays(folder, "params")
-    baseline = recognise(folder, {name: array.shape for name, array in as_ours(stored).items()})
-    read = as_ours(checkpoint.read_arrays(folder, stored))
-    arrays = {name: np.asarray(array, np.float32) for name, array in read.items()}
-    return PublicExpert(folder, step_of(folder), baseline, arrays)
+    model = recognise(folder, _shapes(stored))
+    arrays = {}
+    for name, array in as_ours(checkpoint.read_arrays(folder, stored)).items():
+        if not jnp.issubdtype(array.dtype, jnp.floating):
+            raise UserError(f"checkpoint {folder}: array {name} is of {array.dtype}, but should be of floats")
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused next
+            arrays[name] = np.asarray(array, np.float32)
+        if not np.isfinite(arrays[name]).all():
+            raise UserError(f"checkpoint {folder}: array {name} is not finite; no policy can be made of it")
+    return PublicCheckpoint(folder, step_of(folder), model, arrays)
+
+
+def open_public(key: str, path: Path, wanted: type[P], game: Game, recognise: Recognise) -> tuple[P, Any]:
+    """The network in a public checkpoint, and its parameters in the structure of ours.
+
+    Args:
+        key: the configuration key that named `path`, for messages.
+
+    Raises:
+        UserError: it holds no such network for this game.
+    """
+    try:
+        found = read_as(path, recognise)
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from None
+    model, widths = found.model, (game.obs_dim, game.num_actions)
+    if not isinstance(model, wanted) or (model.obs_dim, model.num_actions) != widths:
+        needed = {"expert": "an expert", "planner": "a planner"}[wanted.kind]
+        raise UserError(f"{key} = {path}: is {model}, but {needed} is needed for {told_game(*widths)}")
+    logger.info("%s: %s; from %s", model.kind, model, found.folder)
+    return model, found.params()
 
 
 def trained_frames(path: str | None) -> int | None:
@@ -106,7 +159,7 @@ def refuse_public(path: Path, wanted: str) -> NoReturn:
     Raises:
         UserError: always.
     """
-    raise UserError(f"checkpoint {path}: is {read_public(path).baseline}, but a {wanted} of ours is needed")
+    raise UserError(f"checkpoint {path}: is {network_as(path, recognise)}, but a {wanted} of ours is needed")
 
 
 def open_checkpoint(key: str, path: str | None, kind: str, env_name: str) -> tuple[Path, dict[str, Any]]:
@@ -122,8 +175,6 @@ def open_checkpoint(key: str, path: str | None, kind: str, env_name: str) -> tup
         raise UserError(f"{key} = null: name the folder of a checkpoint of kind {kind}")
     folder = Path(path)
     try:
-        if is_public(folder):
-            refuse_public(folder, kind)
         metadata = checkpoint.read_metadata(folder)
     except UserError as error:
         raise UserError(f"{key}: {error}") from None
@@ -131,55 +182,3 @@ def open_checkpoint(key: str, path: str | None, kind: str, env_name: str) -> tup
         if metadata.get(name) != wanted:
             raise UserError(f"{key} = {path}: its {name} is {metadata.get(name)}, but {wanted} is needed")
     return folder, metadata
-
-
-def summary(path: Path) -> dict[str, str]:
-    """What a checkpoint is, in words, by topic.
-
-    Raises:
-        UserError: `path` holds none, or it is damaged.
-    """
-    if is_public(path):
-        return _summary_of_public(read_public(path))
-    metadata = checkpoint.read_metadata(path)
-    checkpoint.verify(path)
-    has_checksums = (path / checkpoint.CHECKSUMS).exists()
-    shapes = checkpoint.array_shapes(path, "params")
-    fields = {
-        "kind": metadata.get("kind"),
-        "game": metadata.get("env_name"),
-        "trained": f"{metadata.get('update_step')} updates, {metadata.get('frames')} frames",
-        "parameters": f"{sum(math.prod(shape.shape) for shape in shapes.values()):,}",
-        **metadata.get("network", {}),
-        "resumable": _resumable(path),
-        "W&B run": metadata.get("wandb_run_id"),
-        "size": f"{_megabytes(path)}, {'checksums right' if has_checksums else 'no checksums'}",
-    }
-    return {name: str(value) for name, value in fields.items() if value is not None}
-
-
-def _summary_of_public(expert: PublicExpert) -> dict[str, str]:
-    baseline = expert.baseline
-    fields = {
-        "kind": "expert, of Craftax_Baselines",
-        "game": baseline.env_name or "none of ours",
-        "trained": None if expert.frames is None else f"{expert.frames} frames",
-        "parameters": f"{sum(array.size for array in expert.arrays.values()):,}",
-        **baseline.network.model_dump(),
-        "observations": baseline.obs_dim,
-        "actions": baseline.num_actions,
-        "arrays in": expert.folder,
-        "size": _megabytes(expert.folder),
-    }
-    return {name: str(value) for name, value in fields.items() if value is not None}
-
-
-def _megabytes(path: Path) -> str:
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return f"{size / 1e6:.1f} MB"
-
-
-def _resumable(path: Path) -> str:
-    if not checkpoint.has(path, "training"):
-        return "from its weights alone"
-    return "from its whole state" + (", buffer included" if checkpoint.has(path, "buffer") else "")

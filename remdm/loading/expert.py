@@ -1,21 +1,16 @@
 """Experts and their checkpoints, ours and public ones."""
 
-import logging
 from pathlib import Path
 
-import jax
-
-from remdm.base.errors import UserError
+from remdm.base.checkpoint_folder import is_public
 from remdm.config.ppo import ExpertConfig
 from remdm.envs.craftax import Game
 from remdm.experts.acting import expert_policy
-from remdm.experts.baselines import told_game
-from remdm.experts.network import init_params, make_network
-from remdm.loading.checkpoint import is_public, open_checkpoint, read_public, rebuild
+from remdm.experts.baselines import Baseline, recognise
+from remdm.experts.network import make_network, param_shapes
+from remdm.loading.checkpoint import open_checkpoint, open_public, rebuild
 from remdm.play.policy import Policy
 from remdm.training import checkpoint
-
-logger = logging.getLogger("remdm")
 
 
 def load_expert(key: str, path: str | None, env_name: str, game: Game, temperature: float) -> Policy:
@@ -25,21 +20,9 @@ def load_expert(key: str, path: str | None, env_name: str, game: Game, temperatu
         UserError: `path`, the value of `key`, is no checkpoint of an expert in this game.
     """
     if path is not None and is_public(Path(path)):
-        return _load_public(key, Path(path), game, temperature)
+        baseline, params = open_public(key, Path(path), Baseline, game, recognise)
+        return expert_policy(make_network(baseline.network, game.num_actions), params, temperature)
     folder, metadata = open_checkpoint(key, path, "expert", env_name)
-    network = make_network(rebuild(ExpertConfig, folder, metadata), game.num_actions)
-    shapes = jax.eval_shape(lambda key: init_params(network, key, game.obs_dim), jax.random.PRNGKey(0))
-    return expert_policy(network, checkpoint.restore(folder, "params", shapes), temperature)
-
-
-def _load_public(key: str, path: Path, game: Game, temperature: float) -> Policy:
-    try:
-        expert = read_public(path)
-    except UserError as error:
-        raise UserError(f"{key}: {error}") from None
-    baseline = expert.baseline
-    if (baseline.obs_dim, baseline.num_actions) != (game.obs_dim, game.num_actions):
-        asked = told_game(game.obs_dim, game.num_actions)
-        raise UserError(f"{key} = {path}: is {baseline}, but an expert is needed for {asked}")
-    logger.info("expert: %s; from %s", baseline, expert.folder)
-    return expert_policy(make_network(baseline.network, game.num_actions), expert.params(), temperature)
+    network = rebuild(ExpertConfig, folder, metadata)
+    params = checkpoint.restore(folder, "params", param_shapes(network, game.obs_dim, game.num_actions))
+    return expert_policy(make_network(network, game.num_actions), params, temperature)

@@ -1,25 +1,48 @@
-"""Planners and their checkpoints."""
+"""Planners and their checkpoints, ours and public ones."""
 
+from pathlib import Path
 from typing import Any
 
-import jax
-
+from remdm.base.checkpoint_folder import is_public
+from remdm.base.errors import UserError
 from remdm.config.denoiser import DenoiserConfig
 from remdm.envs.craftax import Game
-from remdm.loading.checkpoint import open_checkpoint, rebuild
+from remdm.loading.checkpoint import open_checkpoint, open_public, rebuild
+from remdm.loading.public import recognise
 from remdm.models.denoiser import Denoiser
-from remdm.planners.denoising import init_params, make_denoiser
+from remdm.planners.denoising import make_denoiser, param_shapes
+from remdm.planners.public import PublicPlanner
 from remdm.training import checkpoint
 
+EARLIER = {"time_scale": 1000.0}  # what checkpoints that are older than the key were trained with
 
-def load_denoiser(path: str | None, env_name: str, game: Game) -> tuple[DenoiserConfig, Denoiser, Any]:
-    """The keys, the network and the parameters of the planner in the checkpoint `checkpoint_path` names.
+
+def load_denoiser(
+    key: str, path: str | None, env_name: str, game: Game
+) -> tuple[DenoiserConfig, Denoiser, Any]:
+    """The keys, the network and the parameters of the planner in a checkpoint.
 
     Raises:
-        UserError: it holds no planner for this game, or arrays of other shapes.
+        UserError: `path`, the value of `key`, holds no planner for this game, or arrays of other shapes.
     """
-    folder, metadata = open_checkpoint("checkpoint_path", path, "planner", env_name)
-    network = rebuild(DenoiserConfig, folder, metadata)
-    denoiser = make_denoiser(network, game.num_actions)
-    shapes = jax.eval_shape(lambda key: init_params(denoiser, key, game.obs_dim), jax.random.PRNGKey(0))
-    return network, denoiser, checkpoint.restore(folder, "params", shapes)
+    if path is not None and is_public(Path(path)):
+        public, params = open_public(key, Path(path), PublicPlanner, game, recognise)
+        return public.network, make_denoiser(public.network, game.num_actions), params
+    folder, metadata = open_checkpoint(key, path, "planner", env_name)
+    network = rebuild(DenoiserConfig, folder, metadata, EARLIER)
+    params = checkpoint.restore(folder, "params", param_shapes(network, game.obs_dim, game.num_actions))
+    return network, make_denoiser(network, game.num_actions), params
+
+
+def load_start(key: str, path: str, asked: DenoiserConfig, env_name: str, game: Game) -> Any:
+    """The parameters of a planner whose training goes on, in a network with the keys asked for.
+
+    Raises:
+        UserError: it holds no planner for this game, or one of another network; the message names the key.
+    """
+    network, _, params = load_denoiser(key, path, env_name, game)
+    for name, value in network.model_dump().items():
+        if name not in network.FREE and value != getattr(asked, name):
+            asked_for = f"{name} = {getattr(asked, name)} is asked for"
+            raise UserError(f"{key} = {path}: its planner has {name} = {value}, but {asked_for}")
+    return params

@@ -49,7 +49,9 @@ def read_planner(config: PlayingConfig, game: Game) -> tuple[DenoiserConfig, Den
     Raises:
         UserError: `checkpoint_path` holds no planner for this game, or its plans are too short.
     """
-    network, denoiser, params = load_denoiser(config.checkpoint_path, config.env.env_name, game)
+    network, denoiser, params = load_denoiser(
+        "checkpoint_path", config.checkpoint_path, config.env.env_name, game
+    )
     if config.replan_every > network.plan_horizon:
         raise UserError(
             f"replan_every = {config.replan_every}: "

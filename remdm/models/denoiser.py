@@ -53,16 +53,16 @@ class ObservationEncoder(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """The diffusion time as one token."""
+    """The diffusion time as one token; times lie in [0, 1], and `scale` spreads them over the periods."""
 
     d_model: int
+    scale: float
     dtype: Any
 
     @nn.compact
     def __call__(self, t: jax.Array) -> jax.Array:
         """Times [B] -> [B, d_model]."""
-        # Times lie in [0, 1]; the scale spreads them over the embedding's periods.
-        x = sinusoidal_embedding(1000.0 * t, self.d_model)
+        x = sinusoidal_embedding(self.scale * t, self.d_model)
         x = nn.gelu(nn.Dense(self.d_model, dtype=self.dtype)(x))
         return nn.Dense(self.d_model, dtype=self.dtype)(x)
 
@@ -182,6 +182,7 @@ class Denoiser(nn.Module):
     d_ff: int
     obs_encoder_layers: int
     obs_encoder_width: int
+    time_scale: float
     dropout_rate: float
     dtype: Any = jnp.float32
 
@@ -189,7 +190,7 @@ class Denoiser(nn.Module):
         self.obs_encoder = ObservationEncoder(
             self.obs_encoder_layers, self.obs_encoder_width, self.d_model, self.dtype
         )
-        self.time_embedding = TimeEmbedding(self.d_model, self.dtype)
+        self.time_embedding = TimeEmbedding(self.d_model, self.time_scale, self.dtype)
         self.token_embedding = nn.Embed(self.num_tokens + 1, self.d_model, dtype=self.dtype)
         self.blocks = [
             Block(self.n_heads, self.d_ff, self.dropout_rate, self.dtype) for _ in range(self.n_layers)

@@ -25,6 +25,7 @@ def make_denoiser(config: DenoiserConfig, num_actions: int) -> Denoiser:
         d_ff=config.d_ff,
         obs_encoder_layers=config.obs_encoder_layers,
         obs_encoder_width=config.obs_encoder_width,
+        time_scale=config.time_scale,
         dropout_rate=config.dropout_rate,
         dtype=jnp.dtype(config.compute_dtype),
     )
@@ -34,6 +35,13 @@ def init_params(denoiser: Denoiser, key: jax.Array, obs_dim: int) -> Any:
     """Fresh parameters."""
     tokens = jnp.zeros((1, denoiser.plan_horizon), jnp.int32)
     return denoiser.init(key, jnp.zeros((1, obs_dim)), tokens, jnp.zeros(1))
+
+
+def param_shapes(config: DenoiserConfig, obs_dim: int, num_actions: int) -> Any:
+    """The parameters of the network a configuration describes, without their values."""
+    denoiser = make_denoiser(config, num_actions)
+    key = jax.ShapeDtypeStruct((2,), jnp.uint32)  # a real one would start JAX before its settings are made
+    return jax.eval_shape(lambda key: init_params(denoiser, key, obs_dim), key)
 
 
 def make_objective(config: PlannerUpdateConfig, schedule: str, num_actions: int) -> Objective:

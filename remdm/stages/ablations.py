@@ -30,7 +30,9 @@ def run_ablations(config: AblationsConfig, run: Run) -> None:
     """
     env = make_batch_env(config.env, config.num_envs)
     val_env = make_batch_env(config.env, config.eval_num_envs)
-    network, _, pretrained = load_denoiser(config.checkpoint_path, config.env.env_name, env.game)
+    network, _, pretrained = load_denoiser(
+        "checkpoint_path", config.checkpoint_path, config.env.env_name, env.game
+    )
     config.check_fits(network.plan_horizon)
     problem = make_problem(config, network, env)
     algorithm = make_finetuning(problem, val_env, load_arm(config.arm), pretrained)

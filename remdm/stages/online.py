@@ -1,11 +1,13 @@
 """Mode `online`: DAgger."""
 
+from pathlib import Path
+
 import jax
 
 from remdm.config.online import OnlineConfig
 from remdm.envs.batch import make_batch_env
-from remdm.loading.checkpoint import open_checkpoint
 from remdm.loading.expert import load_expert
+from remdm.loading.planner import load_start
 from remdm.planners.online import make_online
 from remdm.stages.training import resumed, run_training
 from remdm.training.run import Run
@@ -21,8 +23,8 @@ def run_online(config: OnlineConfig, run: Run) -> None:
     expert = load_expert("ppo_checkpoint_path", path, config.env.env_name, env.game, temperature)
     start, wandb_run_id = resumed(config, config.resume)
     if config.offline_checkpoint_path is not None:
-        path = config.offline_checkpoint_path
-        folder, _ = open_checkpoint("offline_checkpoint_path", path, "planner", config.env.env_name)
-        start = Start(folder, update=0, whole=False)
+        path, env_name = config.offline_checkpoint_path, config.env.env_name
+        params = load_start("offline_checkpoint_path", path, config.denoiser, env_name, env.game)
+        start = Start(Path(path), update=0, whole=False, params=params)
     algorithm = make_online(config.on_device(jax.default_backend()), env, val_env, expert)
     run_training(algorithm, config, env.game, "planner", config.denoiser, run, start, wandb_run_id)

@@ -6,12 +6,13 @@ from typing import Any
 
 import jax
 
+from remdm.base.checkpoint_folder import is_public
 from remdm.base.errors import UserError
 from remdm.config.base import Section
 from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.config.training import ResumeConfig, TrainingConfig
 from remdm.envs.craftax import Game
-from remdm.loading.checkpoint import describe, is_public, refuse_public
+from remdm.loading.checkpoint import describe, refuse_public
 from remdm.stages.budget import announce
 from remdm.training import checkpoint
 from remdm.training.algorithm import Algorithm

@@ -23,13 +23,12 @@ from flax.serialization import msgpack_restore
 from flax.traverse_util import unflatten_dict
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from remdm.base.checkpoint_folder import METADATA, TREE
 from remdm.base.errors import UserError
 from remdm.base.files import is_utf8, read_json, to_disk
 
-METADATA = "metadata.json"
 CHECKSUMS = "checksums.json"
-# Orbax's own: what the arrays are, and where its early versions put those of a single device.
-TREE = "_METADATA"
+# Where early versions of Orbax put the arrays of a single device.
 AGGREGATE = "checkpoint"
 ARRAY_TYPES = ("jax.Array", "np.ndarray", "scalar")
 SHOWN_DIFFERENCES = 3

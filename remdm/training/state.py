@@ -40,11 +40,13 @@ class Start:
     Attributes:
         update: updates that count as done.
         whole: whether its whole training state is taken, optimiser and games included, or its parameters.
+        params: its parameters, where they have been read already.
     """
 
     checkpoint: Path
     update: int
     whole: bool
+    params: Any = None
 
 
 def validation_key(key: jax.Array) -> jax.Array:
@@ -173,7 +175,7 @@ def first_state(
     else:
         state = fresh(key)
         like = algorithm.part(state.best_params, 0)
-        params = checkpoint.restore(start.checkpoint, "params", like)
+        params = start.params or checkpoint.restore(start.checkpoint, "params", like)
         params = jax.tree.map(lambda x, all_: np.broadcast_to(x, all_.shape), params, state.best_params)
     assert algorithm.adopt is not None
     state = replace(

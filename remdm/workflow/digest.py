@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
+from remdm.base.checkpoint_folder import find_record
 from remdm.base.errors import UserError
 from remdm.config.stage import StageConfig
 from remdm.workflow.source import ROOT, source_digests
@@ -70,6 +71,8 @@ def figure_origin(module: str, inputs: Mapping[str, str]) -> Origin:
 def content_digest(key: str, path: str | None) -> str:
     """Digest of an input that no stage made: the names and contents of all its files, behind links too.
 
+    To a single step of a public planner belongs the record above it.
+
     Args:
         key: the configuration key that names the folder `path`, for messages.
 
@@ -84,10 +87,14 @@ def content_digest(key: str, path: str | None) -> str:
     digest = hashlib.sha256()
     try:
         files = sorted(_files(folder))
+        record = find_record(folder)
         if not files:
             raise UserError(f"{key} = {path}: holds no file, so it is no checkpoint")
+        if record is not None and record.parent != folder:
+            files.append(record)
         for file in files:
-            digest.update(os.fsencode(file.relative_to(folder)) + b"\0")
+            name = file.relative_to(folder) if file.is_relative_to(folder) else file.name
+            digest.update(os.fsencode(name) + b"\0")
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
     except OSError as error:

@@ -1,26 +1,38 @@
-"""Experts that no stage trains: checkpoints that are there, or that are fetched."""
+"""Experts and planners that no stage trains: checkpoints that are there, or that are fetched."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from remdm.base.errors import ConfigError
+from remdm.base.checkpoint_folder import METADATA, find_arrays, is_public
+from remdm.base.errors import ConfigError, UserError
 from remdm.base.files import read_json
+from remdm.config.layers import Layer
+from remdm.config.public import read_record, sampling_keys
 from remdm.config.workflow import WANDB, WANDB_FORM, is_well_formed
 from remdm.workflow.digest import content_digest
 
-METADATA = "metadata.json"
 # Where a checkpoint, ours or a public one, has a file by which it is known.
 MARKS = (METADATA, "_METADATA", "*/_METADATA", "*/*/_METADATA", "*/*/*/_METADATA")
 
 
 @dataclass(frozen=True)
 class External:
-    """A checkpoint that no stage makes; `digest` is of its content, or of the reference it is fetched by."""
+    """A checkpoint that no stage makes.
+
+    Attributes:
+        digest: of its content, or of the reference it is fetched by.
+        plan_horizon: of a planner's plans, unless it is fetched.
+        sampling: how a public planner was to be played, unless it is fetched.
+    """
 
     checkpoint: str
     digest: str
     reference: str | None = None
+    plan_horizon: int | None = None
+    sampling: Layer | None = None
 
     @property
     def slug(self) -> str:
@@ -28,16 +40,17 @@ class External:
         return Path(self.checkpoint).parent.name
 
 
-def find_external(key: str, path: str, env_name: str, folder: str) -> External:
-    """The expert's checkpoint that a key names.
+def find_external(key: str, path: str, kind: str, env_name: str, folder: str) -> External:
+    """The checkpoint of an expert or a planner that a key names.
 
     Args:
         key: for messages.
+        kind: `expert` or `planner`.
         env_name: the game it is to play.
         folder: receives what is fetched.
 
     Raises:
-        UserError: it is no folder, has no file that checkpoints have, is none of an expert for the
+        UserError: it is no folder, has no file that checkpoints have, is none of that kind for the
             game, or a reference is not of the right form.
     """
     if path.startswith(WANDB):
@@ -50,14 +63,27 @@ def find_external(key: str, path: str, env_name: str, folder: str) -> External:
             f"{key} = {path}: is no checkpoint, for it has no metadata.json (ours) and no "
             f"policies/<frames>/default/_METADATA (a public one)"
         )
-    digest = content_digest(key, path)
-    if (Path(path) / METADATA).is_file():
-        _check_ours(key, Path(path), env_name)
-    return External(str(Path(path)), digest)
+    digest, place = content_digest(key, path), str(Path(path))
+    if not is_public(Path(path)):
+        horizon = _check_ours(key, Path(path), kind, env_name).get("plan_horizon")
+        return External(place, digest, plan_horizon=horizon if isinstance(horizon, int) else None)
+    if kind == "expert":
+        return External(place, digest)
+    try:
+        record = read_record(find_arrays(Path(path)))
+    except UserError as error:
+        raise ConfigError(f"{key}: {error}") from None
+    if (game := record.values.get("env_name", env_name)) != env_name:
+        raise ConfigError(f"{key} = {path}: its ENV_NAME is {game}, but {env_name} is needed")
+    horizon = record.values["plan_horizon"]
+    return External(place, digest, plan_horizon=horizon, sampling=sampling_keys(record))
 
 
-def _check_ours(key: str, folder: Path, env_name: str) -> None:
-    """Refuse a checkpoint of ours that is no expert for a game; a job would find that out hours later.
+def _check_ours(key: str, folder: Path, kind: str, env_name: str) -> Mapping[str, Any]:
+    """Refuse a checkpoint of ours that is of no such policy; a job would find that out hours later.
+
+    Returns:
+        What it says of its network.
 
     Raises:
         ConfigError: another kind or game, or no readable metadata.
@@ -67,6 +93,8 @@ def _check_ours(key: str, folder: Path, env_name: str) -> None:
         fields = {name: metadata.get(name) for name in ("kind", "env_name")}
     except (OSError, ValueError, AttributeError):
         raise ConfigError(f"{key} = {folder}: its {METADATA} cannot be read as an object") from None
-    for name, wanted in (("kind", "expert"), ("env_name", env_name)):
+    for name, wanted in (("kind", kind), ("env_name", env_name)):
         if fields[name] != wanted:
             raise ConfigError(f"{key} = {folder}: its {name} is {fields[name]}, but {wanted} is needed")
+    network = metadata.get("network")
+    return network if isinstance(network, dict) else {}

@@ -15,7 +15,7 @@ class Cell(NamedTuple):
     Attributes:
         name: the model, the preset or the policy; with the stage, unique in a game.
         expert: who is trained, teaches or plays.
-        planner: what is trained or plays.
+        planner: what is trained, plays or is fine-tuned.
         evaluation: the name of an evaluation beside that of the preset.
         preset: of an ablation's arm.
     """
@@ -26,6 +26,11 @@ class Cell(NamedTuple):
     planner: PlannerEntry | None = None
     evaluation: str | None = None
     preset: str | None = None
+
+    @property
+    def player(self) -> str:
+        """The name of its planner where it plays."""
+        return f"{self.stage}-{self.name}" if self.stage else self.name
 
     @property
     def policy(self) -> str:
@@ -54,11 +59,13 @@ def cells(scale: Scale, env: str, origin: str) -> list[Cell]:
     taught = []
     for expert in experts:
         by = "" if expert is experts[0] else f"_by_{expert.name}"
-        taught += [Cell(entry.method, entry.name + by, expert, entry) for entry in planners]
+        taught += [Cell(entry.method, entry.name + by, expert, entry) for entry in planners if entry.method]
+    # Planners that are there already have no stage; the first expert is what their studies compare them with.
+    pupils = [*taught, *(Cell("", entry.name, experts[0], entry) for entry in planners if entry.checkpoint)]
     trained = [Cell("ppo", expert.name, expert) for expert in experts if expert.model]
     collected = [Cell("collect", expert.name, expert) for expert in experts]
-    suites = _ablations(scale, taught)
-    played = list(_evaluations(scale, experts, taught))
+    suites = _ablations(scale, pupils)
+    played = list(_evaluations(scale, experts, pupils))
     plain = [cell for cell in played if cell.evaluation is None]
     asked = [stage for stage in ("sweep", "imitation") if getattr(scale, stage)]
     studied = [cell._replace(stage=stage) for stage in asked for cell in plain if cell.planner]
@@ -70,25 +77,24 @@ def cells(scale: Scale, env: str, origin: str) -> list[Cell]:
     return every
 
 
-def _ablations(scale: Scale, taught: list[Cell]) -> Iterator[Cell]:
+def _ablations(scale: Scale, pupils: list[Cell]) -> Iterator[Cell]:
     """The arms of the suite that fine-tunes one of this game's planners."""
     for entry in scale.ablations:
-        for cell in taught:
-            if entry.planner == f"{cell.stage}-{cell.name}":
+        for cell in pupils:
+            if entry.planner == cell.player:
                 yield from (
                     cell._replace(stage="ablations", name=arm, preset=entry.preset) for arm in entry.names
                 )
 
 
-def _evaluations(scale: Scale, experts: list[ExpertEntry], taught: list[Cell]) -> Iterator[Cell]:
+def _evaluations(scale: Scale, experts: list[ExpertEntry], pupils: list[Cell]) -> Iterator[Cell]:
     """Everyone's evaluation by the preset, then the further ones."""
     for evaluation in (None, *scale.evaluations):
         suffix = "" if evaluation is None else f"-{evaluation}"
         for expert in experts:
             yield Cell("inference", expert.name + suffix, expert, evaluation=evaluation)
-        for cell in taught:
-            name = f"{cell.stage}-{cell.name}{suffix}"
-            yield cell._replace(stage="inference", name=name, evaluation=evaluation)
+        for cell in pupils:
+            yield cell._replace(stage="inference", name=cell.player + suffix, evaluation=evaluation)
         yield Cell("inference", RANDOM + suffix, evaluation=evaluation)
 
 

@@ -14,7 +14,7 @@ from remdm.config.planner import PlannerTrainingConfig
 from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.config.stage import StageConfig
 from remdm.config.stages import STAGES
-from remdm.config.workflow import ExpertEntry, WorkflowConfig, load_workflow_config
+from remdm.config.workflow import ExpertEntry, PlannerEntry, WorkflowConfig, load_workflow_config
 from remdm.workflow.catalogue import Catalogue, Figure
 from remdm.workflow.digest import Origin, figure_origin, stage_origin
 from remdm.workflow.external import External, find_external
@@ -66,27 +66,31 @@ class Plan:
         """
         return cls(load_workflow_config(path, dict(overrides)), str(path))
 
-    def _find_externals(self) -> dict[ExpertEntry, External]:
-        """The checkpoints of experts that are not trained here.
+    def _find_externals(self) -> dict[ExpertEntry | PlannerEntry, External]:
+        """The checkpoints of experts and planners that are not trained here.
 
         Raises:
             UserError: one cannot be used, or plays one game where the scale has several.
         """
-        found = {}
+        found: dict[ExpertEntry | PlannerEntry, External] = {}
         games = list(dict.fromkeys(self.scale.envs))
-        for i, expert in enumerate(self.scale.experts):
-            if expert.env is not None and expert.env not in games:
-                raise ConfigError(f"{self._keys}.experts.{i}.env = {expert.env}: not among envs")
-            if expert.checkpoint is None:
+        entries: list[tuple[str, str, ExpertEntry | PlannerEntry]] = [
+            *((f"experts.{i}", "expert", entry) for i, entry in enumerate(self.scale.experts)),
+            *((f"planners.{i}", "planner", entry) for i, entry in enumerate(self.scale.planners)),
+        ]
+        for place, kind, entry in entries:
+            if entry.env is not None and entry.env not in games:
+                raise ConfigError(f"{self._keys}.{place}.env = {entry.env}: not among envs")
+            if entry.checkpoint is None:
                 continue
-            key = f"{self._keys}.experts.{i}.checkpoint"
-            if expert.env is None and len(games) > 1:
+            key = f"{self._keys}.{place}.checkpoint"
+            if entry.env is None and len(games) > 1:
                 raise ConfigError(
-                    f"{key} = {expert.checkpoint}: plays one game, but envs names {', '.join(games)}; say "
+                    f"{key} = {entry.checkpoint}: plays one game, but envs names {', '.join(games)}; say "
                     f"which as env"
                 )
-            game = expert.env or games[0]
-            found[expert] = find_external(key, expert.checkpoint, game, f"{RESULTS}/experts")
+            game = entry.env or games[0]
+            found[entry] = find_external(key, entry.checkpoint, kind, game, f"{RESULTS}/{kind}s")
         return found
 
     @property
@@ -143,7 +147,8 @@ class Plan:
         Raises:
             ConfigError: the message names the key.
         """
-        planners = {f"{job.stage}-{job.name}" for job in self.jobs if job.stage in ("offline", "online")}
+        planners = {cell.player for cell in self._cells.values() if cell.stage in ("offline", "online")}
+        planners |= {entry.name for entry in self.scale.planners if entry.checkpoint}
         for entry in self.scale.ablations:
             if entry.planner not in planners:
                 raise ConfigError(
@@ -151,15 +156,21 @@ class Plan:
                     f"{', '.join(sorted(planners))}{near(entry.planner, planners)}"
                 )
         for job in (job for job in self.jobs if job.stage == "ablations"):
-            trained = self.dependencies(job)["checkpoint_path"]
-            assert isinstance(trained, Job)
-            config, planner = self.configs[job], self.configs[trained]
+            config, horizon = self.configs[job], self._plan_horizon(self.dependencies(job)["checkpoint_path"])
             assert isinstance(config, AblationsConfig)
-            assert isinstance(planner, PlannerTrainingConfig)
             try:
-                config.check_fits(planner.denoiser.plan_horizon)
+                if horizon is not None:
+                    config.check_fits(horizon)
             except ConfigError as error:
                 raise ConfigError(f"{self._keys}.ablations: {error}") from None
+
+    def _plan_horizon(self, planner: Job | External) -> int | None:
+        """Of a planner's plans; None of one that is still to be fetched."""
+        if isinstance(planner, External):
+            return planner.plan_horizon
+        config = self.configs[planner]
+        assert isinstance(config, PlannerTrainingConfig)
+        return config.denoiser.plan_horizon
 
     @property
     def jobs(self) -> list[Job]:
@@ -196,10 +207,12 @@ class Plan:
         cell = self._cells[job]
         if cell.expert is None or job.stage == "ppo":
             return {}
-        expert = self.externals.get(cell.expert) or Job(job.env, "ppo", cell.expert.name, job.seed)
+        expert = self._external(cell.expert) or Job(job.env, "ppo", cell.expert.name, job.seed)
         planner = cell.planner
         if STAGES[job.stage].plays or job.stage == "ablations":
-            played = self._trained(job, planner.method, planner.name) if planner else expert
+            played = expert
+            if planner is not None:
+                played = self._external(planner) or self._trained(job, planner.method, planner.name)
             compared = {"ppo_checkpoint_path": expert} if job.stage in ("sweep", "imitation") else {}
             return {"checkpoint_path": played, **compared}
         found: dict[str, Job | External] = {"ppo_checkpoint_path": expert}
@@ -207,7 +220,11 @@ class Plan:
             found["offline_checkpoint_path"] = self._trained(job, "offline", planner.warm_start)
         return found
 
-    def _trained(self, job: Job, method: str, planner: str | None) -> Job:
+    def _external(self, entry: ExpertEntry | PlannerEntry | None) -> External | None:
+        """The checkpoint of an entry, unless it is trained here."""
+        return self.externals[entry] if entry is not None and entry.checkpoint is not None else None
+
+    def _trained(self, job: Job, method: str | None, planner: str) -> Job:
         """The training of a planner by the expert of a job, with the job's seed; `cells` has checked it."""
         expert = self._cells[job].expert
         return next(
@@ -251,6 +268,9 @@ class Plan:
         layers = base_layers(cell.preset or own or scale)
         if own and STAGES[job.stage].plays:
             layers.insert(1, base_layers(scale)[-1])
+        external = self._external(cell.planner)
+        if external is not None and external.sampling is not None:
+            layers.insert(1 if cell.preset else 2, external.sampling)
         for layer in layers[1:]:
             game = layer.values.get("env_name", job.env)
             if game != job.env:

@@ -1,0 +1,73 @@
+"""The folder of a checkpoint, ours or a public one: its files by name, and how they are found.
+
+A training run of the public implementations leaves `policies/<frames>/default/`, a flax `TrainState` that
+Orbax wrote, and, if it trains a planner, `policies/resume_metadata.json`.
+"""
+
+from pathlib import Path
+
+from remdm.base.errors import UserError
+
+METADATA = "metadata.json"  # of ours: what the checkpoint is
+TREE = "_METADATA"  # of Orbax: what the arrays are
+RECORD = "resume_metadata.json"  # of public planners: with which configuration it was trained
+SHOWN_NAMES = 3
+
+
+def is_public(path: Path) -> bool:
+    """Whether a checkpoint lacks the metadata that ours have, so that its arrays must say what it is."""
+    return not (path / METADATA).exists()
+
+
+def find_arrays(path: Path) -> Path:
+    """The folder of arrays that `path` leads to: that of the most frames, where there are several.
+
+    Args:
+        path: a run's folder with `policies/` in it, `policies/`, a step below it, or its `default/`.
+
+    Raises:
+        UserError: it leads to none, or to one of ours; the message says what is there.
+    """
+    if not path.is_dir():
+        raise UserError(
+            f"checkpoint {path}: {'is a file; name a folder' if path.exists() else 'no such folder'}"
+        )
+    steps = path / "policies" if (path / "policies").is_dir() else path
+    names = sorted(entry.name for entry in steps.iterdir())
+    frames = [name for name in names if name.isdecimal() and (steps / name).is_dir()]
+    step = steps / max(frames, key=int) if frames else path
+    _refuse_ours(path, step)
+    for folder in (step / "default", step):
+        if (folder / TREE).is_file():
+            return folder
+    if frames or path.name.isdecimal():
+        raise UserError(f"checkpoint {path}: step {step.name} is incomplete: it has no default/{TREE}")
+    shown = ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
+    raise UserError(
+        f"checkpoint {path}: no checkpoint found (contains {shown or 'no files'}); name a folder with "
+        f"metadata.json, or the policies/ of Craftax_Baselines or of a public planner"
+    )
+
+
+def _refuse_ours(path: Path, step: Path) -> None:
+    """Refuse a checkpoint of ours, whose items and numbered snapshots look much like public ones."""
+    paths = [step, path]
+    if (path / TREE).is_file():  # an item, as `params/` is
+        paths.append(path.absolute().parent)
+    for place in paths:
+        if (place / METADATA).is_file():
+            raise UserError(
+                f"checkpoint {path}: leads to {place}, which is a checkpoint of ours and no public one; name "
+                f"the checkpoint/ of a finished run"
+            )
+
+
+def step_of(folder: Path) -> int | None:
+    """The frames behind a folder that `find_arrays` found, by the names above it."""
+    return next((int(name) for name in folder.absolute().parts[:-3:-1] if name.isdecimal()), None)
+
+
+def find_record(folder: Path) -> Path | None:
+    """The record beside the steps of a public planner, given its arrays' folder or one above, if any."""
+    places = (folder, *folder.absolute().parents[:2])
+    return next((place / RECORD for place in places if (place / RECORD).exists()), None)
