@@ -1,6 +1,8 @@
 """What a run says of itself before it starts, and memory planned before it is used."""
 
+import re
 from dataclasses import replace
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +13,24 @@ from remdm.config.layers import Layer, base_layers, build, configs_folder
 from remdm.config.offline import OfflineConfig
 from remdm.config.online import OnlineConfig
 from remdm.config.ppo import PPOConfig
+from remdm.diffusion.loss import cross_entropy
+from remdm.envs.craftax import load_game
+from remdm.envs.packing import num_bytes
+from remdm.envs.wrappers import LogWrapper
 from remdm.experts.ppo import make_ppo
+from remdm.planners.denoising import init_params, make_denoiser
 from remdm.planners.offline import make_offline
 from remdm.planners.online import make_online
-from remdm.stages.budget import Term, check_memory, device_memory, memory_terms, resolved_plan
+from remdm.stages.budget import (
+    Term,
+    bytes_per_window,
+    check_memory,
+    device_memory,
+    memory_terms,
+    resolved_plan,
+)
+from remdm.training.microbatch import even_size
+from tests.tiers import slow_except
 from tests.toy import GAME, NUM_ACTIONS, ToyEnv, toy_env, toy_expert
 
 PRESETS = sorted(path.stem for path in configs_folder().glob("*.yaml") if path.stem != "defaults")
@@ -76,6 +92,83 @@ def test_published_presets_have_the_published_sizes(monkeypatch):
     # 125,000 x (1323 / 8 + 22 x 4 + 32 x 4 + 1) bytes.
     assert plan["buffer"] == "125,000 windows, 47.9 MB"
     assert 8.5e6 < int(plan["parameters"].replace(",", "")) < 9.5e6
+
+
+# The presets of the public repository; others are made for small machines.
+PUBLISHED = [name for name in PRESETS if re.match("classic_|craftax_|final_|paper", name)]
+GPUS = (24 * 10**9, 80 * 10**9)
+
+
+@cache
+def game_bytes(env_name):
+    """One environment's state in the real game, whose maps the toy has not."""
+    game = load_game(env_name)
+    return num_bytes(jax.eval_shape(LogWrapper(game.env).reset, jax.random.PRNGKey(0), game.params))
+
+
+def needed_on_a_gpu(model, make, preset, monkeypatch, **keys):
+    """Terms of a run's memory where JAX runs on a GPU, with the real game's state."""
+    config = build(model, [*base_layers(preset), Layer("test", keys)])
+    env = sized_env(config.num_envs, config.env.env_name, monkeypatch)
+    state = jax.eval_shape(make(config, env, env, toy_expert()).init, jax.random.PRNGKey(0))
+    games = (config.num_envs + max(8, config.num_envs // 16)) * game_bytes(config.env.env_name)
+    with monkeypatch.context() as patch:
+        patch.setattr("jax.default_backend", lambda: "gpu")
+        terms = memory_terms(config, state, env.game)
+    return [*(term for term in terms if term.name != "games"), Term("games", games, "num_envs")]
+
+
+@pytest.mark.parametrize("model_and_make", [(OfflineConfig, make_offline), (OnlineConfig, make_online)])
+@pytest.mark.parametrize("preset", slow_except(PUBLISHED, ["classic_exp_d_850K"]))
+def test_published_presets_fit_gpus(preset, model_and_make, monkeypatch):
+    """As they are; with a whole minibatch in the network at once not, and then the key to lower is named."""
+    terms = needed_on_a_gpu(*model_and_make, preset, monkeypatch)
+    for available in GPUS:
+        check_memory(terms, available)
+    if preset == "classic_exp_d_850K":
+        terms = needed_on_a_gpu(*model_and_make, preset, monkeypatch, microbatch_size=10**6)
+        with pytest.raises(UserError, match=r"a microbatch .* 24 GB: lower microbatch_size"):
+            check_memory(terms, GPUS[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("env_name", SIZES)
+@pytest.mark.parametrize("kind", ["ppo", "ppo_rnn", "ppo_rnd"])
+def test_the_papers_experts_fit_gpus(kind, env_name, monkeypatch):
+    keys = {"env_name": env_name, "ppo_model_type": kind}
+    config = build(PPOConfig, [*base_layers("paper"), Layer("test", keys)])
+    env = sized_env(config.ppo_num_envs, env_name, monkeypatch)
+    state = jax.eval_shape(make_ppo(config, env).init, jax.random.PRNGKey(0))
+    games = (env.num_envs + env.num_envs // 16) * game_bytes(env_name)
+    terms = [*memory_terms(config, state, env.game), Term("games", games, "ppo_num_envs")]
+    for available in GPUS:
+        check_memory(terms, available)
+
+
+@pytest.mark.slow
+@pytest.mark.optimised
+@pytest.mark.parametrize("preset", ["classic_exp_d_850K", "final_classic_ucl", "craftax_exp_d_500K"])
+def test_a_microbatch_of_a_gpu_is_near_what_the_compiler_needs(preset):
+    """At the published size: compiled, and never allocated."""
+    config = build(OfflineConfig, base_layers(preset)).on_device("gpu")
+    num_actions, obs_dim, _ = SIZES[config.env.env_name]
+    size = even_size(config.minibatch_size, config.microbatch_size)
+    denoiser = make_denoiser(config.denoiser, num_actions)
+    params = jax.eval_shape(lambda key: init_params(denoiser, key, obs_dim), jax.random.PRNGKey(0))
+    shapes = (
+        jax.ShapeDtypeStruct((size, obs_dim), jnp.float32),
+        jax.ShapeDtypeStruct((size, config.denoiser.plan_horizon), jnp.int32),
+        jax.ShapeDtypeStruct((size,), jnp.float32),
+    )
+
+    def loss(params, obs, tokens, t, key):
+        logits = denoiser.apply(params, obs, tokens, t, False, rngs={"dropout": key})
+        return jnp.sum(cross_entropy(logits, jnp.minimum(tokens, num_actions - 1), 0.0))
+
+    program = jax.jit(jax.grad(loss)).lower(params, *shapes, jax.random.PRNGKey(0)).compile()
+    needed = program.memory_analysis().temp_size_in_bytes + size * obs_dim * 4
+    estimate = size * bytes_per_window(config, 4 * obs_dim)
+    assert 0.6 < estimate / needed < 1.7, (estimate, needed)
 
 
 def measured(algorithm):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from optax.contrib import MuonDimensionNumbers
 
-from remdm.models.denoiser import Attention, Denoiser, Dropout, hidden_matrices, sinusoidal_embedding
+from remdm.models.denoiser import Attention, Denoiser, Dropout, embed, hidden_matrices, sinusoidal_embedding
 
 B, H, D, V = 2, 6, 7, 5
 
@@ -51,6 +51,29 @@ def test_attention_is_bidirectional_and_sees_observation_and_time(network):
         changed = denoiser.apply(params, obs, tokens.at[0, h].set((tokens[0, h] + 1) % (V + 1)), t)
         assert (jnp.abs(changed - base)[0].sum(axis=1) > 0).all()
         assert (changed[1] == base[1]).all()
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_embeddings_gradient_is_that_of_indexing(dtype):
+    """Each row's is the sum over the tokens that took it, in float32; of rows not taken it is zero."""
+    table = jax.random.normal(jax.random.PRNGKey(0), (V, 8)).astype(dtype)
+    tokens = jnp.array([[0, 1, 1, 3], [3, 3, 0, 1]])
+    factors = jax.random.normal(jax.random.PRNGKey(1), (2, 4, 8)).astype(dtype)
+
+    def loss(read, table):
+        return jnp.sum(read(table) * factors)
+
+    @jax.jit
+    def both(table):
+        ours = jax.value_and_grad(lambda table: loss(lambda x: embed(x, tokens), table))(table)
+        return ours, jax.value_and_grad(lambda table: loss(lambda x: x[tokens], table))(table)
+
+    (value, grad), (expected_value, expected) = both(table)
+    assert value == expected_value
+    assert grad.dtype == dtype
+    assert (grad[jnp.array([2, 4])] == 0).all()
+    tolerance = 1e-6 if dtype == jnp.float32 else 2e-2
+    np.testing.assert_allclose(grad.astype(float), expected.astype(float), rtol=tolerance, atol=tolerance)
 
 
 def test_places_of_a_plan_are_told_apart(network):

@@ -235,7 +235,7 @@ def test_the_device_chooses_the_microbatch_that_is_left_to_it():
     left = config_of(OfflineConfig, plan_horizon=16)
     assert left.microbatch_size is None
     assert left.on_device("cpu").microbatch_size == 256  # 4096 tokens
-    assert left.on_device("gpu").microbatch_size is None
+    assert left.on_device("gpu").microbatch_size == 4096  # 65,536 tokens
     assert config_of(OfflineConfig, microbatch_size=8).on_device("cpu").microbatch_size == 8
 
 

@@ -486,8 +486,8 @@ def test_a_planner_from_elsewhere_is_played_studied_and_fine_tuned_as_ours_are(p
         assert found.get("ppo_checkpoint_path") == (
             Job(CLASSIC, "ppo", "ppo", 0) if stage in ("sweep", "imitation") else None
         )
-        assert getattr(plan.job_config(job), "policy", "planner") == "planner"
-    assert [job.name for job in plan.jobs_of("offline", "online")] == ["demo"]
+        assert getattr(plan.configs[job], "policy", "planner") == "planner"
+    assert [job.name for job in plan.catalogue.of("offline", "online")] == ["demo"]
     # The jobs of the others are where they would be, and as they would be.
     alone = {str(job): plan.digest(job) for job in demo([OFFLINE], sweep=True, imitation=True).jobs}
     assert alone.items() <= {str(job): plan.digest(job) for job in plan.jobs}.items()
@@ -497,7 +497,7 @@ def test_its_record_says_how_it_plays_unless_the_scale_does(planner):
     edit(planner, TEMPERATURE=0.25, ETA=0.75)
 
     def sampler(plan):
-        return plan.job_config(Job(CLASSIC, "inference", "planner", 0)).sampler
+        return plan.configs[Job(CLASSIC, "inference", "planner", 0)].sampler
 
     mine = sampler(demo([{"checkpoint": str(planner)}]))
     assert (mine.temperature, mine.eta) == (0.25, 0.75)

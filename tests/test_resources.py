@@ -3,12 +3,16 @@
 import os
 import re
 import shutil
+from contextlib import nullcontext
 
 import pytest
 
 from remdm.base.errors import UserError
-from remdm.base.machine import shared_resources, stage_threads, visible_gpus
+from remdm.base.machine import gpu_for_jax, shared_resources, stage_threads, visible_gpus
+from remdm.config.layers import Layer, base_layers, build
+from remdm.config.runtime import RuntimeConfig
 from remdm.stages.device import claimed
+from remdm.stages.session import prepare_jax
 from tests.conftest import REPOSITORY
 from tests.smallest import snakemake
 
@@ -130,3 +134,59 @@ def test_jobs_side_by_side_hold_different_gpus(two_gpus):
     for count in (0, 2):  # none asked for, or all: nothing to choose
         with claimed(count):
             assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,5"
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Installs a plugin of JAX as packages do; nothing loads it, since JAX looks for plugins once."""
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+
+    def write(name):
+        folder = tmp_path / "packages" / f"jax_{name}_pjrt-1.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: jax-{name}-pjrt\nVersion: 1\n")
+        (folder / "entry_points.txt").write_text(f"[jax_plugins]\nxla_{name} = jax_plugins.xla_{name}\n")
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("plugins", "visible", "platforms", "kind"),
+    [
+        ([], "0", "", None),
+        (["cuda12"], "0", "", "cuda"),
+        (["cuda13"], "0,1", "", "cuda"),
+        (["cuda13"], "", "", None),  # of all extras, on a machine without a GPU
+        (["mps"], "0", "", None),
+        (["cuda13"], "0", "cpu", None),
+        (["cuda13"], "0", "cuda,cpu", "cuda"),
+    ],
+)
+def test_jax_is_prepared_for_the_gpu_that_it_can_use(install, monkeypatch, plugins, visible, platforms, kind):
+    for name in plugins:
+        install(name)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setenv("JAX_PLATFORMS", platforms)
+    assert gpu_for_jax() == kind
+
+
+@pytest.mark.parametrize(
+    ("platforms", "flag"),
+    [
+        ("", "--xla_gpu_deterministic_ops=true"),
+        ("cpu", "--xla_backend_optimization_level=1"),
+        ("cuda,cpu", "--xla_gpu_deterministic_ops=true"),
+    ],
+)
+def test_a_gpu_that_jax_does_not_use_is_an_error(install, monkeypatch, platforms, flag):
+    """Unless the CPU is allowed; and flags are those of what should be used."""
+    install("cuda12")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("JAX_PLATFORMS", platforms)
+    monkeypatch.setenv("XLA_FLAGS", "")
+    config = build(RuntimeConfig, [*base_layers(None), Layer("test", {"compilation_cache_dir": None})])
+    refused = pytest.raises(UserError, match=r"JAX runs on the CPU, although a GPU is visible .* for cuda")
+    with nullcontext() if platforms else refused:
+        prepare_jax(config)
+    assert os.environ["XLA_FLAGS"] == flag

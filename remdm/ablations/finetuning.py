@@ -175,7 +175,7 @@ def targets_of(batch: Batch, weights: jax.Array, kept: jax.Array) -> Targets:
 
 def action_metrics(action: jax.Array, num_actions: int) -> Metrics:
     """How varied the actions [T, E] of a rollout are: entropy in nats, and how many of them are distinct."""
-    counts = jnp.zeros(num_actions).at[action].add(1.0)
+    counts = jnp.bincount(action.reshape(-1), length=num_actions).astype(jnp.float32)
     share = counts / jnp.sum(counts)
     return {
         "train/action_entropy": jnp.sum(entr(share)),

@@ -5,6 +5,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 
@@ -17,6 +18,27 @@ def visible_gpus() -> list[str]:
         return []
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
     return [str(number) for number, _ in enumerate(gpu for gpu in listed.splitlines() if gpu[:4] == "GPU ")]
+
+
+def gpu_for_jax() -> str | None:
+    """The kind of GPU, `cuda` or `rocm`, that JAX should run on here; None if it should run elsewhere.
+
+    One must be there and visible, and a plugin for it installed. JAX_PLATFORMS, where it is set, decides.
+    """
+    if chosen := os.environ.get("JAX_PLATFORMS"):
+        first = chosen.split(",")[0]
+        return {"gpu": "cuda", "cuda": "cuda", "rocm": "rocm"}.get(first)
+    # By the way that JAX finds them: packages have other names for each version of CUDA.
+    plugins = " ".join(plugin.value for plugin in entry_points(group="jax_plugins"))
+    there = {"cuda": has_nvidia_gpu(), "rocm": Path("/dev/kfd").exists()}
+    return next((kind for kind, is_there in there.items() if is_there and kind in plugins), None)
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether a process started here may use one; without `nvidia-smi`, the driver's device files tell."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ or shutil.which("nvidia-smi") is not None:
+        return visible_gpus() != []
+    return any(Path("/dev").glob("nvidia[0-9]*"))
 
 
 def shared_resources() -> dict[str, int]:

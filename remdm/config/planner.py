@@ -21,7 +21,10 @@ from remdm.config.denoiser import DenoiserConfig
 from remdm.config.sampler import SamplerConfig
 from remdm.config.training import TrainingConfig
 
-CACHED_TOKENS = 4096  # whose activations a CPU's caches hold
+# Most tokens in the network at once: on CPUs, caches hold the activations of so many; on GPUs, so many keep
+# all cores busy, and more would only take memory.
+CPU_TOKENS = 4096
+GPU_TOKENS = 65_536
 Below1 = Annotated[float, Field(ge=0, lt=1)]
 WarmupFrames = Annotated[Count, Unit("frames")]
 GradSteps = Annotated[Count, Unit("gradient steps")]
@@ -65,7 +68,8 @@ class PlannerTrainingConfig(PlannerUpdateConfig):
     validation: ValidationConfig
     num_minibatches: Positive = Field(description="minibatches per epoch")
     microbatch_size: Positive | None = Field(
-        description="most windows of a minibatch in the network at once; null is all, on CPUs a cache's fill"
+        description="most windows of a minibatch in the network at once; null suits the device: 4,096 tokens "
+        "on CPUs, whose caches they fill, and 65,536 elsewhere"
     )
     update_epochs: Positive = Field(description="epochs per update")
     optimizer: Literal["adamw", "muon"] = Field(
@@ -106,12 +110,11 @@ class PlannerTrainingConfig(PlannerUpdateConfig):
 
     def on_device(self, platform: str) -> Self:
         """The same, with the `microbatch_size` that suits the device where it is null."""
-        if self.microbatch_size is not None or platform != "cpu":
+        if self.microbatch_size is not None:
             return self
         # On CPUs, activations that stay in the caches are worth a third of the time.
-        return self.model_copy(
-            update={"microbatch_size": max(1, CACHED_TOKENS // self.denoiser.plan_horizon)}
-        )
+        tokens = CPU_TOKENS if platform == "cpu" else GPU_TOKENS
+        return self.model_copy(update={"microbatch_size": max(1, tokens // self.denoiser.plan_horizon)})
 
     @property
     def windows_per_update(self) -> int:

@@ -96,8 +96,8 @@ def sample_wanted(
         probs = token_probs(denoise(rows, seen, grid.t[step]), sampler.temperature, sampler.top_p)
         drawn = draw(for_tokens[step, rows], probs)
         changed = course.unmask[step, rows] & left[step, rows][:, None]
-        tokens = tokens.at[rows].set(jnp.where(changed, drawn, tokens[rows]))
-        return tokens, left.at[step, rows].set(False)
+        tokens = tokens.at[rows].set(jnp.where(changed, drawn, tokens[rows]), unique_indices=True)
+        return tokens, left.at[step, rows].set(False, unique_indices=True)
 
     tokens = jnp.where(locked, locked_tokens, 0)
     left = needed_steps(course, wanted & ~locked)

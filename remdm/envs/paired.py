@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from remdm.envs.wrappers import BatchEnvWrapper, Env, Outcome, Worlds, where_done
+from remdm.envs.wrappers import BatchEnvWrapper, Env, Outcome, Worlds, put, where_done
 
 
 @struct.dataclass
@@ -74,8 +74,9 @@ class PairedResetVecEnvWrapper(BatchEnvWrapper):
             urgency = jnp.where(ready, 0, 1 + done)
             _, envs = jax.lax.top_k(urgency, self.block_size)
             new = self._generate(state.key, envs, state.episode[envs] + 1, params)
-            indices = jnp.where(ready[envs], self.num_envs, envs)  # out of range, and dropped
-            worlds = jax.tree.map(lambda old, x: old.at[indices].set(x, mode="drop"), worlds, new)
-            return worlds, ready.at[indices].set(True, mode="drop")
+            # Those that were ready are out of range, and dropped.
+            indices = envs + jnp.where(ready[envs], self.num_envs, 0)
+            worlds = jax.tree.map(lambda old, x: put(old, indices, x), worlds, new)
+            return worlds, put(ready, indices, True)
 
         return jax.lax.while_loop(wanting, generate, (state.next, state.ready))

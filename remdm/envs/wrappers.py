@@ -254,14 +254,23 @@ class PooledResetVecEnvWrapper(BatchEnvWrapper):
             pool, left, key = jax.lax.while_loop(lambda c: c[1] == 0, refill, (pool, left, key))
             count = jnp.minimum(left, finished - given)
             envs = jax.lax.dynamic_slice(order, (given,), (self.pool_size,))
-            envs = jnp.where(indices < count, envs, nobody)  # out of range, and dropped
+            envs = jnp.where(indices < count, envs, nobody + indices)  # out of range, and dropped
             source = left - 1 - indices
-            worlds = jax.tree.map(lambda old, new: old.at[envs].set(new[source], mode="drop"), worlds, pool)
+            worlds = jax.tree.map(lambda old, new: put(old, envs, new[source]), worlds, pool)
             return given + count, worlds, pool, left - count, key
 
         carry = (jnp.zeros_like(finished), worlds, state.pool, state.left.reshape(()), key)
         _, worlds, pool, left, _ = jax.lax.while_loop(lambda carry: carry[0] < finished, hand_out, carry)
         return worlds, pool, left.reshape(state.left.shape)
+
+
+def put(old: jax.Array, indices: jax.Array, new: Any) -> jax.Array:
+    """An array with rows replaced at distinct indices, of which those out of range are dropped.
+
+    XLA is told that they are distinct. Else, on GPUs where runs must repeat bit for bit, it would replace one
+    row after the other.
+    """
+    return old.at[indices].set(new, mode="drop", unique_indices=True)
 
 
 def where_done(done: jax.Array, new: Any, old: Any) -> Any:

@@ -192,7 +192,7 @@ def make_icm(config: PPOConfig, game: Game, num_envs: int) -> Exploration:
 
     def loss(params: Any, obs: jax.Array, next_obs: jax.Array, action: jax.Array, done: jax.Array) -> tuple:
         error, logits = network.apply(params, obs, next_obs, action)
-        mistake = optax.softmax_cross_entropy_with_integer_labels(logits, action)
+        mistake = optax.softmax_cross_entropy(logits, jax.nn.one_hot(action, game.num_actions))
         inverse_loss = jnp.mean(jnp.where(done, 0.0, mistake))
         metrics = {"exploration/inverse_loss": inverse_loss}
         if elliptical:  # the forward model is of no use, and XLA leaves it out

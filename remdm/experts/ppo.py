@@ -92,7 +92,8 @@ def ppo_loss(params: Any, network: Network, batch: Batch, config: PPOConfig) -> 
     """
     _, logits, value = network.apply(params, batch.memory, batch.obs, batch.first)
     log_probs = jax.nn.log_softmax(logits)
-    log_prob = jnp.take_along_axis(log_probs, batch.action[..., None], axis=-1)[..., 0]
+    # No indexing: its gradient is a scatter, which is slow on GPUs where runs must repeat bit for bit.
+    log_prob = jnp.sum(jax.nn.one_hot(batch.action, logits.shape[-1]) * log_probs, axis=-1)
     entropy = -jnp.mean(jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1))
 
     clip = config.ppo_clip_eps

@@ -17,6 +17,33 @@ def sinusoidal_embedding(positions: jax.Array, width: int, max_period: float = 1
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
 
 
+@jax.custom_vjp
+def embed(table: jax.Array, tokens: jax.Array) -> jax.Array:
+    """Rows [.., D] of a table [V, D] for tokens [..], with a product as its gradient.
+
+    The gradient of an indexed read is a scatter that adds, which is a loop over all tokens on GPUs where runs
+    must repeat bit for bit.
+    """
+    return jnp.take(table, tokens, axis=0)
+
+
+def _embed(table: jax.Array, tokens: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return embed(table, tokens), (table, tokens)
+
+
+def _embed_gradient(residuals: tuple[jax.Array, jax.Array], grad: jax.Array) -> tuple[jax.Array, None]:
+    table, tokens = residuals
+    is_row = jax.nn.one_hot(tokens.reshape(-1), len(table), axis=0, dtype=grad.dtype)
+    grad = grad.reshape(-1, grad.shape[-1])
+    # GPUs would round to TF32, which a sum of rows does not.
+    precise = jax.lax.Precision.HIGHEST
+    summed = jnp.matmul(is_row, grad, precision=precise, preferred_element_type=jnp.float32)
+    return summed.astype(table.dtype), None
+
+
+embed.defvjp(_embed, _embed_gradient)
+
+
 def hidden_matrices(params: Any) -> Any:
     """The axes of input and output of each hidden layer's kernel, for Muon; None of all other arrays.
 
@@ -191,7 +218,7 @@ class Denoiser(nn.Module):
             self.obs_encoder_layers, self.obs_encoder_width, self.d_model, self.dtype
         )
         self.time_embedding = TimeEmbedding(self.d_model, self.time_scale, self.dtype)
-        self.token_embedding = nn.Embed(self.num_tokens + 1, self.d_model, dtype=self.dtype)
+        self.token_embedding = nn.Embed(self.num_tokens + 1, self.d_model)
         self.blocks = [
             Block(self.n_heads, self.d_ff, self.dropout_rate, self.dtype) for _ in range(self.n_layers)
         ]
@@ -206,9 +233,8 @@ class Denoiser(nn.Module):
         self, encoding: jax.Array, tokens: jax.Array, t: jax.Array, deterministic: bool = True
     ) -> jax.Array:
         """Encodings [B, d_model], tokens [B, H], times [B] -> logits [B, H, V]."""
-        x = jnp.concatenate(
-            [encoding[:, None], self.time_embedding(t)[:, None], self.token_embedding(tokens)], axis=1
-        )
+        embedded = embed(self.token_embedding.embedding.astype(self.dtype), tokens)
+        x = jnp.concatenate([encoding[:, None], self.time_embedding(t)[:, None], embedded], axis=1)
         x = x + sinusoidal_embedding(jnp.arange(x.shape[1]), self.d_model).astype(x.dtype)
         for block in self.blocks:
             x = block(x, deterministic)

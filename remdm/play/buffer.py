@@ -45,9 +45,13 @@ def insert(buffer: CircularBuffer, items: Any) -> CircularBuffer:
         raise ValueError(f"{count} items at once into a buffer of {buffer.capacity}")
     first = jnp.where(buffer.size < buffer.capacity, buffer.size, buffer.next)
     indices = (first + jnp.arange(count)) % buffer.capacity
+
+    def put(held: jax.Array, new: jax.Array) -> jax.Array:
+        return held.at[indices].set(new, unique_indices=True)
+
     return replace(
         buffer,
-        items=jax.tree.map(lambda held, new: held.at[indices].set(new), buffer.items, items),
+        items=jax.tree.map(put, buffer.items, items),
         next=(first + count) % buffer.capacity,
         size=jnp.minimum(buffer.size + count, buffer.capacity),
     )

@@ -32,13 +32,13 @@ class PlanCycle:
             prev_action: what was executed on the way to it, proposed or not [E].
             first: whether it is the first of an episode [E].
         """
-        envs = jnp.arange(first.shape[0])
+        now = jnp.arange(self.plan.shape[1]) == self.hist_len[:, None]
         executed = self.hist_len + 1
         afresh = first | (executed >= self.plan.shape[1])
         due = afresh | (self.clock % self.replan_every == 0)
         return dataclasses.replace(
             self,
-            history=self.history.at[envs, self.hist_len].set(prev_action),
+            history=jnp.where(now, prev_action[:, None], self.history),
             hist_len=jnp.where(afresh if self.inpaint_history else due, 0, executed),
             due=due,
             clock=self.clock + 1,

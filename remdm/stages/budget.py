@@ -118,7 +118,7 @@ def memory_terms(config: TrainingConfig, state: Any, game: Game) -> list[Term]:
     if isinstance(config, PlannerTrainingConfig):
         largest = config.on_device(jax.default_backend()).microbatch_size
         windows = even_size(config.minibatch_size, largest)
-        window = _bytes_per_window(config, FLOAT * game.obs_dim)
+        window = bytes_per_window(config, FLOAT * game.obs_dim)
         terms.append(Term("a microbatch", windows * window, "microbatch_size"))
     if isinstance(config, DaggerConfig):
         labels = FLOAT * game.num_actions * config.denoiser.plan_horizon if config.soft_labels else 0
@@ -138,7 +138,7 @@ def _bytes_with(state: Any, role: Role) -> int:
     return sum(num_bytes(getattr(state, name)) for name in fields_with(state, role))
 
 
-def _bytes_per_window(config: PlannerTrainingConfig, frame: int) -> int:
+def bytes_per_window(config: PlannerTrainingConfig, frame: int) -> int:
     """Observation and activations of one window in a gradient step."""
     tokens = config.denoiser.plan_horizon + 2
     # Norms, queries, keys, values, outputs and residuals; the inner layer before and after its gelu;

@@ -1,7 +1,6 @@
 """A process that runs one stage: its log, its caches, its errors."""
 
 import importlib
-import importlib.util
 import json
 import logging
 import os
@@ -11,7 +10,7 @@ from typing import Any
 
 from remdm.base.errors import UserError, reported
 from remdm.base.log import configure_logging
-from remdm.base.machine import num_processes
+from remdm.base.machine import gpu_for_jax, num_processes
 from remdm.base.state import STATE, restore_results
 from remdm.config.layers import Layer, base_layers, build, runtime_model
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
@@ -31,13 +30,15 @@ def prepare_jax(runtime: RuntimeConfig) -> RuntimeConfig:
         How this process is to be watched: of several, only the first shows progress and tracks.
 
     Raises:
-        UserError: Slurm started several for what one process does.
+        UserError: Slurm started several for what one process does, or JAX cannot use the GPU that is there.
     """
-    if importlib.util.find_spec("jax_cuda13_plugin") is None:
+    gpu = gpu_for_jax()
+    if gpu is None:
         # On CPUs, level 1 of 3 compiles faster and Craftax's many small kernels even run faster.
         flag, value = "--xla_backend_optimization_level", "1"
     else:
-        # Without it, sums by atomic additions differ from run to run, and no resumed run equals another.
+        # Without it, sums by atomic additions differ from run to run, and so do kernels chosen by timing:
+        # no resumed run would equal another. It makes loops of some scatters, but no program has such ones.
         flag, value = "--xla_gpu_deterministic_ops", "true"
     flags = os.environ.get("XLA_FLAGS", "")
     if flag not in flags:
@@ -48,14 +49,18 @@ def prepare_jax(runtime: RuntimeConfig) -> RuntimeConfig:
     if runtime.compilation_cache_dir is not None:
         use_cache(runtime.compilation_cache_dir)
     tasks = num_processes()
-    if tasks == 1:
-        return runtime
-    if not isinstance(runtime, TrainingRuntimeConfig):
+    if tasks > 1:
+        if not isinstance(runtime, TrainingRuntimeConfig):
+            raise UserError(
+                f"SLURM_STEP_NUM_TASKS = {tasks}: only training is shared by processes; srun --ntasks=1"
+            )
+        jax.distributed.initialize()  # finds the others by Slurm's variables
+    if gpu is not None and not os.environ.get("JAX_PLATFORMS") and jax.default_backend() == "cpu":
         raise UserError(
-            f"SLURM_STEP_NUM_TASKS = {tasks}: only training is shared by processes; srun --ntasks=1"
+            f"JAX runs on the CPU, although a GPU is visible and a plugin for {gpu} is installed: update the "
+            "GPU's driver, or set JAX_PLATFORMS=cpu to run on the CPU"
         )
-    jax.distributed.initialize()  # finds the others by Slurm's variables
-    if jax.process_index() == 0:
+    if tasks == 1 or jax.process_index() == 0:
         return runtime
     logger.setLevel(logging.ERROR)
     return runtime.model_copy(update={"progress": False, "use_wandb": False})
