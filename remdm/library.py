@@ -75,8 +75,10 @@ def load_planner(path: str | Path, preset: str | None = None, **keys: Any) -> Lo
             `wandb_download_dir`.
 
     Raises:
-        UserError: no such planner, or a key that is unknown or impossible.
+        UserError: no such planner, a key that is unknown or impossible, or JAX set to 64 bits.
     """
+    if jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        raise UserError("jax_enable_x64 = True: planners are made of 32 bits; set it to False")
     given = Layer("load_planner", keys).checked(PLANNING_KEYS)
     layers = [*base_layers(preset), given]
     path = str(path)

@@ -100,6 +100,15 @@ def test_what_is_no_planner_is_refused(planner, tmp_path):
         remdm.load_planner(other)
 
 
+def test_a_notebook_of_64_bits_is_told(planner):
+    jax.config.update("jax_enable_x64", True)
+    try:
+        with pytest.raises(UserError, match="jax_enable_x64 = True: planners are made of 32 bits"):
+            remdm.load_planner(planner)
+    finally:
+        jax.config.update("jax_enable_x64", False)
+
+
 def test_references_are_fetched(planner, tmp_path, monkeypatch):
     asked = []
 

@@ -5,6 +5,8 @@ import re
 import shutil
 from contextlib import nullcontext
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from remdm.base.errors import UserError
@@ -190,3 +192,32 @@ def test_a_gpu_that_jax_does_not_use_is_an_error(install, monkeypatch, platforms
     with nullcontext() if platforms else refused:
         prepare_jax(config)
     assert os.environ["XLA_FLAGS"] == flag
+
+
+@pytest.mark.parametrize(
+    ("setting", "given"),
+    [
+        ("jax_enable_x64", True),
+        ("jax_default_prng_impl", "rbg"),
+        ("jax_default_matmul_precision", "bfloat16"),
+        ("jax_random_seed_offset", 5),
+        ("jax_numpy_rank_promotion", "raise"),
+    ],
+)
+def test_a_users_settings_of_jax_reach_no_program(setting, given):
+    """As JAX_ENABLE_X64=1 and the like set them before anything of ours runs."""
+
+    def numbers():
+        return jax.random.normal(jax.random.PRNGKey(0), (4, 4)) @ jnp.full(4, 1 / 3)
+
+    usual, before = numbers(), getattr(jax.config, setting)
+    jax.config.update(setting, given)
+    try:
+        prepare_jax(
+            build(RuntimeConfig, [*base_layers(None), Layer("test", {"compilation_cache_dir": None})])
+        )
+        assert getattr(jax.config, setting) == before
+        assert numbers().dtype == usual.dtype
+        assert (numbers() == usual).all()
+    finally:
+        jax.config.update(setting, before)

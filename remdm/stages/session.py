@@ -22,9 +22,20 @@ from remdm.training.run import Run
 
 logger = logging.getLogger("remdm")
 
+# What decides numbers, or whether there are any, and variables such as JAX_ENABLE_X64 could set otherwise.
+NUMERICS = {
+    "jax_default_matmul_precision": None,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_enable_x64": False,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_numpy_rank_promotion": "allow",
+    "jax_random_seed_offset": 0,
+    "jax_threefry_partitionable": True,
+}
+
 
 def prepare_jax(runtime: RuntimeConfig) -> RuntimeConfig:
-    """Set what must be set before JAX starts: compiler flags, persistent cache, and who takes part.
+    """Set what must be set before JAX starts: compiler flags, numerics, persistent cache, who takes part.
 
     Returns:
         How this process is to be watched: of several, only the first shows progress and tracks.
@@ -45,6 +56,8 @@ def prepare_jax(runtime: RuntimeConfig) -> RuntimeConfig:
         os.environ["XLA_FLAGS"] = f"{flags} {flag}={value}".strip()
     import jax
 
+    for setting, decided in NUMERICS.items():
+        jax.config.update(setting, decided)
     jax.config.update("jax_disable_jit", not runtime.jit)
     if runtime.compilation_cache_dir is not None:
         use_cache(runtime.compilation_cache_dir)

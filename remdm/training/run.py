@@ -116,6 +116,7 @@ class Run:
             "git_commit": git_commit(),
             "packages": {package: installed_version(package) for package in PACKAGES},
             "python": sys.version.split()[0],
+            "xla_flags": os.environ.get("XLA_FLAGS", ""),
             "device": {"kind": device.device_kind, "platform": device.platform, "count": jax.device_count()},
             "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "wall_seconds": round(time.perf_counter() - self.started, 2),
