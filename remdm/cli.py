@@ -16,6 +16,7 @@ from remdm.commands.configuration import fetched_artifact, plan_of
 from remdm.commands.flags import add_flags
 from remdm.commands.stage import run_stage
 from remdm.commands.suite import run_ablations
+from remdm.commands.view import run_view
 from remdm.config.layers import ALL_KEYS
 from remdm.config.reference import all_keys, json_schema, reference_page
 from remdm.config.stages import STAGES
@@ -99,6 +100,13 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("path", metavar="PATH", help="folder of a checkpoint, or a wandb: reference")
     show.add_argument(
         "--wandb_download_dir", metavar="DIR", help="where artifacts go, ./artifacts by default"
+    )
+    view = add(
+        "view", "draw a film, or two in the same world side by side, as a page to step through", run_view
+    )
+    view.add_argument("films", metavar="FILM", type=Path, nargs="+", help="the folder of a film's results")
+    view.add_argument(
+        "--output", metavar="PAGE", type=Path, help="by default episode.html beside the first film"
     )
     why = add("why", "say why the pipeline would make a result again", _why)
     why.add_argument("target", metavar="TARGET", help="a file or folder under results/")

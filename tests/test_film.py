@@ -20,8 +20,9 @@ from remdm.config.layers import Layer, base_layers, build
 from remdm.diffusion.sampling import Sampler
 from remdm.envs.camera import Camera, Shot
 from remdm.evaluation.film import CHUNK_STEPS, compile_film, names, stage_env
-from remdm.planners.control import Planner
+from remdm.planners.control import Planner, PlannerPolicy
 from remdm.planners.denoising import init_params, make_denoiser
+from remdm.planners.recording import act_recorded
 from remdm.play.policy import random_policy
 from remdm.play.rollout import advance, start
 from remdm.stages.film import run_film
@@ -40,13 +41,18 @@ def toy_camera():
     def shoot(state):
         pixels = jnp.full((4, 6, 3), 60 * state.target, jnp.uint8)
         place = jnp.stack([0 * state.left, state.target, state.left])
-        return Shot(pixels, place, jnp.full((1, 8, 8), state.target, jnp.uint8))
+        world = jnp.full((1, 8, 8), 1, jnp.uint8).at[0, 0, state.target].set(0)
+        return Shot(
+            pixels, clear=pixels.at[:2, :2].set(7), light=state.left / LONGEST, vitals={"health": state.left},
+            inventory={"b_missed": state.missed, "a_target": state.target}, place=place, world=world,
+        )  # fmt: skip
 
     return Camera(
         shoot=shoot,
         unlocked=lambda states: jnp.stack([states.left <= 4, states.left <= 1], axis=-1),
         tiles=np.zeros((NUM_ACTIONS, 2, 2, 3), np.uint8) + 50 * np.arange(NUM_ACTIONS)[:, None, None, None],
         actions=tuple(f"place_{i}" for i in range(NUM_ACTIONS)),
+        local_view=(1, 3),
     )
 
 
@@ -59,9 +65,10 @@ def toy_planner(replan_every, inpaint_history):
     return Planner(denoiser, sampler).policy(params, replan_every, inpaint_history)
 
 
-def filmed(policy, max_steps=100, trace=None, num_envs=ENVS):
+def filmed(policy, max_steps=100, num_envs=ENVS, expert=None):
     env, camera = stage_env(GAME, num_envs), toy_camera()
-    film = compile_film(KEY, env, policy, camera, trace)
+    act = act_recorded if isinstance(policy, PlannerPolicy) else None
+    film = compile_film(KEY, env, policy, camera, act, expert)
     return Film(**film.roll(max_steps), **names(GAME, camera))
 
 
@@ -88,7 +95,7 @@ def by_hand(policy, num_steps, env):
 @pytest.fixture(scope="module")
 def inpainted():
     policy = toy_planner(2, True)
-    return policy, filmed(policy, trace=policy.trace)
+    return policy, filmed(policy)
 
 
 def test_a_film_shows_the_policys_plans_and_states(inpainted):
@@ -114,9 +121,15 @@ def test_a_film_shows_the_policys_plans_and_states(inpainted):
 
 
 def test_a_trace_is_of_the_plan_that_was_executed(inpainted):
-    _, film = inpainted
-    assert film.trace_steps.tolist() == [0]
-    np.testing.assert_array_equal(film.traces[0, -1], film.plans[0])
+    policy, film = inpainted
+    due, memory = [], policy.init(ENVS)
+    for t, (state, _, after, _) in enumerate(by_hand(policy, film.steps, stage_env(GAME, ENVS))):
+        if memory.observe(state.prev_action, state.done).due[0]:
+            due.append((t, int(after.hist_len[0])))
+        memory = after
+    assert len(due) > 1
+    assert list(zip(film.trace_steps, film.trace_locked, strict=True)) == due
+    np.testing.assert_array_equal(film.traces[:, -1], film.plans[film.trace_steps])
     assert film.traces.shape[1] == 6
 
 
@@ -162,6 +175,16 @@ def hand_made(**changed):
         "ended": np.array([True]), "unlocked_at": np.array([[2, 0]]), "trace_steps": np.array([1]),
         "trace_locked": np.array([1]),
         "traces": np.array([[[2, mask, 1, mask], [2, 1, mask, mask], [2, 1, 3, 3]]]),
+        "top_actions": np.tile(np.array([2, 1], np.uint8), (1, 3, 4, 1)),
+        "top_probs": np.tile(np.array([0.75, 0.25], np.float16), (1, 3, 4, 1)),
+        "confidence": np.full((1, 3, 4), 0.5, np.float16),
+        "remask_probs": np.full((1, 3, 4), 0.1, np.float16),
+        "expert_probs": np.array([[0, 0.5, 0.25, 0.25], [0, 1, 0, 0]], np.float16),
+        "sprites": np.zeros((2, 4, 4, 3), np.uint8) + 200 * np.arange(2, dtype=np.uint8)[:, None, None, None],
+        "views": np.arange(36).reshape(3, 3, 4) % 2, "local_view": np.array([2, 4]),
+        "light": np.array([1, 0.5, 0], np.float16), "vitals": np.array([[9], [8], [7]]),
+        "vitals_names": np.array(["health"]), "inventory": np.array([[0, 0], [0, 1], [0, 2]]),
+        "inventory_names": np.array(["wood", "iron_sword"]), "changes": np.array([[1, 0, 1, 2, 3, 0]]),
         "action_names": np.array(["noop", "left", "do", "make_sword"]), "achievements": np.array(["a", "b"]),
     }  # fmt: skip
     return Film(**(arrays | changed))
@@ -173,11 +196,15 @@ def test_remasked_cells_are_those_that_went_back_to_the_mask():
     assert np.argwhere(remasked(film, 0)).tolist() == [[2, 2]]
     # Of a real trace: in each cell, as often as it was committed but for the last time.
     policy = toy_planner(1, False)
-    film = filmed(policy, trace=policy.trace, num_envs=1)
+    film = filmed(policy, num_envs=1)
     tokens = tokens_over_steps(film, 0)
     commits = ((tokens[1:] < NUM_ACTIONS) & (tokens[:-1] == NUM_ACTIONS)).sum(axis=0)
     assert remasked(film, 0).sum(axis=0).tolist() == (commits - 1).tolist()
-    assert chosen_plans(film) == [0]
+    assert len(film.traces) == film.steps  # with replan_every = 1
+    counts = [int(remasked(film, k).sum()) for k in range(film.steps)]
+    chosen = chosen_plans(film)
+    assert chosen == sorted(chosen)
+    assert sorted(counts[k] for k in chosen) == sorted(counts)[-2:]
 
 
 def test_executed_actions_are_marked():

@@ -185,12 +185,12 @@ def test_every_film_has_its_pictures():
     drawn = {}
     for picture in plan.catalogue.of_films:
         drawn.setdefault(Path(picture.path).parts[-3], []).extend(Path(x).name for x in picture.outputs)
-    pictures = ["episode.gif", "path.png", "unlocks.png"]
+    pictures, of_planners = ["episode.gif", "path.png", "unlocks.png", "episode.html"], ["denoising.png"]
     assert drawn == {
         "ppo": pictures,
         "random": pictures,
-        "offline-demo": [*pictures, "denoising.png"],
-        "online-demo": [*pictures, "denoising.png"],
+        "offline-demo": [*pictures[:3], *of_planners, pictures[3]],
+        "online-demo": [*pictures[:3], *of_planners, pictures[3]],
     }
     assert all(
         (REPOSITORY / "remdm" / "analysis" / f"{picture.module}.py").is_file()
@@ -666,15 +666,18 @@ def test_every_policy_is_filmed_once_and_drawn_beside_the_expert():
     for picture in plan.catalogue.of_films:
         names[Path(picture.path).parents[1].name].append(Path(*picture.outputs).name)
     drawn = ["episode.gif", "path.png", "unlocks.png"]
-    assert names["random"] == names["ppo"] == drawn
-    assert names["offline-demo"] == names["online-demo"] == [*drawn, "denoising.png"]
+    assert names["random"] == names["ppo"] == [*drawn, "episode.html"]
+    assert names["offline-demo"] == names["online-demo"] == [*drawn, "denoising.png", "episode.html"]
     assert {output for picture in plan.catalogue.pictures for output in picture.outputs} < set(plan.targets)
     expert, planner = Job(GAME, "film", "ppo", 5), Job(GAME, "film", "offline-demo", 5)
     assert plan.figure(f"{planner.folder}/unlocks").jobs == (expert, planner)
     assert plan.figure(f"{expert.folder}/unlocks").jobs == (expert,)
     assert plan.figure(f"{planner.folder}/path").jobs == (planner,)
-    offline = Job(GAME, "offline", "demo", 5)
-    assert plan.dependencies(planner) == {"checkpoint_path": offline}
+    assert plan.figure(f"{planner.folder}/episode").jobs == (planner,)
+    assert plan.figure(f"{planner.folder}/episode.html").jobs == (expert, planner)
+    offline, asked = Job(GAME, "offline", "demo", 5), Job(GAME, "ppo", "ppo", 5)
+    assert plan.dependencies(planner) == {"checkpoint_path": offline, "ppo_checkpoint_path": asked}
+    assert plan.dependencies(expert) == {"checkpoint_path": asked}
 
 
 def test_a_changed_picture_plays_nothing_again(copy):

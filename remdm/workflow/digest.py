@@ -11,7 +11,7 @@ from typing import Any
 
 from remdm.base.errors import UserError
 from remdm.config.stage import StageConfig
-from remdm.workflow.source import ROOT, source_digests
+from remdm.workflow.source import ROOT, source_digests, web_digests
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def stage_origin(stage: str, config: StageConfig, inputs: Mapping[str, str]) -> 
 
 def figure_origin(module: str, inputs: Mapping[str, str]) -> Origin:
     """The origin of what a module of `analysis/` draws, given the digests of the results it shows."""
-    sources = source_digests(ROOT / "remdm" / "analysis" / f"{module}.py")
+    sources = source_digests(ROOT / "remdm" / "analysis" / f"{module}.py") | web_digests(module)
     return Origin(module, sources=sources, inputs=dict(inputs))
 
 

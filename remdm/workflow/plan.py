@@ -207,7 +207,8 @@ class Plan:
         expert = self.externals.get(cell.expert) or Job(job.env, "ppo", cell.expert.name, job.seed)
         if STAGES[job.stage].plays or job.stage == "ablations":
             played = self._trained(job, cell) if cell.planner else expert
-            compared = {"ppo_checkpoint_path": expert} if job.stage in ("sweep", "imitation") else {}
+            asks = job.stage in ("sweep", "imitation") or (job.stage == "film" and cell.planner)
+            compared = {"ppo_checkpoint_path": expert} if asks else {}
             return {"checkpoint_path": played, **compared}
         found: dict[str, Job | External] = {"ppo_checkpoint_path": expert}
         if cell.planner is not None and cell.planner.warm_start is not None:

@@ -20,9 +20,10 @@ def chain(target: str) -> list[str]:
         UserError: there is no record of it.
     """
     path = Path(target)
-    own = path.with_name(f"{path.name.split('.')[0]}.run.json")
-    if own.exists():
-        return list(_figure_lines(path, own))
+    # Of all files of a figure there is one record; a page beside a picture of its name has its own.
+    for own in (path.with_name(f"{name}.run.json") for name in (path.name, path.name.split(".")[0])):
+        if own.exists():
+            return list(_figure_lines(path, own))
     for folder in (path, *path.parents):
         if (folder / "run.json").exists():
             return [target, *_run_lines(folder, None, 1)]
