@@ -1,6 +1,7 @@
 """Films: what is recorded is what was played, and what is drawn is what was recorded."""
 
 import json
+from collections import OrderedDict
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from remdm.analysis.path import draw_path, legs, map_pixels, visited_floors
 from remdm.analysis.unlocks import draw_unlocks, unlocked_share
 from remdm.config.film import FilmConfig
 from remdm.config.layers import Layer, base_layers, build
-from remdm.diffusion.sampling import Sampler
+from remdm.diffusion.sampling import Sampler, make_grid, token_probs
 from remdm.envs.camera import Camera, Shot
 from remdm.evaluation.film import CHUNK_STEPS, compile_film, names, stage_env
 from remdm.planners.control import Planner, PlannerPolicy
@@ -44,7 +45,7 @@ def toy_camera():
         world = jnp.full((1, 8, 8), 1, jnp.uint8).at[0, 0, state.target].set(0)
         return Shot(
             pixels, clear=pixels.at[:2, :2].set(7), light=state.left / LONGEST, vitals={"health": state.left},
-            inventory={"b_missed": state.missed, "a_target": state.target}, place=place, world=world,
+            inventory=OrderedDict(b_missed=state.missed, a_target=state.target), place=place, world=world,
         )  # fmt: skip
 
     return Camera(
@@ -133,6 +134,74 @@ def test_a_trace_is_of_the_plan_that_was_executed(inpainted):
     assert film.traces.shape[1] == 6
 
 
+def test_the_probabilities_behind_a_plan_are_recorded(inpainted):
+    """Of four actions all are shown, so the distribution of every place and step is in the film."""
+    policy, film = inpainted
+    planner = policy.planner
+    grid, k = make_grid(planner.sampler), 1
+    states = list(by_hand(policy, int(film.trace_steps[k]) + 1, stage_env(GAME, ENVS)))
+    obs = states[-1][0].obs[:1]
+    tokens = tokens_over_steps(film, k)
+    shares = np.zeros((*tokens[1:].shape, NUM_ACTIONS))
+    for step, before in enumerate(tokens[:-1]):
+        logits = planner.denoiser.apply(policy.params, obs, before[None].astype(int), grid.t[step : step + 1])
+        shares[step] = token_probs(logits, planner.sampler.temperature, planner.sampler.top_p)[0]
+    at = np.argsort(film.top_actions[k], axis=-1)
+    recorded = np.take_along_axis(film.top_probs[k], at, axis=-1)
+    np.testing.assert_allclose(recorded, shares, atol=2e-3)
+    assert (np.diff(film.top_probs[k].astype(float), axis=-1) <= 0).all()
+    # A token's confidence is the probability that it had in the step that drew it.
+    drawn = (tokens[:-1] == NUM_ACTIONS) & (tokens[1:] < NUM_ACTIONS)
+    assert drawn.any()
+    for step, place in np.argwhere(drawn):
+        share = shares[step, place, tokens[step + 1, place]]
+        assert film.confidence[k, step, place] == pytest.approx(share, abs=2e-3)
+    assert not film.remask_probs[k][tokens[:-1] == NUM_ACTIONS].any()
+    assert (film.remask_probs[k][remasked(film, k)[1:]] > 0).all()
+
+
+def test_an_expert_is_asked_and_changes_nothing(inpainted):
+    policy, film = inpainted
+    asked = filmed(policy, expert=toy_expert())
+    assert film.expert_probs.shape == (film.steps, 0)
+    assert asked.expert_probs.argmax(axis=1).tolist() == asked.places[:-1, 1].tolist()
+    assert (asked.expert_probs.sum(axis=1) == 1).all()
+    for name in ("actions", "plans", "traces", "rewards", "places"):
+        np.testing.assert_array_equal(getattr(asked, name), getattr(film, name))
+
+
+def test_the_world_by_day_and_its_changes_are_recorded(inpainted):
+    _, film = inpainted
+    targets, left = film.places[:, 1], film.places[:, 2]
+    seen = film.sprites[film.views].swapaxes(2, 3).reshape(film.steps + 1, 4, 6, 3)
+    by_day = np.broadcast_to(60 * targets[:, None, None, None], seen.shape).copy()
+    by_day[:, :2, :2] = 7
+    np.testing.assert_array_equal(seen, by_day)
+    assert len(np.unique(film.sprites, axis=0)) == len(film.sprites)
+    np.testing.assert_allclose(film.light, left / LONGEST, atol=1e-3)
+    assert (film.vitals[:, 0] == left).all()
+    assert film.inventory_names.tolist() == ["b_missed", "a_target"]  # as the camera names them
+    assert (film.inventory[:, 1] == targets).all()
+    # From the end back to the start, change by change.
+    world = film.world.copy()
+    for t in range(film.steps, -1, -1):
+        expected = np.ones((1, 8, 8), int)
+        expected[0, 0, targets[t]] = 0
+        np.testing.assert_array_equal(world, expected)
+        for _, floor, row, column, before, after in film.changes[film.changes[:, 0] == t]:
+            assert world[floor, row, column] == after
+            world[floor, row, column] = before
+
+
+def test_who_neither_ran_out_of_time_nor_won_has_died():
+    film = hand_made()
+    assert film.died
+    assert not film._replace(time_limit=np.array(2)).died
+    assert not film._replace(victory=np.array("a")).died
+    assert film._replace(victory=np.array("b")).died
+    assert not film._replace(ended=np.array([False])).died
+
+
 def test_episodes_end_where_they_ended_and_unlock_when_they_did():
     film = filmed(toy_expert())
     worlds = start(jax.random.split(KEY)[0], stage_env(GAME, ENVS), ()).env.env_state
@@ -186,6 +255,7 @@ def hand_made(**changed):
         "vitals_names": np.array(["health"]), "inventory": np.array([[0, 0], [0, 1], [0, 2]]),
         "inventory_names": np.array(["wood", "iron_sword"]), "changes": np.array([[1, 0, 1, 2, 3, 0]]),
         "action_names": np.array(["noop", "left", "do", "make_sword"]), "achievements": np.array(["a", "b"]),
+        "time_limit": np.array(9), "victory": np.array(""),
     }  # fmt: skip
     return Film(**(arrays | changed))
 

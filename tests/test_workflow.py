@@ -16,7 +16,7 @@ from remdm.base.files import write_json
 from remdm.base.reader import read_mapping
 from remdm.config.offline import OfflineConfig
 from remdm.workflow import source
-from remdm.workflow.digest import content_digest
+from remdm.workflow.digest import content_digest, figure_origin
 from remdm.workflow.plan import Job, Plan
 from remdm.workflow.why import explain
 from tests.conftest import REPOSITORY
@@ -177,6 +177,23 @@ def test_a_module_that_only_a_function_imports_is_reached(package):
     entry.write_text(entry.read_text() + "\n\ndef later():\n    from remdm import lonely\n")
     forget()
     assert folder / "lonely.py" in source.reachable(entry)
+
+
+@pytest.mark.parametrize("name", ["viewer.css", "viewer.html", "viewer.controls.js"])
+def test_a_pages_style_and_scripts_decide_it(copy, name):
+    package, take = copy
+    path = package / "analysis" / "web" / name
+    page = Plan.load(WORKFLOW, {}).catalogue.of_films[-1]
+    assert page.name == "episode.html"
+
+    def digests_of_pages():
+        take()
+        return [figure_origin(module, {}).digest for module in ("viewer", "gallery", "episode")]
+
+    before = digests_of_pages()
+    path.write_text(path.read_text() + "\n")
+    after = digests_of_pages()
+    assert [one == other for one, other in zip(before, after, strict=True)] == [False, True, True]
 
 
 def test_every_film_has_its_pictures():

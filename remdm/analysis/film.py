@@ -56,6 +56,8 @@ class Film(NamedTuple):
         vitals: health and the like [T + 1, .], named by `vitals_names`.
         inventory: how many of each thing [T + 1, .], named by `inventory_names`.
         changes: blocks that became others [C, 6]: step, floor, row, column, the kinds before and after.
+        time_limit: steps after which the game ends every episode; 0 if it never does.
+        victory: the achievement that ends an episode; empty if none does.
     """
 
     frames: np.ndarray
@@ -88,6 +90,8 @@ class Film(NamedTuple):
     changes: np.ndarray
     action_names: np.ndarray
     achievements: np.ndarray
+    time_limit: np.ndarray
+    victory: np.ndarray
 
     @property
     def steps(self) -> int:
@@ -98,6 +102,12 @@ class Film(NamedTuple):
     def episode_return(self) -> float:
         """What the filmed episode earned."""
         return float(self.rewards.sum())
+
+    @property
+    def died(self) -> bool:
+        """Whether the filmed episode ended by neither time nor victory."""
+        won = str(self.victory) in [name for _, name in self.unlocked]
+        return bool(self.ended[0]) and self.steps != int(self.time_limit) and not won
 
     @property
     def unlocked(self) -> list[tuple[int, str]]:

@@ -24,6 +24,7 @@ from remdm.base.errors import UserError
 from remdm.base.files import whole_file
 
 WEB = Path(__file__).with_name("web")
+SCRIPTS = ("data", "world", "plan", "controls")  # one script in the page, in this order
 # Where the fields of a film lie in the page, and as which type.
 ARRAYS = {
     "actions": "u1", "plans": "u1", "positions": "u1", "rewards": "f4", "places": "i2", "world": "u1",
@@ -84,7 +85,7 @@ def viewer_page(title: str, films: Sequence[Film], records: Sequence[dict[str, A
         ],
     }
     style = (WEB / "viewer.css").read_text(encoding="utf-8")
-    script = "".join(path.read_text(encoding="utf-8") for path in sorted(WEB.glob("viewer.*.js")))
+    script = "".join((WEB / f"viewer.{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     return Template((WEB / "viewer.html").read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
         policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}",
@@ -126,11 +127,10 @@ def _described(film: Film, pack: _Pack) -> dict[str, Any]:
         "unlockedAt": pack.add(film.unlocked_at[0], "i4"),
         "localView": pack.add(film.local_view, "u2"),
     }
-    health = film.vitals[-1, list(film.vitals_names).index("health")]
     return {
         "arrays": arrays,
         "ended": bool(film.ended[0]),
-        "died": bool(film.ended[0] and health <= 0),
+        "died": film.died,
         "floors": len(film.world),
         "achievementNames": film.achievements.tolist(),
         "vitalsNames": film.vitals_names.tolist(),

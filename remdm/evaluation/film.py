@@ -124,6 +124,8 @@ def names(game: Game, camera: Camera) -> dict[str, np.ndarray]:
         "local_view": np.array(camera.local_view),
         "action_names": np.array(camera.actions),
         "achievements": np.array(game.achievements),
+        "time_limit": np.array(game.time_limit or 0),
+        "victory": np.array(game.victory or ""),
     }
 
 

@@ -13,7 +13,7 @@ class Panel {
     const count = film.unlocked.filter(({ step }) => step).length;
     this.get(".summary").textContent = `Return ${film.returns[film.steps].toFixed(1)}, ${count} of ${film.unlocked.length} achievements, ${film.ending}.`
       + (film.compared && film.asks ? ` As the expert in ${percent(1 - film.disagreements.length / film.steps)} of the steps.` : "");
-    this.get(".plan").hidden = this.get(".course").hidden = film.horizon === 0;
+    this.get(".has-plan").hidden = film.horizon === 0;
     this.map = new WorldMap(this.get(".map"), film, page.tiles);
     this.get(".whole").addEventListener("click", (event) => {
       this.map.whole = !this.map.whole;

@@ -11,7 +11,7 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-const percent = (share) => `${Math.round(100 * share)} %`;
+const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
 const readable = (name) => name.replaceAll("_", " ");
 
 /** An array of some shape, whose items [i, j, ...] stand one after the other. */

@@ -38,21 +38,22 @@ function planRow(film, plan, k, place, t, again) {
   const step = t - position + place;
   const token = film.tokens(plan, k)[place];
   const [why, kind] = remark(film, plan, k, place, again);
-  const action = element("td", { class: "token" }, place === position ? "▶ " : place < position ? "✓ " : "", chip(film, token));
+  const action = element("td", { class: "token" }, chip(film, token));
   if (why) action.append(element("span", { class: `why ${kind}` }, why));
   const locked = place < film.traceLocked.at(plan);
-  const confidence = element("td");
+  const confidence = element("td", { class: "confidence" });
   if (token !== mask && !locked && k > 0) {
     const share = film.confidence.at(plan, k - 1, place) / 255;
     confidence.append(meter(share), percent(share));
   }
   const others = k > 0 && !locked ? film.candidates(plan, k, place).filter(([other, p]) => other !== token && p >= 0.005).slice(0, 3) : [];
   const next = others.map(([other, p]) => `${readable(film.actionNames[other].name)} ${percent(p)}`).join(", ");
-  const row = element("tr", { class: place === position ? "now" : place < position ? "past" : "" },
-    element("td", {}, String(step)), action, confidence, element("td", {}, next));
+  const row = element("tr", { class: place === position ? "current" : place < position ? "past" : "" },
+    element("td", {}, `${place === position ? "▶ " : place < position ? "✓ " : ""}${step}`),
+    action, confidence, element("td", { class: "next" }, next));
   if (place === position) row.setAttribute("aria-current", "step");
   if (film.asks) {
-    const expert = element("td");
+    const expert = element("td", { class: "asks" });
     if (step < film.steps) {
       const best = film.bestOfExpert[step];
       const agrees = best === token;
@@ -75,7 +76,7 @@ function agreement(film, plan, k, t) {
 
 function drawPlan(panel, film, t, k) {
   const plan = film.planAt(t);
-  panel.querySelector(".asks").hidden = !film.asks;
+  panel.querySelector("th.asks").hidden = !film.asks;
   const note = panel.querySelector(".agreement");
   const body = panel.querySelector("tbody");
   if (plan < 0) {
@@ -87,6 +88,13 @@ function drawPlan(panel, film, t, k) {
   const state = k === film.denoisingSteps ? "as it was executed" : `after ${k} of ${film.denoisingSteps} denoising steps`;
   note.textContent = `Made at step ${film.traceSteps.at(plan)}, ${state}.${film.asks ? agreement(film, plan, k, t) : ""}`;
   body.replaceChildren(...Array.from({ length: film.horizon }, (_, place) => planRow(film, plan, k, place, t, again)));
+}
+
+/** As much of a text as fits into a width. */
+function fitting(context, text, width) {
+  let shown = text;
+  while (shown && context.measureText(shown).width > width) shown = `${shown.replace("…", "").slice(0, -1).trimEnd()}…`;
+  return shown;
 }
 
 /** All tokens of the plan over the denoising steps: a row each, masked-again cells crossed. */
@@ -124,7 +132,7 @@ function drawCourse(panel, film, t, k) {
       context.fillRect(x, y, cell - 1, height - 1);
       if (token !== mask && cell > 44 && height > 15) {
         context.fillStyle = action.ink;
-        context.fillText(readable(action.name).slice(0, Math.floor(cell / 6.5)), x + cell / 2, y + height / 2);
+        context.fillText(fitting(context, readable(action.name), cell - 6), x + cell / 2, y + height / 2);
       }
       if (again[place]) {
         count++;
@@ -162,7 +170,7 @@ function drawExpert(panel, film, t) {
   list.replaceChildren(...order.map((action) => element("li", {},
     chip(film, action), meter(probs[action] / 255), element(action === done ? "b" : "span", {}, percent(probs[action] / 255)))));
   const name = readable(film.actionNames[done].name);
-  const same = film.bestOfExpert[t] === done ? "the expert's most probable action" : "not the expert's most probable action";
-  note.textContent = `Executed: ${name}, ${same}.`;
-  note.className = `note ${film.bestOfExpert[t] === done ? "agrees" : "differs"}`;
+  const agrees = film.bestOfExpert[t] === done;
+  note.textContent = `Executed: ${name}, ${agrees ? "the expert's" : "not the expert's"} most probable action.`;
+  note.className = film.compared ? `note ${agrees ? "agrees" : "differs"}` : "note";
 }

@@ -41,7 +41,7 @@ function drawWorld(canvas, film, sprites, t) {
   });
   const light = film.light.at(t) / 255;
   context.fillStyle = `rgba(0, 8, 40, ${0.65 * (1 - light)})`;
-  context.fillRect(0, 0, film.localView[1] * size, film.localView[0] * size);
+  context.fillRect(0, 0, film.localView.at(1) * size, film.localView.at(0) * size);
   const [floor, row, column] = film.places.at(t);
   const night = light < 0.75 ? `, ${percent(light)} light` : "";
   const where = film.floors > 1 ? `floor ${floor}, ` : "";
