@@ -16,6 +16,7 @@ from remdm.analysis.film import Film, film_title, read_film
 from remdm.analysis.gallery import write_gallery
 from remdm.analysis.path import draw_path, legs, map_pixels, visited_floors
 from remdm.analysis.unlocks import draw_unlocks, unlocked_share
+from remdm.analysis.viewer import draw as draw_viewer
 from remdm.config.film import FilmConfig
 from remdm.config.layers import Layer, base_layers, build
 from remdm.diffusion.sampling import Sampler, make_grid, token_probs
@@ -363,6 +364,17 @@ def test_a_planner_in_craftax_is_filmed_and_drawn(make_run, tmp_path):
     draw_path(film, folder / "path.png", title)
     draw_unlocks({"ppo_rnn": film, "planner": film}, folder / "unlocks.png", title)
     pictures = [folder / name for name in ("episode.gif", "denoising.png", "path.png", "unlocks.png")]
+    # By day, with nothing in the player's hands; the picture has nine rows, of which seven are the world's.
+    assert film.views.shape == (film.steps + 1, 9, 9)
+    assert film.local_view.tolist() == [7, 9]
+    clear = film.sprites[film.views[0]].swapaxes(1, 2).reshape(144, 144, 3)
+    np.testing.assert_array_equal(clear[112:], film.frames[0][112:])
+    assert film.vitals_names.tolist() == ["health", "food", "drink", "energy"]
+    assert film.vitals[0].tolist() == [9] * 4
+    assert not film.inventory[0].any()
+    assert len(film.inventory_names) == 12
+    draw_viewer([str(folder / "film.npz")], folder / "episode.html")
+    assert 50_000 < (folder / "episode.html").stat().st_size < 1_000_000
     gallery = tmp_path / "paper" / "gallery.html"
     write_gallery(pictures, gallery)
     for picture in pictures:

@@ -5,22 +5,23 @@ import gzip
 import json
 import os
 import re
-import time
 
 import numpy as np
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from remdm.analysis.film import TOKENS
+from remdm.analysis.gallery import draw as draw_gallery
 from remdm.analysis.viewer import WEB, luminance, viewer_page, write_viewer
 from remdm.base.errors import UserError
 from remdm.cli import main
 from tests import browser
+from tests.browser import assert_quiet, click, opened, press, slide, texts, wait
 from tests.conftest import REPOSITORY
 from tests.test_film import filmed, hand_made, toy_planner
 from tests.toy import toy_expert
 
 NASTY = "</script><img src=x onerror=window.hit=1>&amp;"
-MEGABYTE = 10**6
 
 
 def save(folder, film, policy, env="Toy", seed=0):
@@ -140,7 +141,7 @@ def nasty_film():
 
 def test_five_hundred_steps_take_less_than_five_megabytes():
     """As random as can be; a real episode takes a tenth."""
-    assert len(viewer_page("long", [long_film()], [{"label": "x", "compared": True}])) < 5 * MEGABYTE
+    assert len(viewer_page("long", [long_film()], [{"label": "x", "compared": True}])) < 5_000_000
 
 
 def test_films_of_other_worlds_do_not_stand_side_by_side(folders, films, tmp_path, capsys):
@@ -160,6 +161,14 @@ def test_the_command_draws_beside_the_first_film(folders, capsys):
     written = folders[0] / "episode.html"
     assert capsys.readouterr().out == f"{written}\n"
     assert len(unpacked(written.read_text())[1]) == 2
+
+
+def test_the_gallery_links_the_page(folders, tmp_path):
+    gallery = tmp_path / "paper" / "gallery.html"
+    draw_gallery([str(folders[0] / "episode.html"), str(folders[0] / "film.npz")], gallery.with_suffix(""))
+    [link] = re.findall(r'href="([^"]*episode.html)"', gallery.read_text())
+    assert (gallery.parent / link).resolve() == (folders[0] / "episode.html").resolve()
+    assert "<img" not in gallery.read_text()
 
 
 def test_writing_has_contrast():
@@ -196,23 +205,6 @@ def driver():
         yield driver
 
 
-def opened(driver, page, place=""):
-    """Load a page afresh and wait for what it draws."""
-    driver.get("about:blank")
-    browser.requests(driver)
-    browser.complaints(driver)
-    driver.get(f"{page.as_uri()}{place}")
-    wait(lambda: driver.execute_script("return !document.querySelector('main').hidden"))
-
-
-def wait(happens):
-    for _ in range(600):
-        if happens():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it did not happen")
-
-
 def where(driver):
     """Step and denoising step, by the sliders; the address must say the same."""
     t, k = (int(driver.find_element("id", name).get_attribute("value")) for name in ("step", "denoise"))
@@ -221,33 +213,7 @@ def where(driver):
     return t, k
 
 
-def click(driver, name):
-    driver.execute_script("arguments[0].click()", driver.find_element("id", name))
-
-
-def press(driver, *keys, shift=False):
-    from selenium.webdriver import ActionChains
-    from selenium.webdriver.common.keys import Keys
-
-    chain = ActionChains(driver)
-    chain = (
-        chain.key_down(Keys.SHIFT).send_keys(*keys).key_up(Keys.SHIFT) if shift else chain.send_keys(*keys)
-    )
-    chain.perform()
-
-
-def slide(driver, name, value):
-    script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))"
-    driver.execute_script(script, driver.find_element("id", name), value)
-
-
-def texts(driver, selector):
-    return [element.text for element in driver.find_elements("css selector", selector)]
-
-
 def test_every_control_does_what_it_says(driver, page, films):
-    from selenium.webdriver.common.keys import Keys
-
     film = films[0]
     steps, denoising = max(f.steps for f in films), film.traces.shape[1]
     differs = [int(t) for t in np.flatnonzero(film.actions != film.expert_probs.argmax(axis=1))]
@@ -303,11 +269,11 @@ def test_every_control_does_what_it_says(driver, page, films):
 
     # Playing and denoising, which end by themselves or are stopped.
     slide(driver, "step", 0)
-    driver.execute_script("arguments[0].value = '30'", driver.find_element("id", "speed"))
+    driver.execute_script("document.getElementById('speed').value = '30'")
     click(driver, "play")
     wait(lambda: texts(driver, "#play") == ["▶ Play"])
     assert where(driver)[0] == steps
-    driver.execute_script("arguments[0].value = '1'", driver.find_element("id", "speed"))
+    driver.execute_script("document.getElementById('speed').value = '1'")
     press(driver, " ")
     assert texts(driver, "#play") == ["❚❚ Pause"]
     press(driver, " ")
@@ -323,9 +289,8 @@ def test_every_control_does_what_it_says(driver, page, films):
     assert where(driver) == (1, denoising)
 
     # An achievement, a row of the denoising, the whole world.
-    button = driver.find_element("css selector", ".achieved button")
-    driver.execute_script("arguments[0].click()", button)
-    assert where(driver)[0] == int(button.get_attribute("data-step"))
+    driver.execute_script("document.querySelector('.achieved button').click()")
+    assert where(driver)[0] == film.unlocked[0][0]
     slide(driver, "step", 0)
     canvas = driver.find_element("css selector", ".course canvas")
     height = canvas.size["height"]
@@ -335,28 +300,23 @@ def test_every_control_does_what_it_says(driver, page, films):
     )
     driver.execute_script(script, canvas, 1.5 * height / (denoising + 1))
     assert where(driver) == (0, 1)
-    whole = driver.find_element("css selector", ".whole")
-    driver.execute_script("arguments[0].click()", whole)
-    assert whole.get_attribute("aria-pressed") == "true"
+    driver.execute_script("document.querySelector('.whole').click()")
+    assert len(driver.find_elements("css selector", ".whole[aria-pressed=true]")) == 1
 
     # A link is followed, and one that leads nowhere shows what is nearest.
     driver.execute_script("location.hash = '#t=2&k=3'")
-    wait(lambda: where(driver) == (2, 3))
-    for place, found in (
-        ("#t=2&k=1", (2, 1)),
-        ("#t=9999&k=9999", (steps, denoising)),
-        ("#t=-1&x", (0, denoising)),
-    ):
+    wait(lambda: driver.find_element("id", "step").get_attribute("value") == "2")
+    assert where(driver) == (2, 3)
+    assert_quiet(driver, page)
+    places = {"#t=2&k=1": (2, 1), "#t=9999&k=9999": (steps, denoising), "#t=-1&x": (0, denoising)}
+    for place, found in places.items():
         opened(driver, page, place)
         assert where(driver) == found
-    assert browser.complaints(driver) == []
-    assert set(browser.requests(driver)) == {f"{page.as_uri()}#t=-1&x"}
+        assert_quiet(driver, page)
 
 
 def test_all_of_it_can_be_used_by_keys_alone(driver, page):
     """Each control takes the focus once, in order, and has a name."""
-    from selenium.webdriver.common.keys import Keys
-
     opened(driver, page)
     names = []
     for _ in range(40):
@@ -394,7 +354,7 @@ def test_names_are_shown_as_text(driver, tmp_path):
         assert NASTY + part in shown, part
     assert driver.title == NASTY
     assert driver.execute_script("return [document.images.length, window.hit ?? null]") == [0, None]
-    assert browser.complaints(driver) == []
+    assert_quiet(driver, path)
 
 
 def test_the_world_is_drawn_as_it_was_seen(driver, page, films):

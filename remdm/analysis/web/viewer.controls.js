@@ -11,8 +11,10 @@ class Panel {
     this.get = (selector) => this.root.querySelector(selector);
     this.get("h2").textContent = film.label;
     const count = film.unlocked.filter(({ step }) => step).length;
-    this.get(".summary").textContent = `Return ${film.returns[film.steps].toFixed(1)}, ${count} of ${film.unlocked.length} achievements, ${film.ending}.`
-      + (film.compared && film.asks ? ` As the expert in ${percent(1 - film.disagreements.length / film.steps)} of the steps.` : "");
+    const earned = `Return ${film.returns[film.steps].toFixed(1)}, ${count} of ${film.unlocked.length} achievements`;
+    const alike = percent(1 - film.disagreements.length / film.steps);
+    this.get(".summary").textContent = `${earned}, ${film.ending}.`
+      + (film.compared && film.asks ? ` As the expert in ${alike} of the steps.` : "");
     this.get(".has-plan").hidden = film.horizon === 0;
     this.map = new WorldMap(this.get(".map"), film, page.tiles);
     this.get(".whole").addEventListener("click", (event) => {
@@ -40,7 +42,8 @@ class Panel {
     drawWorld(this.get(".world"), film, page.sprites, t);
     const doing = t < film.steps ? `▶ ${readable(film.actionNames[film.actions.at(t)].name)}` : `■ ${film.ending}`;
     const fresh = film.unlocked.filter(({ step }) => step && step === t).map(({ name }) => readable(name));
-    this.get(".now").textContent = `${doing} · return so far ${film.returns[t].toFixed(1)}${fresh.length ? ` · unlocked: ${fresh.join(", ")}` : ""}`;
+    const unlocked = fresh.length ? ` · unlocked: ${fresh.join(", ")}` : "";
+    this.get(".now").textContent = `${doing} · return so far ${film.returns[t].toFixed(1)}${unlocked}`;
     this.get(".vitals").replaceChildren(...film.vitalsNames.map((name, i) => element("div", {},
       element("dt", {}, readable(name)), element("dd", {}, String(film.vitals.at(t)[i])))));
     this.drawInventory(t);
@@ -104,7 +107,8 @@ class Page {
     find("step").value = this.t;
     find("denoise").value = this.k;
     find("step-text").textContent = `${this.t} of ${this.steps}`;
-    find("denoise-text").textContent = this.k === this.denoisingSteps ? `${this.k} of ${this.k}: the plan` : `${this.k} of ${this.denoisingSteps}`;
+    const whole = this.k === this.denoisingSteps ? ": the plan" : "";
+    find("denoise-text").textContent = `${this.k} of ${this.denoisingSteps}${whole}`;
     find("step").setAttribute("aria-valuetext", `step ${this.t} of ${this.steps}`);
     find("denoise").setAttribute("aria-valuetext", `denoising step ${this.k} of ${this.denoisingSteps}`);
     for (const panel of this.panels) panel.draw();

@@ -23,12 +23,13 @@ function remark(film, plan, k, place, again) {
   if (again[place]) {
     const confidence = film.confidence.at(plan, k - 1, place) / 255;
     const name = readable(film.actionNames[film.tokens(plan, k - 1)[place]].name);
-    return [`↺ ${name} masked again: confidence ${percent(confidence)}, chance ${percent(film.remask.at(plan, k - 1, place) / 255)}`, "again"];
+    const chance = film.remask.at(plan, k - 1, place) / 255;
+    return [`↺ ${name} masked again: confidence ${percent(confidence)}, chance ${percent(chance)}`, "again"];
   }
   if (token === mask) return ["", ""];
   if (film.tokens(plan, k - 1)[place] === mask) return ["drawn in this step", ""];
   const chance = film.remask.at(plan, k - 1, place) / 255;
-  return [chance > 0 ? `kept; chance of the mask ${percent(chance)}` : "", ""];
+  return [chance > 0 ? `kept; chance of re-masking ${percent(chance)}` : "", ""];
 }
 
 /** A row of the table: a place of the plan after denoising step k. */
@@ -46,7 +47,8 @@ function planRow(film, plan, k, place, t, again) {
     const share = film.confidence.at(plan, k - 1, place) / 255;
     confidence.append(meter(share), percent(share));
   }
-  const others = k > 0 && !locked ? film.candidates(plan, k, place).filter(([other, p]) => other !== token && p >= 0.005).slice(0, 3) : [];
+  const candidates = k > 0 && !locked ? film.candidates(plan, k, place) : [];
+  const others = candidates.filter(([other, p]) => other !== token && p >= 0.005).slice(0, 3);
   const next = others.map(([other, p]) => `${readable(film.actionNames[other].name)} ${percent(p)}`).join(", ");
   const row = element("tr", { class: place === position ? "current" : place < position ? "past" : "" },
     element("td", {}, `${place === position ? "▶ " : place < position ? "✓ " : ""}${step}`),
@@ -57,8 +59,9 @@ function planRow(film, plan, k, place, t, again) {
     if (step < film.steps) {
       const best = film.bestOfExpert[step];
       const agrees = best === token;
-      expert.append(element("span", { class: token === mask ? "" : agrees ? "agrees" : "differs" },
-        `${token === mask ? "" : agrees ? "= " : "≠ "}${readable(film.actionNames[best].name)}`), ` ${percent(film.expert.at(step)[best] / 255)}`);
+      const [kind, sign] = token === mask ? ["", ""] : agrees ? ["agrees", "= "] : ["differs", "≠ "];
+      const name = element("span", { class: kind }, sign + readable(film.actionNames[best].name));
+      expert.append(name, ` ${percent(film.expert.at(step)[best] / 255)}`);
     }
     row.append(expert);
   }
@@ -69,7 +72,8 @@ function planRow(film, plan, k, place, t, again) {
 function agreement(film, plan, k, t) {
   const tokens = film.tokens(plan, k);
   const first = t - film.positions.at(t);
-  const due = Array.from(tokens.keys()).filter((place) => place >= film.traceLocked.at(plan) && first + place < film.steps && tokens[place] < film.actionNames.length);
+  const due = Array.from(tokens.keys()).filter((place) => place >= film.traceLocked.at(plan)
+    && first + place < film.steps && tokens[place] < film.actionNames.length);
   const same = due.filter((place) => film.bestOfExpert[first + place] === tokens[place]).length;
   return due.length ? ` ${same} of ${due.length} places are what the expert would do at these steps.` : "";
 }
@@ -148,8 +152,10 @@ function drawCourse(panel, film, t, k) {
       context.strokeRect(margin - 1, y - 1, width - margin, height + 1);
     }
   }
-  canvas.setAttribute("aria-label", `Tokens of the plan after each of ${film.denoisingSteps} denoising steps; masked again ${count} times`);
-  panel.querySelector(".note").textContent = `A row for each denoising step, a column for each place of the plan; ↺ marks the ${count} tokens that went back to the mask. The framed row is in the table; click another.`;
+  const shown = `Tokens of the plan after each of ${film.denoisingSteps} denoising steps; masked again ${count} times`;
+  canvas.setAttribute("aria-label", shown);
+  panel.querySelector(".note").textContent = "A row for each denoising step, a column for each place of the plan; "
+    + `↺ marks the ${count} tokens that went back to the mask. The framed row is in the table; click another.`;
 }
 
 /** The expert's distribution in the state of a step, and whether it would do the same. */

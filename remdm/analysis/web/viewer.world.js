@@ -95,9 +95,11 @@ class WorldMap {
     const [, rows, columns] = this.film.world.shape;
     const side = Math.max(rows, columns);
     if (this.whole) return [0, 0, side];
-    const here = Array.from({ length: this.film.steps + 1 }, (_, t) => this.film.places.at(t)).filter(([floor]) => floor === this.floor);
-    const [top, bottom] = [1, 1].map((axis, i) => (i ? Math.max : Math.min)(...here.map((place) => place[axis])));
-    const [left, right] = [2, 2].map((axis, i) => (i ? Math.max : Math.min)(...here.map((place) => place[axis])));
+    const places = Array.from({ length: this.film.steps + 1 }, (_, t) => this.film.places.at(t));
+    const here = places.filter(([floor]) => floor === this.floor);
+    const range = (axis) => [Math.min, Math.max].map((end) => end(...here.map((place) => place[axis])));
+    const [top, bottom] = range(1);
+    const [left, right] = range(2);
     const near = Math.min(side, Math.max(16, bottom - top + 7, right - left + 7));
     const corner = (low, high, length) => Math.max(0, Math.min(length - near, Math.round((low + high - near) / 2)));
     return [corner(top, bottom, rows), corner(left, right, columns), near];
@@ -113,7 +115,8 @@ class WorldMap {
     canvas.width = canvas.height = pixels;
     const context = canvas.getContext("2d");
     const scale = pixels / side;
-    context.drawImage(this.picture, left * tiles.size, top * tiles.size, side * tiles.size, side * tiles.size, 0, 0, pixels, pixels);
+    const [x, y, size] = [left, top, side].map((blocks) => blocks * tiles.size);
+    context.drawImage(this.picture, x, y, size, size, 0, 0, pixels, pixels);
     const at = (step) => {
       const [, row, column] = film.places.at(step);
       return [(column - left + 0.5) * scale, (row - top + 0.5) * scale];
