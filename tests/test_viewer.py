@@ -104,7 +104,7 @@ def test_a_page_holds_the_films(page, films):
         np.testing.assert_array_equal(arrays["plans"], film.plans)
         np.testing.assert_array_equal(arrays["traces"], film.traces)
         np.testing.assert_array_equal(arrays["sprites"][arrays["views"]], film.sprites[film.views])
-        np.testing.assert_allclose(arrays["expert"] / 255, film.expert_probs, atol=0.003)
+        np.testing.assert_allclose(arrays["expertProbs"] / 255, film.expert_probs, atol=0.003)
         np.testing.assert_allclose(arrays["topProbs"] / 255, film.top_probs.astype(float), atol=0.003)
     sprites = found[0]["sprites"]
     assert len(np.unique(sprites, axis=0)) == len(sprites)  # embedded once

@@ -25,19 +25,14 @@ from remdm.base.files import whole_file
 
 WEB = Path(__file__).with_name("web")
 SCRIPTS = ("data", "world", "plan", "controls")  # one script in the page, in this order
-# Where the fields of a film lie in the page, and as which type.
+# The types that fields of a film have in the page.
 ARRAYS = {
-    "actions": "u1", "plans": "u1", "positions": "u1", "rewards": "f4", "places": "i2", "world": "u1",
-    "changes": "i2", "views": "u2", "vitals": "i2", "inventory": "i2",
+    "actions": "u1", "plans": "u1", "positions": "u2", "rewards": "f4", "places": "i2", "world": "u1",
+    "changes": "i4", "vitals": "i2", "inventory": "i2", "trace_steps": "i4", "trace_locked": "u2",
+    "traces": "u1", "top_actions": "u1", "local_view": "u2",
 }  # fmt: skip
-TRACES = {
-    "traceSteps": "trace_steps", "traceLocked": "trace_locked", "traces": "traces",
-    "topActions": "top_actions",
-}  # fmt: skip
-SHARES = {
-    "light": "light", "topProbs": "top_probs", "confidence": "confidence", "remask": "remask_probs",
-    "expert": "expert_probs",
-}  # fmt: skip
+# Fields of numbers in [0, 1], which become whole ones of 255.
+SHARES = ("light", "top_probs", "confidence", "remask_probs", "expert_probs")
 
 
 def draw(results: list[str], path: Path) -> None:
@@ -120,15 +115,13 @@ class _Pack:
 def _described(film: Film, pack: _Pack) -> dict[str, Any]:
     """What the page is told of a film, its arrays in a pack."""
     arrays = {name: pack.add(getattr(film, name), kind) for name, kind in ARRAYS.items()}
-    kinds = {"traceSteps": "i4"}
-    arrays |= {name: pack.add(getattr(film, field), kinds.get(name, "u1")) for name, field in TRACES.items()}
-    arrays |= {name: pack.add(_bytes(getattr(film, field)), "u1") for name, field in SHARES.items()}
+    arrays |= {name: pack.add(_bytes(getattr(film, name)), "u1") for name in SHARES}
     arrays |= {
-        "unlockedAt": pack.add(film.unlocked_at[0], "i4"),
-        "localView": pack.add(film.local_view, "u2"),
+        "unlocked_at": pack.add(film.unlocked_at[0], "i4"),
+        "views": pack.add(film.views, "u2" if film.views.max(initial=0) < 2**16 else "u4"),
     }
     return {
-        "arrays": arrays,
+        "arrays": {_camel(name): place for name, place in arrays.items()},
         "ended": bool(film.ended[0]),
         "died": film.died,
         "floors": len(film.world),
@@ -141,6 +134,12 @@ def _described(film: Film, pack: _Pack) -> dict[str, Any]:
 def _record(film: Film, result: Result) -> dict[str, Any]:
     compared = result.config["policy"] != "expert" and film.expert_probs.shape[1] > 0
     return {"label": label(result.name), "compared": compared}
+
+
+def _camel(name: str) -> str:
+    """The name of a field as scripts write it."""
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
 
 
 def _bytes(shares: np.ndarray) -> np.ndarray:

@@ -220,7 +220,7 @@ def _daylight(shots: Shot) -> dict[str, np.ndarray]:
     _, first, places = np.unique(keys, return_index=True, return_inverse=True)
     return {
         "sprites": rows[first].reshape(-1, size, size, 3),
-        "views": places.reshape(count, height // size, width // size).astype(np.uint16),
+        "views": places.reshape(count, height // size, width // size).astype(np.min_scalar_type(len(first))),
         "light": np.asarray(shots.light, np.float16),
         **_counted("vitals", shots.vitals),
         **_counted("inventory", shots.inventory),

@@ -243,6 +243,6 @@ class Page {
 readPage().then((page) => new Page(page)).catch((error) => {
   const problem = find("problem");
   problem.hidden = false;
-  problem.textContent = `This page cannot be shown (${error.message}); it needs Chrome 103, Firefox 113, Safari 16.4 or later.`;
+  problem.textContent = `This page cannot be shown (${error.message}); it needs Chrome 105, Firefox 113, Safari 16.4 or later.`;
   console.error(error);
 });

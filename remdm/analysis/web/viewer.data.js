@@ -1,7 +1,7 @@
 "use strict";
 // The films in the page: typed arrays out of the compressed data, and what is asked of them.
 
-const KINDS = { u1: Uint8Array, u2: Uint16Array, i2: Int16Array, i4: Int32Array, f4: Float32Array };
+const KINDS = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, i2: Int16Array, i4: Int32Array, f4: Float32Array };
 
 /** An element with attributes and children; strings become text and never markup. */
 function element(tag, attributes = {}, ...children) {
@@ -55,11 +55,11 @@ class Film {
     this.steps = this.actions.length;
     this.horizon = this.plans.shape[1];
     this.denoisingSteps = this.traces.length ? this.traces.shape[1] : 0;
-    this.asks = this.expert.shape[1] > 0;
+    this.asks = this.expertProbs.shape[1] > 0;
     this.returns = new Float32Array(this.steps + 1);
     for (let t = 0; t < this.steps; t++) this.returns[t + 1] = this.returns[t] + this.rewards.at(t);
     this.bestOfExpert = Array.from({ length: this.asks ? this.steps : 0 }, (_, t) => {
-      const probs = this.expert.at(t);
+      const probs = this.expertProbs.at(t);
       return probs.indexOf(Math.max(...probs));
     });
     this.disagreements = this.compared ? this.bestOfExpert.flatMap((best, t) => (best === this.actions.at(t) ? [] : [t])) : [];

@@ -23,12 +23,12 @@ function remark(film, plan, k, place, again) {
   if (again[place]) {
     const confidence = film.confidence.at(plan, k - 1, place) / 255;
     const name = readable(film.actionNames[film.tokens(plan, k - 1)[place]].name);
-    const chance = film.remask.at(plan, k - 1, place) / 255;
+    const chance = film.remaskProbs.at(plan, k - 1, place) / 255;
     return [`↺ ${name} masked again: confidence ${percent(confidence)}, chance ${percent(chance)}`, "again"];
   }
   if (token === mask) return ["", ""];
   if (film.tokens(plan, k - 1)[place] === mask) return ["drawn in this step", ""];
-  const chance = film.remask.at(plan, k - 1, place) / 255;
+  const chance = film.remaskProbs.at(plan, k - 1, place) / 255;
   return [chance > 0 ? `kept; chance of re-masking ${percent(chance)}` : "", ""];
 }
 
@@ -61,7 +61,7 @@ function planRow(film, plan, k, place, t, again) {
       const agrees = best === token;
       const [kind, sign] = token === mask ? ["", ""] : agrees ? ["agrees", "= "] : ["differs", "≠ "];
       const name = element("span", { class: kind }, sign + readable(film.actionNames[best].name));
-      expert.append(name, ` ${percent(film.expert.at(step)[best] / 255)}`);
+      expert.append(name, ` ${percent(film.expertProbs.at(step)[best] / 255)}`);
     }
     row.append(expert);
   }
@@ -169,7 +169,7 @@ function drawExpert(panel, film, t) {
     note.textContent = "The episode is over.";
     return;
   }
-  const probs = film.expert.at(t);
+  const probs = film.expertProbs.at(t);
   const done = film.actions.at(t);
   const order = Array.from(probs.keys()).sort((one, other) => probs[other] - probs[one]).slice(0, 5);
   if (!order.includes(done)) order.push(done);
