@@ -18,6 +18,7 @@ from remdm.commands.params import run_params
 from remdm.commands.results import run_results
 from remdm.commands.stage import run_stage
 from remdm.commands.suite import run_ablations
+from remdm.commands.view import run_view
 from remdm.config.layers import ALL_KEYS
 from remdm.config.reference import all_keys, json_schema, reference_page
 from remdm.config.stages import STAGES
@@ -97,6 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     params = add("params", "print how many parameters the networks of presets have", run_params)
     params.add_argument("presets", metavar="PRESET", nargs="+", help="of configs/, or a path to a YAML file")
+    view = add(
+        "view", "draw a film, or two in the same world side by side, as a page to step through", run_view
+    )
+    view.add_argument("films", metavar="FILM", type=Path, nargs="+", help="the folder of a film's results")
+    view.add_argument(
+        "--output", metavar="PAGE", type=Path, help="by default episode.html beside the first film"
+    )
     why = add("why", "say why the pipeline would make a result again", _why)
     why.add_argument("target", metavar="TARGET", help="a file or folder under results/")
     accepting = add("accept", "let results that are stale by their code alone count as current", run_accept)

@@ -25,6 +25,7 @@ from remdm.evaluation.film import compile_film, names, stage_env
 from remdm.loading.policy import load_planner as load_policy
 from remdm.loading.public import public_network
 from remdm.planners.control import PlannerPolicy
+from remdm.planners.recording import act_recorded
 from remdm.training import checkpoint
 from remdm.training.tracking import fetch, is_reference
 
@@ -110,7 +111,7 @@ def play_episode(planner: LoadedPlanner, seed: int = 0, max_steps: int = 1000) -
     """
     env = stage_env(load_game(planner.env_name), num_envs=1)
     camera = load_camera(planner.env_name)
-    film = compile_film(_key(seed), env, planner, camera, planner.trace)
+    film = compile_film(_key(seed), env, planner, camera, act_recorded)
     return Film(**film.roll(max_steps), **names(env.game, camera))
 
 

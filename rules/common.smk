@@ -43,19 +43,19 @@ def pictures():
     return found
 
 
-def picture_of(wildcards, name):
+def picture_of(wildcards, output):
     """The path of what is drawn of a run, without suffix."""
-    return f"{plan.find(wildcards.stage, wildcards).folder}/{name}"
+    return f"{plan.find(wildcards.stage, wildcards).folder}/{output}"
 
 
-def shown_of_run(name):
+def shown_of_run(output):
     """The input function of what is drawn of a run."""
-    return lambda wildcards: shown_in(picture_of(wildcards, name))
+    return lambda wildcards: shown_in(picture_of(wildcards, output))
 
 
-def digest_of_picture(name):
+def digest_of_picture(output):
     """The function of the digest of what is drawn of a run."""
-    return lambda wildcards: plan.digest(plan.figures[picture_of(wildcards, name)])
+    return lambda wildcards: plan.digest(plan.figures[picture_of(wildcards, output)])
 
 
 def suite(wildcards):

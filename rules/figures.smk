@@ -10,22 +10,22 @@ for picture, stages in pictures().items():
         name:
             picture.name
         input:
-            shown_of_run(picture.name),
+            shown_of_run(picture.output),
         output:
             picture=report(
-                f"results/{{env}}/{{stage}}/{{name}}/s{{seed}}/{picture.name}{picture.suffix}",
+                f"results/{{env}}/{{stage}}/{{name}}/s{{seed}}/{picture.file}",
                 caption=f"../report/{picture.name}.rst",
                 category=picture.category,
                 labels={"shows": picture.name, "stage": "{stage}", "name": "{name}", "seed": "{seed}"},
             ),
-            run=f"results/{{env}}/{{stage}}/{{name}}/s{{seed}}/{picture.name}.run.json",
+            run=f"results/{{env}}/{{stage}}/{{name}}/s{{seed}}/{picture.output}.run.json",
         log:
             f"logs/{{env}}/{{stage}}/{{name}}/s{{seed}}.{picture.name}.log",
         wildcard_constraints:
             stage="|".join(stages),
         priority: 2  # the first things to look at
         params:
-            digest=digest_of_picture(picture.name),
+            digest=digest_of_picture(picture.output),
         script:
             "../scripts/figure.py"
 

@@ -173,6 +173,12 @@ def test_a_result_accepted_alone_stays_the_origin_of_what_was_made_from_it(plan)
     curves = plan.figures[f"{expert.folder}/curves"]
     for output in curves.outputs:
         Path(output).touch()
+    # A page beside a picture of its name has a record of its own.
+    page = Path(curves.outputs[0] + ".html")
+    page.with_name(f"{page.name}.run.json").write_text(
+        Path(curves.record).read_text().replace(old[expert], "other")
+    )
+    assert "when it was other" in "\n".join(chain(str(page)))
     text = "\n".join(chain(curves.outputs[0]))
     assert "made again" not in text
     assert "of older code, accepted as current" in text

@@ -1,6 +1,7 @@
 """Films: what is recorded is what was played, and what is drawn is what was recorded."""
 
 import json
+from collections import OrderedDict
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +16,15 @@ from remdm.analysis.film import Film, film_title, read_film
 from remdm.analysis.gallery import write_gallery
 from remdm.analysis.path import draw_path, legs, map_pixels, visited_floors
 from remdm.analysis.unlocks import draw_unlocks, unlocked_share
+from remdm.analysis.viewer import draw as draw_viewer
 from remdm.config.film import FilmConfig
 from remdm.config.layers import Layer, base_layers, build
-from remdm.diffusion.sampling import Sampler
+from remdm.diffusion.sampling import Sampler, make_grid, token_probs
 from remdm.envs.camera import Camera, Shot
 from remdm.evaluation.film import CHUNK_STEPS, compile_film, names, stage_env
-from remdm.planners.control import Planner
+from remdm.planners.control import Planner, PlannerPolicy
 from remdm.planners.denoising import init_params, make_denoiser
+from remdm.planners.recording import act_recorded
 from remdm.play.policy import random_policy
 from remdm.play.rollout import advance, start
 from remdm.stages.film import run_film
@@ -40,13 +43,18 @@ def toy_camera():
     def shoot(state):
         pixels = jnp.full((4, 6, 3), 60 * state.target, jnp.uint8)
         place = jnp.stack([0 * state.left, state.target, state.left])
-        return Shot(pixels, place, jnp.full((1, 8, 8), state.target, jnp.uint8))
+        world = jnp.full((1, 8, 8), 1, jnp.uint8).at[0, 0, state.target].set(0)
+        return Shot(
+            pixels, clear=pixels.at[:2, :2].set(7), light=state.left / LONGEST, vitals={"health": state.left},
+            inventory=OrderedDict(b_missed=state.missed, a_target=state.target), place=place, world=world,
+        )  # fmt: skip
 
     return Camera(
         shoot=shoot,
         unlocked=lambda states: jnp.stack([states.left <= 4, states.left <= 1], axis=-1),
         tiles=np.zeros((NUM_ACTIONS, 2, 2, 3), np.uint8) + 50 * np.arange(NUM_ACTIONS)[:, None, None, None],
         actions=tuple(f"place_{i}" for i in range(NUM_ACTIONS)),
+        local_view=(1, 3),
     )
 
 
@@ -59,9 +67,10 @@ def toy_planner(replan_every, inpaint_history):
     return Planner(denoiser, sampler).policy(params, replan_every, inpaint_history)
 
 
-def filmed(policy, max_steps=100, trace=None, num_envs=ENVS):
+def filmed(policy, max_steps=100, num_envs=ENVS, expert=None):
     env, camera = stage_env(GAME, num_envs), toy_camera()
-    film = compile_film(KEY, env, policy, camera, trace)
+    act = act_recorded if isinstance(policy, PlannerPolicy) else None
+    film = compile_film(KEY, env, policy, camera, act, expert)
     return Film(**film.roll(max_steps), **names(GAME, camera))
 
 
@@ -88,7 +97,7 @@ def by_hand(policy, num_steps, env):
 @pytest.fixture(scope="module")
 def inpainted():
     policy = toy_planner(2, True)
-    return policy, filmed(policy, trace=policy.trace)
+    return policy, filmed(policy)
 
 
 def test_a_film_shows_the_policys_plans_and_states(inpainted):
@@ -114,10 +123,84 @@ def test_a_film_shows_the_policys_plans_and_states(inpainted):
 
 
 def test_a_trace_is_of_the_plan_that_was_executed(inpainted):
-    _, film = inpainted
-    assert film.trace_steps.tolist() == [0]
-    np.testing.assert_array_equal(film.traces[0, -1], film.plans[0])
+    policy, film = inpainted
+    due, memory = [], policy.init(ENVS)
+    for t, (state, _, after, _) in enumerate(by_hand(policy, film.steps, stage_env(GAME, ENVS))):
+        if memory.observe(state.prev_action, state.done).due[0]:
+            due.append((t, int(after.hist_len[0])))
+        memory = after
+    assert len(due) > 1
+    assert list(zip(film.trace_steps, film.trace_locked, strict=True)) == due
+    np.testing.assert_array_equal(film.traces[:, -1], film.plans[film.trace_steps])
     assert film.traces.shape[1] == 6
+
+
+def test_the_probabilities_behind_a_plan_are_recorded(inpainted):
+    """Of four actions all are shown, so the distribution of every place and step is in the film."""
+    policy, film = inpainted
+    planner = policy.planner
+    grid, k = make_grid(planner.sampler), 1
+    states = list(by_hand(policy, int(film.trace_steps[k]) + 1, stage_env(GAME, ENVS)))
+    obs = states[-1][0].obs[:1]
+    tokens = tokens_over_steps(film, k)
+    shares = np.zeros((*tokens[1:].shape, NUM_ACTIONS))
+    for step, before in enumerate(tokens[:-1]):
+        logits = planner.denoiser.apply(policy.params, obs, before[None].astype(int), grid.t[step : step + 1])
+        shares[step] = token_probs(logits, planner.sampler.temperature, planner.sampler.top_p)[0]
+    at = np.argsort(film.top_actions[k], axis=-1)
+    recorded = np.take_along_axis(film.top_probs[k], at, axis=-1)
+    np.testing.assert_allclose(recorded, shares, atol=2e-3)
+    assert (np.diff(film.top_probs[k].astype(float), axis=-1) <= 0).all()
+    # A token's confidence is the probability that it had in the step that drew it.
+    drawn = (tokens[:-1] == NUM_ACTIONS) & (tokens[1:] < NUM_ACTIONS)
+    assert drawn.any()
+    for step, place in np.argwhere(drawn):
+        share = shares[step, place, tokens[step + 1, place]]
+        assert film.confidence[k, step, place] == pytest.approx(share, abs=2e-3)
+    assert not film.remask_probs[k][tokens[:-1] == NUM_ACTIONS].any()
+    assert (film.remask_probs[k][remasked(film, k)[1:]] > 0).all()
+
+
+def test_an_expert_is_asked_and_changes_nothing(inpainted):
+    policy, film = inpainted
+    asked = filmed(policy, expert=toy_expert())
+    assert film.expert_probs.shape == (film.steps, 0)
+    assert asked.expert_probs.argmax(axis=1).tolist() == asked.places[:-1, 1].tolist()
+    assert (asked.expert_probs.sum(axis=1) == 1).all()
+    for name in ("actions", "plans", "traces", "rewards", "places"):
+        np.testing.assert_array_equal(getattr(asked, name), getattr(film, name))
+
+
+def test_the_world_by_day_and_its_changes_are_recorded(inpainted):
+    _, film = inpainted
+    targets, left = film.places[:, 1], film.places[:, 2]
+    seen = film.sprites[film.views].swapaxes(2, 3).reshape(film.steps + 1, 4, 6, 3)
+    by_day = np.broadcast_to(60 * targets[:, None, None, None], seen.shape).copy()
+    by_day[:, :2, :2] = 7
+    np.testing.assert_array_equal(seen, by_day)
+    assert len(np.unique(film.sprites, axis=0)) == len(film.sprites)
+    np.testing.assert_allclose(film.light, left / LONGEST, atol=1e-3)
+    assert (film.vitals[:, 0] == left).all()
+    assert film.inventory_names.tolist() == ["b_missed", "a_target"]  # as the camera names them
+    assert (film.inventory[:, 1] == targets).all()
+    # From the end back to the start, change by change.
+    world = film.world.copy()
+    for t in range(film.steps, -1, -1):
+        expected = np.ones((1, 8, 8), int)
+        expected[0, 0, targets[t]] = 0
+        np.testing.assert_array_equal(world, expected)
+        for _, floor, row, column, before, after in film.changes[film.changes[:, 0] == t]:
+            assert world[floor, row, column] == after
+            world[floor, row, column] = before
+
+
+def test_who_neither_ran_out_of_time_nor_won_has_died():
+    film = hand_made()
+    assert film.died
+    assert not film._replace(time_limit=np.array(2)).died
+    assert not film._replace(victory=np.array("a")).died
+    assert film._replace(victory=np.array("b")).died
+    assert not film._replace(ended=np.array([False])).died
 
 
 def test_episodes_end_where_they_ended_and_unlock_when_they_did():
@@ -162,7 +245,18 @@ def hand_made(**changed):
         "ended": np.array([True]), "unlocked_at": np.array([[2, 0]]), "trace_steps": np.array([1]),
         "trace_locked": np.array([1]),
         "traces": np.array([[[2, mask, 1, mask], [2, 1, mask, mask], [2, 1, 3, 3]]]),
+        "top_actions": np.tile(np.array([2, 1], np.uint8), (1, 3, 4, 1)),
+        "top_probs": np.tile(np.array([0.75, 0.25], np.float16), (1, 3, 4, 1)),
+        "confidence": np.full((1, 3, 4), 0.5, np.float16),
+        "remask_probs": np.full((1, 3, 4), 0.1, np.float16),
+        "expert_probs": np.array([[0, 0.5, 0.25, 0.25], [0, 1, 0, 0]], np.float16),
+        "sprites": np.zeros((2, 4, 4, 3), np.uint8) + 200 * np.arange(2, dtype=np.uint8)[:, None, None, None],
+        "views": np.arange(36).reshape(3, 3, 4) % 2, "local_view": np.array([2, 4]),
+        "light": np.array([1, 0.5, 0], np.float16), "vitals": np.array([[9], [8], [7]]),
+        "vitals_names": np.array(["health"]), "inventory": np.array([[0, 0], [0, 1], [0, 2]]),
+        "inventory_names": np.array(["wood", "iron_sword"]), "changes": np.array([[1, 0, 1, 2, 3, 0]]),
         "action_names": np.array(["noop", "left", "do", "make_sword"]), "achievements": np.array(["a", "b"]),
+        "time_limit": np.array(9), "victory": np.array(""),
     }  # fmt: skip
     return Film(**(arrays | changed))
 
@@ -173,11 +267,15 @@ def test_remasked_cells_are_those_that_went_back_to_the_mask():
     assert np.argwhere(remasked(film, 0)).tolist() == [[2, 2]]
     # Of a real trace: in each cell, as often as it was committed but for the last time.
     policy = toy_planner(1, False)
-    film = filmed(policy, trace=policy.trace, num_envs=1)
+    film = filmed(policy, num_envs=1)
     tokens = tokens_over_steps(film, 0)
     commits = ((tokens[1:] < NUM_ACTIONS) & (tokens[:-1] == NUM_ACTIONS)).sum(axis=0)
     assert remasked(film, 0).sum(axis=0).tolist() == (commits - 1).tolist()
-    assert chosen_plans(film) == [0]
+    assert len(film.traces) == film.steps  # with replan_every = 1
+    counts = [int(remasked(film, k).sum()) for k in range(film.steps)]
+    chosen = chosen_plans(film)
+    assert chosen == sorted(chosen)
+    assert sorted(counts[k] for k in chosen) == sorted(counts)[-2:]
 
 
 def test_executed_actions_are_marked():
@@ -266,6 +364,17 @@ def test_a_planner_in_craftax_is_filmed_and_drawn(make_run, tmp_path):
     draw_path(film, folder / "path.png", title)
     draw_unlocks({"ppo_rnn": film, "planner": film}, folder / "unlocks.png", title)
     pictures = [folder / name for name in ("episode.gif", "denoising.png", "path.png", "unlocks.png")]
+    # By day, with nothing in the player's hands; the picture has nine rows, of which seven are the world's.
+    assert film.views.shape == (film.steps + 1, 9, 9)
+    assert film.local_view.tolist() == [7, 9]
+    clear = film.sprites[film.views[0]].swapaxes(1, 2).reshape(144, 144, 3)
+    np.testing.assert_array_equal(clear[112:], film.frames[0][112:])
+    assert film.vitals_names.tolist() == ["health", "food", "drink", "energy"]
+    assert film.vitals[0].tolist() == [9] * 4
+    assert not film.inventory[0].any()
+    assert len(film.inventory_names) == 12
+    draw_viewer([str(folder / "film.npz")], folder / "episode.html")
+    assert 50_000 < (folder / "episode.html").stat().st_size < 1_000_000
     gallery = tmp_path / "paper" / "gallery.html"
     write_gallery(pictures, gallery)
     for picture in pictures:

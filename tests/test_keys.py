@@ -401,6 +401,16 @@ def test_the_named_checkpoint_is_read(key, stage, run_stage, make_run):
         run_stage(config, make_run(stage))
 
 
+def test_a_film_asks_the_named_expert_whoever_plays(make_run):
+    config = config_of("film", policy="random", ppo_checkpoint_path="/nowhere")
+    assert config.inputs() == {"ppo_checkpoint_path": "/nowhere"}
+    with pytest.raises(UserError, match="ppo_checkpoint_path: checkpoint /nowhere: no such folder"):
+        run_film(config, make_run("film"))
+    playing = config_of("film", policy="expert", checkpoint_path="/here")
+    assert playing.asked_expert == ("checkpoint_path", "/here")
+    assert config_of("film", checkpoint_path="/here").asked_expert is None
+
+
 def test_resuming_starts_from_the_named_checkpoint_at_the_named_step(checkpoints, tmp_path):
     """Its metadata says the step and the W&B run; `resume_step` says another step."""
 

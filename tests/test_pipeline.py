@@ -21,8 +21,8 @@ from tests.conftest import REPOSITORY
 from tests.kill import updates_saved
 from tests.smallest import GAME, OFFLINE_ALONE, SMALLEST, SNAKEMAKE, snakemake, stand_in, write_config
 
-FILMED = {f"{name}{suffix}" for name, suffix in (("episode", ".gif"), ("path", ".png"), ("unlocks", ".png"))}
-FILMED |= {"film.npz", "run.json", "episode.run.json", "path.run.json", "unlocks.run.json"}
+FILMED = {"film.npz", "episode.gif", "path.png", "unlocks.png", "episode.html"}
+FILMED |= {"run.json", "episode.run.json", "path.run.json", "unlocks.run.json", "episode.html.run.json"}
 
 
 def test_snakemake_makes_a_report_from_nothing(tmp_path):

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from remdm.diffusion.details import sampling_details
 from remdm.diffusion.remasking import PER_TOKEN, STRATEGIES, sigma_max
 from remdm.diffusion.sampling import Sampler, draw, make_grid, nucleus, sample, split_steps, token_probs
 
@@ -336,3 +337,33 @@ def test_draw_follows_probs_and_never_takes_the_impossible():
     assert drawn[[0, 2, 5]].sum() == 0
     # Standard errors below 0.0016; four of them.
     assert drawn / 100_002 == pytest.approx(np.asarray(probs), abs=0.0064)
+
+
+# --- what can be told of a sample afterwards ---
+
+
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+@pytest.mark.parametrize("locks", [False, True])
+def test_details_are_those_of_the_steps_that_drew_the_sample(strategy, locks):
+    """Step by step with the literal implementation above, along the tokens that were drawn."""
+    sampler = settings_of(12, strategy=strategy, eta=0.9, temperature=1.0)
+    locked = jnp.array([[locks, False]])
+    _, trace = run(sampler, 1, seed=1, locked=locked)
+    start = jnp.where(locked[0], 1, MASK)
+    details = sampling_details(denoise, sampler, start, trace[:, 0], V)
+    tokens, psi, again = np.asarray(start), np.ones(H), 0
+    for k, (t, alpha_t, alpha_s, remask, held) in enumerate(literal_steps(sampler)):
+        logits = np.asarray(denoise(tokens[None], jnp.array([t], jnp.float32)))[0]
+        probs = np.array([literal_probs(row, sampler) for row in logits])
+        np.testing.assert_allclose(details.probs[k], probs, atol=1e-5)
+        committed = (tokens != MASK) & ~np.asarray(locked[0])
+        largest = min(1.0, (1 - alpha_s) / alpha_t) if alpha_t > 1e-9 else 1.0
+        sigma = literal_sigma(sampler, largest, psi, committed, held) if remask else np.zeros(H)
+        np.testing.assert_allclose(details.remask[k], np.where(committed, sigma, 0), atol=1e-5)
+        after = np.asarray(trace[k, 0])
+        for h in np.flatnonzero((tokens == MASK) & (after != MASK)):
+            psi[h] = probs[h, after[h]]
+        np.testing.assert_allclose(details.confidence[k], psi, atol=1e-5)
+        again += ((tokens != MASK) & (after == MASK)).sum()
+        tokens = after
+    assert again > 0 or strategy == "conf_softmax" or locks

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 # The rules of which one run, or one name, has several jobs.
 NAMED = (
     "curves", "unlocked", "inference", "table", "ablations",
-    "film", "episode", "path", "unlocks", "denoising",
+    "film", "episode", "path", "unlocks", "denoising", "viewer",
 )  # fmt: skip
 SOURCES = ("Snakefile", "remdm", "configs", "rules", "scripts", "report", "profiles")
 SHOWING_EVALUATIONS = {
@@ -87,9 +87,12 @@ def evaluated(*policies):
     return {f"{rule}:{policy}" for rule in ("inference", "unlocked") for policy in policies}
 
 
+PICTURES = ("episode", "path", "unlocks", "viewer")
+
+
 def filmed(*policies):
     """The films of some policies, what is drawn of them, and the page that shows them."""
-    drawn = {f"{rule}:{policy}" for rule in ("film", "episode", "path", "unlocks") for policy in policies}
+    drawn = {f"{rule}:{policy}" for rule in ("film", *PICTURES) for policy in policies}
     return drawn | {f"denoising:{policy}" for policy in policies if "-" in policy} | {"gallery"}
 
 
@@ -205,7 +208,7 @@ def test_another_expert_from_elsewhere(clone):
     assert would_run(clone, target) == {"offline"}
     everything = PLANNERS | {"collect", "curves:collect"} | played("expert", *EVERYONE[1:3]) | PAPER | SUITE
     # Random play's achievements are shown beside the expert's.
-    assert would_run(clone) == everything | {"unlocks:random"}
+    assert would_run(clone) == everything | {"unlocks:random", "viewer:random"}
 
 
 def test_results_of_older_code_are_accepted_and_a_key_is_noticed_after_that(clone):

@@ -16,7 +16,7 @@ from remdm.base.files import write_json
 from remdm.base.reader import read_mapping
 from remdm.config.offline import OfflineConfig
 from remdm.workflow import source
-from remdm.workflow.digest import content_digest
+from remdm.workflow.digest import content_digest, figure_origin
 from remdm.workflow.plan import Job, Plan
 from remdm.workflow.why import explain
 from tests.conftest import REPOSITORY
@@ -179,18 +179,35 @@ def test_a_module_that_only_a_function_imports_is_reached(package):
     assert folder / "lonely.py" in source.reachable(entry)
 
 
+@pytest.mark.parametrize("name", ["viewer.css", "viewer.html", "viewer.controls.js"])
+def test_a_pages_style_and_scripts_decide_it(copy, name):
+    package, take = copy
+    path = package / "analysis" / "web" / name
+    page = Plan.load(WORKFLOW, {}).catalogue.of_films[-1]
+    assert page.name == "episode.html"
+
+    def digests_of_pages():
+        take()
+        return [figure_origin(module, {}).digest for module in ("viewer", "gallery", "episode")]
+
+    before = digests_of_pages()
+    path.write_text(path.read_text() + "\n")
+    after = digests_of_pages()
+    assert [one == other for one, other in zip(before, after, strict=True)] == [False, True, True]
+
+
 def test_every_film_has_its_pictures():
     """And planners, who denoise, one more; each is drawn by a module of its name."""
     plan = Plan.load(WORKFLOW, {})
     drawn = {}
     for picture in plan.catalogue.of_films:
         drawn.setdefault(Path(picture.path).parts[-3], []).extend(Path(x).name for x in picture.outputs)
-    pictures = ["episode.gif", "path.png", "unlocks.png"]
+    pictures, of_planners = ["episode.gif", "path.png", "unlocks.png", "episode.html"], ["denoising.png"]
     assert drawn == {
         "ppo": pictures,
         "random": pictures,
-        "offline-demo": [*pictures, "denoising.png"],
-        "online-demo": [*pictures, "denoising.png"],
+        "offline-demo": [*pictures[:3], *of_planners, pictures[3]],
+        "online-demo": [*pictures[:3], *of_planners, pictures[3]],
     }
     assert all(
         (REPOSITORY / "remdm" / "analysis" / f"{picture.module}.py").is_file()
@@ -704,15 +721,18 @@ def test_every_policy_is_filmed_once_and_drawn_beside_the_expert():
     for picture in plan.catalogue.of_films:
         names[Path(picture.path).parents[1].name].append(Path(*picture.outputs).name)
     drawn = ["episode.gif", "path.png", "unlocks.png"]
-    assert names["random"] == names["ppo"] == drawn
-    assert names["offline-demo"] == names["online-demo"] == [*drawn, "denoising.png"]
+    assert names["random"] == names["ppo"] == [*drawn, "episode.html"]
+    assert names["offline-demo"] == names["online-demo"] == [*drawn, "denoising.png", "episode.html"]
     assert {output for picture in plan.catalogue.pictures for output in picture.outputs} < set(plan.targets)
     expert, planner = Job(GAME, "film", "ppo", 5), Job(GAME, "film", "offline-demo", 5)
     assert plan.figures[f"{planner.folder}/unlocks"].jobs == (expert, planner)
     assert plan.figures[f"{expert.folder}/unlocks"].jobs == (expert,)
     assert plan.figures[f"{planner.folder}/path"].jobs == (planner,)
-    offline = Job(GAME, "offline", "demo", 5)
-    assert plan.dependencies(planner) == {"checkpoint_path": offline}
+    assert plan.figures[f"{planner.folder}/episode"].jobs == (planner,)
+    assert plan.figures[f"{planner.folder}/episode.html"].jobs == (expert, planner)
+    offline, asked = Job(GAME, "offline", "demo", 5), Job(GAME, "ppo", "ppo", 5)
+    assert plan.dependencies(planner) == {"checkpoint_path": offline, "ppo_checkpoint_path": asked}
+    assert plan.dependencies(expert) == {"checkpoint_path": asked}
 
 
 def test_a_changed_picture_plays_nothing_again(copy):

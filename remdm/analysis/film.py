@@ -40,9 +40,24 @@ class Film(NamedTuple):
         lengths: steps of every episode [E]; the filmed one is the first.
         ended: whether it ended, or was cut [E].
         unlocked_at: steps until each achievement was unlocked, 0 if it was not [E, A].
-        trace_steps: the steps whose plans are shown in the making [K].
+        trace_steps: the steps before which a plan was made [K].
         trace_locked: how many of such a plan's actions had been executed [K].
         traces: its tokens after every denoising step [K, S, H]; the mask is the number of actions.
+        top_actions: the most probable actions at each step and place [K, S, H, A], most probable first.
+        top_probs: their probabilities.
+        confidence: what probability each token had when it was drawn [K, S, H]; of no account at masks.
+        remask_probs: with which probability a step masks each token again [K, S, H].
+        expert_probs: the expert's distribution before every step [T, V]; V = 0 where none was asked.
+        sprites: what there is to see by day, tile by tile, each once [N, p, p, 3].
+        views: the sprite in each place of the picture before every step and after the last
+            [T + 1, rows, columns].
+        local_view: how many rows and columns of these are the world's; the others are the inventory's.
+        light: from 1 by day to 0 in the darkest night, half of it in sleep [T + 1].
+        vitals: health and the like [T + 1, .], named by `vitals_names`.
+        inventory: how many of each thing [T + 1, .], named by `inventory_names`.
+        changes: blocks that became others [C, 6]: step, floor, row, column, the kinds before and after.
+        time_limit: steps after which the game ends every episode; 0 if it never does.
+        victory: the achievement that ends an episode; empty if none does.
     """
 
     frames: np.ndarray
@@ -59,8 +74,24 @@ class Film(NamedTuple):
     trace_steps: np.ndarray
     trace_locked: np.ndarray
     traces: np.ndarray
+    top_actions: np.ndarray
+    top_probs: np.ndarray
+    confidence: np.ndarray
+    remask_probs: np.ndarray
+    expert_probs: np.ndarray
+    sprites: np.ndarray
+    views: np.ndarray
+    local_view: np.ndarray
+    light: np.ndarray
+    vitals: np.ndarray
+    vitals_names: np.ndarray
+    inventory: np.ndarray
+    inventory_names: np.ndarray
+    changes: np.ndarray
     action_names: np.ndarray
     achievements: np.ndarray
+    time_limit: np.ndarray
+    victory: np.ndarray
 
     @property
     def steps(self) -> int:
@@ -71,6 +102,12 @@ class Film(NamedTuple):
     def episode_return(self) -> float:
         """What the filmed episode earned."""
         return float(self.rewards.sum())
+
+    @property
+    def died(self) -> bool:
+        """Whether the filmed episode ended by neither time nor victory."""
+        won = str(self.victory) in [name for _, name in self.unlocked]
+        return bool(self.ended[0]) and self.steps != int(self.time_limit) and not won
 
     @property
     def unlocked(self) -> list[tuple[int, str]]:

@@ -31,11 +31,12 @@ CAPTIONS = {
     "path": "The world at the end of the episode, the path, and where what was unlocked.",
     "unlocks": "Achievements unlocked by each step, beside the expert: every episode faint, their mean bold.",
 }
+VIEWER = "episode.html"
 
 
 def draw(results: list[str], path: Path) -> None:
-    """Write the page of the pictures among files of results."""
-    pictures = [Path(file) for file in results if Path(file).suffix in (".gif", ".png")]
+    """Write the page of the pictures and the episodes' pages among files of results."""
+    pictures = [Path(file) for file in results if Path(file).suffix in (".gif", ".png", ".html")]
     write_gallery(pictures, path.with_suffix(".html"))
 
 
@@ -43,7 +44,7 @@ def write_gallery(pictures: Sequence[Path], output: Path) -> None:
     """Write the page; pictures of one folder stand together.
 
     Args:
-        pictures: files in the results folders of films, with the names in `CAPTIONS`.
+        pictures: files in the results folders of films, with the names in `CAPTIONS`, and `VIEWER`.
     """
     folders = dict.fromkeys(path.parent for path in pictures)
     policies = [_policy(folder, [p for p in pictures if p.parent == folder], output) for folder in folders]
@@ -52,12 +53,20 @@ def write_gallery(pictures: Sequence[Path], output: Path) -> None:
 
 
 def _policy(folder: Path, pictures: Sequence[Path], output: Path) -> str:
-    figures = "\n".join(_figure(picture, output) for picture in pictures)
-    return f'<h2>{html.escape(film_title(folder))}</h2>\n<div class="pictures">\n{figures}\n</div>'
+    figures = "\n".join(_figure(picture, output) for picture in pictures if picture.name != VIEWER)
+    pages = [
+        f'<p><a href="{_link(page, output)}">Step by step</a></p>' for page in pictures if page.name == VIEWER
+    ]
+    heading = f"<h2>{html.escape(film_title(folder))}</h2>"
+    return "\n".join([heading, *pages, f'<div class="pictures">\n{figures}\n</div>'])
+
+
+def _link(file: Path, output: Path) -> str:
+    return html.escape(Path(os.path.relpath(file, output.parent)).as_posix())
 
 
 def _figure(picture: Path, output: Path) -> str:
-    link = html.escape(Path(os.path.relpath(picture, output.parent)).as_posix())
+    link = _link(picture, output)
     caption = html.escape(CAPTIONS[picture.stem])
     image = f'<img alt="{caption}" src="{link}" loading="lazy">'
     return f'<figure><a href="{link}">{image}</a><figcaption>{caption}</figcaption></figure>'

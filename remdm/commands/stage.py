@@ -67,7 +67,7 @@ def refuse_another_run(mode: str, folder: Path, digest: str) -> None:
     if recorded_digest(record) == digest or noted_results(STATE / digest) == os.path.relpath(folder):
         return
     stage = STAGES[mode]
-    written = [record.name, *stage.outputs, *(picture.name + picture.suffix for picture in stage.pictures)]
+    written = [record.name, *stage.outputs, *(picture.file for picture in stage.pictures)]
     there = [
         path for name in written for path in (folder / name, *folder.glob(f"r*/{name}")) if path.exists()
     ]
@@ -85,4 +85,4 @@ def _draw(mode: str, config: StageConfig, folder: Path) -> None:
     for shown in sorted(folder.rglob(stage.shown[0])):
         for picture in stage.pictures:
             if denoises or not picture.of_planners:
-                draw_figure(picture.name, [str(shown)], shown.parent / picture.name)
+                draw_figure(picture.name, [str(shown)], shown.parent / picture.output)

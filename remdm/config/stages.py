@@ -24,6 +24,7 @@ class Picture(NamedTuple):
     Attributes:
         of_planners: whether only planners have one.
         beside_expert: whether it shows the expert's run too.
+        stem: of its file, the suffix apart; its name if empty.
     """
 
     name: str
@@ -31,6 +32,17 @@ class Picture(NamedTuple):
     suffix: str = ".png"
     of_planners: bool = False
     beside_expert: bool = False
+    stem: str = ""
+
+    @property
+    def output(self) -> str:
+        """Its file in the run's folder, without the suffix."""
+        return self.stem or self.name
+
+    @property
+    def file(self) -> str:
+        """Its file in the run's folder."""
+        return self.output + self.suffix
 
 
 CURVES = Picture("curves", "Training")
@@ -105,6 +117,8 @@ STAGES: Mapping[str, Stage] = {
             Picture("path", "Films"),
             Picture("unlocks", "Films", beside_expert=True),
             Picture("denoising", "Films", of_planners=True),
+            # The GIF's record has the name `episode.run.json`, so this one's is `episode.html.run.json`.
+            Picture("viewer", "Films", "", beside_expert=True, stem="episode.html"),
         ),
         named_by="policy",
     ),

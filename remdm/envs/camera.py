@@ -1,5 +1,7 @@
 """What can be seen of a game: its pixels, its map, and where the player is."""
 
+import dataclasses
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,10 @@ class Shot:
     """One state as it is seen; stacked over time, arrays are [T, ...]."""
 
     pixels: jax.Array  # [h, w, 3], uint8
+    clear: jax.Array  # the same by day and awake
+    light: jax.Array  # [], 1 by day, 0 in the darkest night; halved in sleep
+    vitals: OrderedDict[str, jax.Array]  # health and the like, [] each
+    inventory: OrderedDict[str, jax.Array]  # how many of each thing, [] each
     place: jax.Array  # [3]: floor, row and column
     world: jax.Array  # [floors, rows, columns], the kind of every block
 
@@ -30,20 +36,25 @@ class Camera:
         unlocked: achievements so far, of any states [.., A].
         tiles: what each kind of block looks like [B, TILE, TILE, 3], uint8.
         actions: names of the actions.
+        local_view: rows and columns of blocks that the player sees.
     """
 
     shoot: Callable[[Any], Shot]
     unlocked: Callable[[Any], jax.Array]
     tiles: np.ndarray
     actions: tuple[str, ...]
+    local_view: tuple[int, int]
 
 
 def load_camera(env_name: str) -> Camera:
     """The camera of one of the two games, with Craftax's own renderer."""
+    vitals = ["health", "food", "drink", "energy"]
     if "Classic" in env_name:
         from craftax.craftax_classic import constants, renderer
     else:
         from craftax.craftax import constants, renderer
+
+        vitals.append("mana")
     textures = constants.load_all_textures_given_size(TILE)
     render = _make_renderer(renderer, textures)
     # The noise of the night would be another at every step, and most of what a film has to store.
@@ -52,9 +63,18 @@ def load_camera(env_name: str) -> Camera:
     def shoot(state: Any) -> Shot:
         floor = jnp.asarray(getattr(state, "player_level", 0), jnp.int32)
         world = state.map if state.map.ndim == 3 else state.map[None]
-        pixels = render(state.replace(state_rng=noise_key))
+        seen = state.replace(state_rng=noise_key)
+        light = jnp.where(floor == 0, state.light_level, 1.0) * (1.0 - 0.5 * state.is_sleeping)
+        by_day = seen.replace(light_level=1.0, is_sleeping=False)
+        # One after the other, so that the renderer, which is long, is compiled once.
+        pixels = jax.lax.map(render, jax.tree.map(lambda *both: jnp.array(both), seen, by_day))
+        pixels, clear = jnp.clip(jnp.round(pixels), 0, 255).astype(jnp.uint8)
         return Shot(
-            pixels=jnp.clip(jnp.round(pixels), 0, 255).astype(jnp.uint8),
+            pixels=pixels,
+            clear=clear,
+            light=light,
+            vitals=OrderedDict((name, getattr(state, f"player_{name}")) for name in vitals),
+            inventory=_counts(state.inventory),
             place=jnp.concatenate([floor[None], state.player_position.astype(jnp.int32)]),
             world=world.astype(jnp.uint8),
         )
@@ -65,7 +85,18 @@ def load_camera(env_name: str) -> Camera:
         unlocked=lambda states: states.achievements.astype(bool),
         tiles=np.asarray(textures["block_textures"]).clip(0, 255).astype(np.uint8),
         actions=tuple(action.name.lower() for action in actions),
+        local_view=(int(constants.OBS_DIM[0]), int(constants.OBS_DIM[1])),
     )
+
+
+def _counts(inventory: Any) -> OrderedDict[str, jax.Array]:
+    """How many of each thing, [] each; things of several kinds are numbered."""
+    counts: OrderedDict[str, jax.Array] = OrderedDict()
+    for field in dataclasses.fields(inventory):
+        kinds = jnp.asarray(getattr(inventory, field.name))
+        names = [f"{field.name}_{i + 1}" for i in range(kinds.size)] if kinds.ndim else [field.name]
+        counts.update(zip(names, kinds.reshape(-1), strict=True))
+    return counts
 
 
 def _make_renderer(renderer: Any, textures: dict[str, Any]) -> Callable[[Any], jax.Array]:

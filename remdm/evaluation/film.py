@@ -1,6 +1,7 @@
 """Film a policy: everything that is needed to draw one episode, and when others unlock what."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from flax import struct
 
 from remdm.base.program import compiled
 from remdm.envs.batch import BatchEnv
-from remdm.envs.camera import Camera, Shot
+from remdm.envs.camera import TILE, Camera, Shot
 from remdm.envs.craftax import Game
 from remdm.envs.wrappers import BatchEnvWrapper, LogWrapper
 from remdm.play.cycle import PlanCycle
@@ -19,7 +20,12 @@ from remdm.play.player import CHUNK_STEPS
 from remdm.play.policy import Policy
 from remdm.play.rollout import PlayState, Transition, rollout, start
 
-Trace = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+Cast = tuple[Policy, Policy | None]  # who plays, and the expert that is asked at every state
+RecordedAct = Callable[[Any, jax.Array, PlayState], tuple[jax.Array, Any, Any]]
+DENOISING = {  # arrays of `film.npz` by the fields of `remdm.planners.recording.Denoising`
+    "trace_locked": "locked", "traces": "tokens", "top_actions": "top_actions", "top_probs": "top_probs",
+    "confidence": "confidence", "remask_probs": "remask",
+}  # fmt: skip
 
 
 @struct.dataclass
@@ -29,6 +35,8 @@ class Moment:
     world: Any  # the state before the action
     plan: jax.Array  # [H], H = 0 for a policy that has none
     position: jax.Array  # of the action within the plan
+    denoising: Any  # how the plan came about, if it is new; () for a policy that has none
+    expert: jax.Array  # [V], the expert's distribution; [0] where none is asked
     action: jax.Array
     reward: jax.Array
     done: jax.Array  # [E], whether the episode ends with the action
@@ -38,10 +46,9 @@ class Moment:
 class Film(NamedTuple):
     """A policy in fresh worlds, before the cameras; compiled, so that playing can be timed apart."""
 
-    play: Callable[[jax.Array, Policy, PlayState], tuple[PlayState, Moment]]
-    trace: Callable[[jax.Array, PlayState], tuple[jax.Array, Any]] | None
+    play: Callable[[jax.Array, Cast, PlayState], tuple[PlayState, Moment]]
     shoot: Callable[[Any], Shot]  # of one environment; by itself, its program is the same for every policy
-    policy: Policy
+    cast: Cast
     state: PlayState
     key: jax.Array
 
@@ -53,15 +60,10 @@ class Film(NamedTuple):
         Returns:
             What happened, as `_cut` tells it.
         """
-        state, moments, shots, traces = self.state, [], [], {}
+        state, moments, shots = self.state, [], []
         over = np.zeros(state.done.shape, bool)
         for first in range(0, max_steps, CHUNK_STEPS):
-            key = jax.random.fold_in(self.key, first)
-            if self.trace is not None:
-                due, traced = jax.device_get(self.trace(key, state))
-                if due:
-                    traces[first] = traced
-            state, recorded = self.play(key, self.policy, state)
+            state, recorded = self.play(jax.random.fold_in(self.key, first), self.cast, state)
             moment = jax.device_get(recorded)
             steps = 0 if over[0] else CHUNK_STEPS
             shots += [self._shot(jax.tree.map(lambda x, t=t: x[t], moment.world)) for t in range(steps)]
@@ -72,7 +74,7 @@ class Film(NamedTuple):
                 break
         shots.append(self._shot(_first(state.env.env_state)))
         whole = jax.tree.map(lambda *parts: np.concatenate(parts), *moments)
-        return _cut(whole, jax.tree.map(lambda *parts: np.stack(parts), *shots), max_steps, traces)
+        return _cut(whole, jax.tree.map(lambda *parts: np.stack(parts), *shots), max_steps)
 
     def _shot(self, world: Any) -> Shot:
         shot: Shot = jax.device_get(self.shoot(world))
@@ -85,7 +87,12 @@ def stage_env(game: Game, num_envs: int) -> BatchEnv:
 
 
 def compile_film(
-    key: jax.Array, env: BatchEnv, policy: Policy, camera: Camera, trace: Trace | None = None
+    key: jax.Array,
+    env: BatchEnv,
+    policy: Policy,
+    camera: Camera,
+    act: RecordedAct | None = None,
+    expert: Policy | None = None,
 ) -> Film:
     """Make ready to film the first episode of every environment.
 
@@ -93,16 +100,18 @@ def compile_film(
 
     Args:
         env: of `stage_env`.
-        trace: how a planner's plans come about, `PlannerPolicy.trace`; asked for at the first step of every
-            chunk.
+        act: (policy, key, state) -> actions, memory and how a plan came about, a `Denoising`; a planner's
+            `act_recorded`. None for who has no plans.
+        expert: who is asked for a distribution at every state, and does not play.
     """
     start_key, play_key = jax.random.split(key)
-    state = jax.jit(lambda key: start(key, env, policy.init(env.num_envs)))(start_key)
+    memories = policy.init(env.num_envs), expert and expert.init(env.num_envs)
+    state = jax.jit(lambda key: start(key, env, memories))(start_key)
+    play = partial(_play, env=env, act=act or _act, unlocked=camera.unlocked)
     return Film(
-        play=compiled(partial(_play, env=env, unlocked=camera.unlocked), play_key, policy, state),
-        trace=trace and compiled(partial(_trace, trace), play_key, state),
+        play=compiled(play, play_key, (policy, expert), state),
         shoot=compiled(camera.shoot, _first(state.env.env_state)),
-        policy=policy,
+        cast=(policy, expert),
         state=state,
         key=play_key,
     )
@@ -112,8 +121,11 @@ def names(game: Game, camera: Camera) -> dict[str, np.ndarray]:
     """What the numbers in a film stand for: the other arrays of `film.npz`."""
     return {
         "tiles": camera.tiles,
+        "local_view": np.array(camera.local_view),
         "action_names": np.array(camera.actions),
         "achievements": np.array(game.achievements),
+        "time_limit": np.array(game.time_limit or 0),
+        "victory": np.array(game.victory or ""),
     }
 
 
@@ -121,23 +133,38 @@ def _first(tree: Any) -> Any:
     return jax.tree.map(lambda x: x[0], tree)
 
 
+def _act(policy: Policy, key: jax.Array, state: PlayState) -> tuple[jax.Array, Any, tuple[()]]:
+    return policy(key, state)
+
+
 def _play(
     key: jax.Array,
-    policy: Policy,
+    cast: Cast,
     state: PlayState,
     env: BatchEnv,
+    act: RecordedAct,
     unlocked: Callable[[Any], jax.Array],
 ) -> tuple[PlayState, Moment]:
-    def act(key: jax.Array, state: PlayState) -> tuple[jax.Array, Any, Any]:
-        action, memory, _ = policy(key, state)
-        return action, memory, (_first(state.env.env_state), *_plan(memory), unlocked(state.env.env_state))
+    policy, expert = cast
+
+    def act_filmed(key: jax.Array, state: PlayState) -> tuple[jax.Array, Any, Any]:
+        memory, hidden = state.memory
+        probs = jnp.zeros((env.num_envs, 0))
+        if expert is not None:
+            asked = replace(state, memory=hidden)
+            _, hidden, probs = expert.act_with_probabilities(key, asked, env.game.num_actions)
+        action, memory, denoising = act(policy, key, replace(state, memory=memory))
+        seen = (_first(state.env.env_state), *_plan(memory), denoising, probs[0].astype(jnp.float16))
+        return action, (memory, hidden), (*seen, unlocked(state.env.env_state))
 
     def keep(played: Transition) -> Moment:
-        world, plan, position, before = played.extras
+        world, plan, position, denoising, probs, before = played.extras
         step = played.step
-        return Moment(world, plan, position, played.action[0], step.reward[0], step.done, before)
+        return Moment(
+            world, plan, position, denoising, probs, played.action[0], step.reward[0], step.done, before
+        )
 
-    state, moments = rollout(key, env, act, state, CHUNK_STEPS, keep)
+    state, moments = rollout(key, env, act_filmed, state, CHUNK_STEPS, keep)
     last = unlocked(state.env.env_state)
     return state, moments.replace(unlocked=jnp.concatenate([moments.unlocked[1:], last[None]]))
 
@@ -149,21 +176,7 @@ def _plan(memory: Any) -> tuple[jax.Array, jax.Array]:
     return jnp.zeros(0, jnp.int32), jnp.zeros((), jnp.int32)
 
 
-def _trace(trace: Trace, key: jax.Array, state: PlayState) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """How the first environment's plan comes about at the first step of a chunk, if one is due there.
-
-    Returns:
-        Whether one is, and its executed actions' number and its tokens after every denoising step [S, H].
-    """
-    act_key, _ = jax.random.split(jax.random.split(key, CHUNK_STEPS)[0])  # as `rollout` draws it
-    cycle = state.memory.observe(state.prev_action, state.done)
-    _, tokens = trace(act_key, state.obs, cycle.history, cycle.hist_len)
-    return cycle.due[0], (cycle.hist_len[0], tokens[:, 0])
-
-
-def _cut(
-    whole: Any, shots: Any, max_steps: int, traces: dict[int, tuple[np.ndarray, np.ndarray]]
-) -> dict[str, np.ndarray]:
+def _cut(whole: Any, shots: Any, max_steps: int) -> dict[str, np.ndarray]:
     """What was recorded, without what came after the episodes' ends: most arrays of `film.npz`.
 
     `remdm.analysis.film.Film` describes them.
@@ -178,11 +191,13 @@ def _cut(
     within = np.arange(max_steps)[:, None] < length
     unlocked = whole.unlocked[:max_steps] & within[..., None]
     steps = int(length[0])
-    traces = {step: traced for step, traced in traces.items() if step < steps}
+    shots = jax.tree.map(lambda x: x[: steps + 1], shots)
     return {
-        "frames": shots.pixels[: steps + 1],
-        "places": shots.place[: steps + 1],
-        "world": shots.world[steps],
+        "frames": shots.pixels,
+        "places": shots.place,
+        "world": shots.world[-1],
+        **_daylight(shots),
+        "changes": _changes(shots.world),
         "actions": whole.action[:steps],
         "plans": whole.plan[:steps],
         "positions": whole.position[:steps],
@@ -190,7 +205,50 @@ def _cut(
         "lengths": length,
         "ended": ended,
         "unlocked_at": np.where(unlocked.any(axis=0), unlocked.argmax(axis=0) + 1, 0),
-        "trace_steps": np.array(list(traces), int),
-        "trace_locked": np.array([locked for locked, _ in traces.values()], int),
-        "traces": np.array([tokens for _, tokens in traces.values()], int),
+        "expert_probs": whole.expert[:steps],
+        **_denoising(whole.denoising, steps),
     }
+
+
+def _daylight(shots: Shot) -> dict[str, np.ndarray]:
+    """What was to be seen by day, as tiles: their pictures, each once, and where each stands."""
+    count, height, width, _ = shots.clear.shape
+    size = np.gcd.reduce([height, width, TILE])
+    cells = shots.clear.reshape(count, height // size, size, width // size, size, 3).swapaxes(2, 3)
+    rows = np.ascontiguousarray(cells).reshape(-1, size * size * 3)
+    keys = rows.view(np.dtype((np.void, rows.shape[1])))[:, 0]
+    _, first, places = np.unique(keys, return_index=True, return_inverse=True)
+    return {
+        "sprites": rows[first].reshape(-1, size, size, 3),
+        "views": places.reshape(count, height // size, width // size).astype(np.min_scalar_type(len(first))),
+        "light": np.asarray(shots.light, np.float16),
+        **_counted("vitals", shots.vitals),
+        **_counted("inventory", shots.inventory),
+    }
+
+
+def _counted(what: str, counts: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Numbers by name, [T + 1] each, as one array and its names."""
+    columns = [np.asarray(column, np.int16) for column in counts.values()]
+    return {what: np.column_stack(columns), f"{what}_names": np.array(list(counts))}
+
+
+def _changes(worlds: np.ndarray) -> np.ndarray:
+    """Each block that became another [C, 6]: step, floor, row, column, what it was and what it became.
+
+    Args:
+        worlds: before every step and after the last [T + 1, floors, rows, columns].
+    """
+    where = np.argwhere(worlds[1:] != worlds[:-1])
+    after = where + np.array([1, 0, 0, 0])
+    kinds = (worlds[tuple(places.T)] for places in (where, after))
+    return np.column_stack([after, *kinds]).astype(np.int32)
+
+
+def _denoising(whole: Any, steps: int) -> dict[str, np.ndarray]:
+    """The plans that were made within the steps; of a policy without plans, none of no length."""
+    if whole == ():
+        empty = dict.fromkeys(DENOISING, np.zeros((0, 0, 0), np.uint8))
+        return {"trace_steps": np.zeros(0, int), **empty, "trace_locked": np.zeros(0, int)}
+    made = np.flatnonzero(whole.due[:steps])
+    return {"trace_steps": made, **{name: getattr(whole, field)[made] for name, field in DENOISING.items()}}

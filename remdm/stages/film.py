@@ -10,8 +10,10 @@ from remdm.config.film import FilmConfig
 from remdm.envs.camera import load_camera
 from remdm.envs.craftax import load_game
 from remdm.evaluation.film import compile_film, names, stage_env
+from remdm.loading.expert import load_expert
 from remdm.loading.policy import load_policy
 from remdm.planners.control import PlannerPolicy
+from remdm.planners.recording import act_recorded
 from remdm.training.progress import ProgressReport
 from remdm.training.run import Run
 
@@ -21,15 +23,21 @@ logger = logging.getLogger("remdm")
 def run_film(config: FilmConfig, run: Run) -> None:
     """Write `film.npz`, from which the pictures are drawn, and `run.json`.
 
-    Policies filmed with the same seed are seen in the same worlds.
+    Policies filmed with the same seed are seen in the same worlds. An expert that is named is asked what it
+    would do in every state; one that plays is asked too.
+
+    Raises:
+        UserError: a checkpoint is not what is needed.
     """
     env = stage_env(load_game(config.env.env_name), config.film_num_envs)
     policy = load_policy(config, env.game)
+    asked = config.asked_expert
+    expert = asked and load_expert(*asked, config.env.env_name, env.game, temperature=1.0)
     run.open(config)
     compiling = time.perf_counter()
     camera = load_camera(config.env.env_name)
-    trace = policy.trace if isinstance(policy, PlannerPolicy) else None
-    film = compile_film(run.key(config.seed), env, policy, camera, trace)
+    act = act_recorded if isinstance(policy, PlannerPolicy) else None
+    film = compile_film(run.key(config.seed), env, policy, camera, act, expert)
     compile_seconds = time.perf_counter() - compiling
     with ProgressReport("film", config.film_steps * env.num_envs, run.runtime.progress) as progress:
         happened = film.roll(config.film_steps, lambda steps: progress.update(steps * env.num_envs))

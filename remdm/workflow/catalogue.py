@@ -79,7 +79,7 @@ class Catalogue:
         }
         return [
             Figure(
-                f"{job.folder}/{picture.name}", (picture.suffix,), picture.name, tuple(dict.fromkeys(jobs))
+                f"{job.folder}/{picture.output}", (picture.suffix,), picture.name, tuple(dict.fromkeys(jobs))
             )
             for job, cell in self.cells.items()
             for picture in STAGES[job.stage].pictures

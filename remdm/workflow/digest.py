@@ -15,7 +15,7 @@ from pydantic import ConfigDict
 from remdm.base.checkpoint_folder import find_record
 from remdm.base.errors import UserError
 from remdm.config.stage import StageConfig
-from remdm.workflow.source import ROOT, source_digests
+from remdm.workflow.source import ROOT, source_digests, web_digests
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def game_release() -> str:
 
 def figure_origin(module: str, inputs: Mapping[str, str]) -> Origin:
     """The origin of what a module of `analysis/` draws, given the digests of the results it shows."""
-    sources = source_digests(ROOT / "remdm" / "analysis" / f"{module}.py")
+    sources = source_digests(ROOT / "remdm" / "analysis" / f"{module}.py") | web_digests(module)
     return Origin(module, sources=sources, inputs=dict(inputs))
 
 

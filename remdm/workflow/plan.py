@@ -213,7 +213,8 @@ class Plan:
             played = expert
             if planner is not None:
                 played = self._external(planner) or self._trained(job, planner.method, planner.name)
-            compared = {"ppo_checkpoint_path": expert} if job.stage in ("sweep", "imitation") else {}
+            asks = job.stage in ("sweep", "imitation") or (job.stage == "film" and planner is not None)
+            compared = {"ppo_checkpoint_path": expert} if asks else {}
             return {"checkpoint_path": played, **compared}
         found: dict[str, Job | External] = {"ppo_checkpoint_path": expert}
         if planner is not None and planner.warm_start is not None:

@@ -19,11 +19,12 @@ def chain(target: str) -> list[str]:
         UserError: there is no record of it.
     """
     path = Path(target)
-    own = path.with_name(f"{path.name.split('.')[0]}.run.json")
-    if (record := read_record(own)) is not None:
-        runs = record.origin.inputs.items()
-        shown = (line for folder, used in runs for line in _run_lines(_beside(path, folder), used, 1))
-        return [f"{path}  digest {record.digest}", *shown]
+    # Of all files of a figure there is one record; a page beside a picture of its name has its own.
+    for own in (path.with_name(f"{name}.run.json") for name in (path.name, path.name.split(".")[0])):
+        if (record := read_record(own)) is not None:
+            runs = record.origin.inputs.items()
+            shown = (line for folder, used in runs for line in _run_lines(_beside(path, folder), used, 1))
+            return [f"{path}  digest {record.digest}", *shown]
     for folder in (path, *path.parents):
         if (folder / "run.json").exists():
             return [target, *_run_lines(folder, None, 1)]

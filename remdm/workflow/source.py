@@ -31,6 +31,15 @@ def source_digests(*entries: Path) -> dict[str, str]:
     return {path.relative_to(ROOT).as_posix(): _tree_digest(path) for path in modules}
 
 
+def web_digests(module: str) -> dict[str, str]:
+    """Digests of the page, the style and the scripts that a module of `analysis/` writes into its page."""
+    files = sorted((ROOT / PACKAGE / "analysis" / "web").glob(f"{module}.*"))
+    return {
+        path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        for path in files
+    }
+
+
 @cache
 def reachable(entry: Path) -> frozenset[Path]:
     """The file and every module of the package it imports, directly or not, also inside functions."""

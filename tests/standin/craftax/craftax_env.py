@@ -16,6 +16,12 @@ class Params:
 
 
 @struct.dataclass
+class Inventory:
+    wood: jax.Array
+    potions: jax.Array  # [2]
+
+
+@struct.dataclass
 class State:
     target: jax.Array
     left: jax.Array  # steps
@@ -24,6 +30,13 @@ class State:
     map: jax.Array  # [8, 8], the kinds of its tiles
     player_position: jax.Array  # [2], at the target
     state_rng: jax.Array
+    light_level: jax.Array
+    is_sleeping: jax.Array
+    inventory: Inventory
+    player_health: jax.Array
+    player_food: jax.Array
+    player_drink: jax.Array
+    player_energy: jax.Array
 
 
 class Env:
@@ -43,6 +56,13 @@ class Env:
             map=jnp.arange(64).reshape(8, 8) % ACTIONS,
             player_position=jnp.zeros(2, jnp.int32),
             state_rng=key,
+            light_level=jnp.ones(()),
+            is_sleeping=jnp.zeros((), bool),
+            inventory=Inventory(jnp.zeros((), jnp.int32), jnp.zeros(2, jnp.int32)),
+            player_health=jnp.full((), 9),
+            player_food=jnp.full((), 9),
+            player_drink=jnp.full((), 9),
+            player_energy=jnp.full((), 9),
         )
         state = self._placed(state)
         return self._obs(state, params), state

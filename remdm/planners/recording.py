@@ -1,0 +1,74 @@
+"""A planner that plays as ever and says how the first environment's plan came about; for films."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from remdm.diffusion.details import sampling_details
+from remdm.planners.control import PlannerPolicy
+from remdm.play.cycle import PlanCycle
+from remdm.play.rollout import PlayState
+
+SHOWN_ACTIONS = 5  # of a distribution, the most probable
+
+
+@struct.dataclass
+class Denoising:
+    """How a plan of H actions came about in S denoising steps; zeros where none was due."""
+
+    due: jax.Array  # [], whether a plan was due
+    locked: jax.Array  # [], how many of its actions had been executed
+    tokens: jax.Array  # [S, H], after every step; the mask is the number of actions
+    top_actions: jax.Array  # [S, H, A], the most probable actions, most probable first
+    top_probs: jax.Array  # [S, H, A], their probabilities
+    confidence: jax.Array  # [S, H], and
+    remask: jax.Array  # [S, H], as in `remdm.diffusion.details.Details`
+
+
+def act_recorded(
+    policy: PlannerPolicy, key: jax.Array, state: PlayState
+) -> tuple[jax.Array, PlanCycle, Denoising]:
+    """The action, the memory and the denoising of a planner whose memory holds whole plans.
+
+    The action is that of `policy.act`, from the same random numbers.
+    """
+    planner = policy.planner
+    steps, horizon = planner.sampler.steps, planner.denoiser.plan_horizon
+    shown = min(SHOWN_ACTIONS, planner.denoiser.num_tokens)
+    cycle = state.memory.observe(state.prev_action, state.done)
+
+    def replan(cycle: PlanCycle) -> tuple[PlanCycle, Any]:
+        plans, traces = policy.trace(key, state.obs, cycle.history, cycle.hist_len)
+        return cycle.adopt(plans), _record(policy, state.obs[:1], cycle, traces[:, 0], shown)
+
+    def go_on(cycle: PlanCycle) -> tuple[PlanCycle, Any]:
+        ids, numbers = jnp.zeros((steps, horizon), jnp.uint8), jnp.zeros((steps, horizon), jnp.float16)
+        tops = (jnp.zeros((*ids.shape, shown), kind) for kind in (jnp.uint8, jnp.float16))
+        return cycle, (ids, *tops, numbers, numbers)
+
+    due, locked = cycle.due[0], cycle.hist_len[0]
+    cycle, recorded = jax.lax.cond(jnp.any(cycle.due), replan, go_on, cycle)
+    return cycle.action, cycle, Denoising(due, locked, *recorded)
+
+
+def _record(
+    policy: PlannerPolicy, obs: jax.Array, cycle: PlanCycle, trace: jax.Array, shown: int
+) -> tuple[jax.Array, ...]:
+    """The arrays of a `Denoising` from its tokens [S, H], in small types."""
+    planner = policy.planner
+    denoiser = planner.denoiser
+    encoding = denoiser.apply(policy.params, obs, method="encode")
+
+    def denoise(tokens: jax.Array, t: jax.Array) -> jax.Array:
+        encodings = jnp.repeat(encoding, len(tokens), axis=0)
+        return denoiser.apply(policy.params, encodings, tokens, t, method="denoise")
+
+    executed = jnp.arange(denoiser.plan_horizon) < cycle.hist_len[0]
+    start = jnp.where(executed, cycle.history[0], denoiser.num_tokens)
+    details = sampling_details(denoise, planner.sampler, start, trace, denoiser.num_tokens)
+    top_probs, top_actions = jax.lax.top_k(details.probs, shown)
+    numbers = (top_probs, details.confidence, details.remask)
+    probs, confidence, remask = (x.astype(jnp.float16) for x in numbers)
+    return trace.astype(jnp.uint8), top_actions.astype(jnp.uint8), probs, confidence, remask
