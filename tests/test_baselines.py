@@ -210,6 +210,24 @@ def test_the_reference_sees_resets_and_biases():
     assert np.abs(logits - reference_logits("ppo_rnn", params, obs, first)).max() > 0.01
 
 
+@pytest.mark.parametrize(("name", "frames"), [("1000000000.0", 10**9), ("1e9", 10**9), ("2500.", 2500)])
+def test_steps_named_after_floats_are_found(public, tmp_path, name, frames):
+    """As a default run of Craftax_Baselines names its last one."""
+    policies = public(tmp_path)
+    (policies / "1000").rename(policies / name)
+    shutil.copytree(policies / name, policies / "900.0")
+    assert read_public(tmp_path).frames == frames
+    assert read_public(policies / name).folder == policies / name / "default"
+
+
+@pytest.mark.parametrize("name", ["1e999", "-1", "0x10", "nan", "1_000", "٣", "1.5"])
+def test_what_is_no_number_of_frames_is_no_step(public, tmp_path, name):
+    policies = public(tmp_path)
+    (policies / "1000").rename(policies / name)
+    with pytest.raises(UserError, match="no checkpoint found"):
+        read_public(tmp_path)
+
+
 def test_all_ways_to_name_it_lead_to_the_most_frames(tmp_path, caplog):
     for frames in (900, 1000):  # as words, 900 comes last
         write(tmp_path, random_params("ppo", 8, seed=frames), frames=frames)

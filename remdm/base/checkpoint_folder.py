@@ -4,6 +4,7 @@ A training run of the public implementations leaves `policies/<frames>/default/`
 Orbax wrote, and, if it trains a planner, `policies/resume_metadata.json`.
 """
 
+import re
 from pathlib import Path
 
 from remdm.base.errors import UserError
@@ -34,13 +35,13 @@ def find_arrays(path: Path) -> Path:
         )
     steps = path / "policies" if (path / "policies").is_dir() else path
     names = sorted(entry.name for entry in steps.iterdir())
-    frames = [name for name in names if name.isdecimal() and (steps / name).is_dir()]
-    step = steps / max(frames, key=int) if frames else path
+    frames = {name: n for name in names if (n := frames_in(name)) is not None and (steps / name).is_dir()}
+    step = steps / max(frames, key=frames.__getitem__) if frames else path
     _refuse_ours(path, step)
     for folder in (step / "default", step):
         if (folder / TREE).is_file():
             return folder
-    if frames or path.name.isdecimal():
+    if frames or frames_in(path.name) is not None:
         raise UserError(f"checkpoint {path}: step {step.name} is incomplete: it has no default/{TREE}")
     shown = ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
     raise UserError(
@@ -64,7 +65,13 @@ def _refuse_ours(path: Path, step: Path) -> None:
 
 def step_of(folder: Path) -> int | None:
     """The frames behind a folder that `find_arrays` found, by the names above it."""
-    return next((int(name) for name in folder.absolute().parts[:-3:-1] if name.isdecimal()), None)
+    found = map(frames_in, folder.absolute().parts[:-3:-1])
+    return next((frames for frames in found if frames is not None), None)
+
+
+def frames_in(name: str) -> int | None:
+    """The frames that a step is named after: `1840`, or `1e9` or `1000000000.0` where they were a float."""
+    return int(float(name)) if re.fullmatch(r"\d+(\.0*)?(e\+?\d\d?)?", name, re.ASCII) else None
 
 
 def find_record(folder: Path) -> Path | None:
