@@ -384,6 +384,17 @@ def test_a_summary_has_shares_seeds_and_differences(results):
     assert "Commits: 0123456789." in text
 
 
+def test_what_does_not_tell_running_from_compiling_has_a_cost_too(results):
+    """As `sweep` and `imitation`, which pipelines with `sweep: true` or `imitation: true` have."""
+    folder = results.study(GAME, "offline-demo", expert=0.1)
+    record = json.loads((folder / "run.json").read_text())
+    for key in ("run_seconds", "compile_seconds", "frames_per_second"):
+        del record[key]
+    (folder / "run.json").write_text(json.dumps(record))
+    row = cost_table([str(folder)]).row(0, named=True)
+    assert (row["minutes"], row["running_minutes"], row["frames_per_second"]) == (1.5, None, None)
+
+
 def test_costs_are_snakemakes_where_it_measured(results):
     measured = results.train(GAME, "ppo", "ppo_rnn")
     by_hand = results.train(GAME, "offline", "demo")

@@ -17,19 +17,20 @@ PARTS = {"running": ("#1d2f6f", ""), "compiling": ("#e0813c", "///"), "rest": ("
 def job_cost(result: Result) -> dict[str, str | int | float | None]:
     """What one job took: by Snakemake's benchmark file where there is one, else by its own record.
 
-    Of a run that went on after an interruption, both measure what came after it.
+    Of a run that went on after an interruption, both measure what came after it. Studies of a planner
+    (`sweep`, `imitation`) do not tell running from compiling, so they have no rate either.
     """
-    measured = result.benchmark
+    measured, own = result.benchmark, result.run
     return {
         "env": result.env,
         "stage": result.stage,
         "name": result.name,
         "seed": result.seed,
         "minutes": measured.get("s", result.recorded("wall_seconds")) / 60,
-        "running_minutes": result.recorded("run_seconds") / 60,
-        "compiling_minutes": result.recorded("compile_seconds") / 60,
+        "running_minutes": own["run_seconds"] / 60 if "run_seconds" in own else None,
+        "compiling_minutes": own["compile_seconds"] / 60 if "compile_seconds" in own else None,
         "cpu_minutes": measured["cpu_time"] / 60 if "cpu_time" in measured else None,
-        "frames_per_second": float(result.recorded("frames_per_second")),
+        "frames_per_second": float(own["frames_per_second"]) if "frames_per_second" in own else None,
         "memory_GB": measured.get("max_rss", float(result.recorded("peak_memory_mb"))) / 1024,
         "device": result.device,
         "measured_by": "Snakemake" if measured else "the job",
