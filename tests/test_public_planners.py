@@ -484,7 +484,7 @@ def test_a_planner_from_elsewhere_is_played_studied_and_fine_tuned_as_ours_are(p
         found = plan.dependencies(job)
         assert found["checkpoint_path"].checkpoint == str(planner)
         assert found.get("ppo_checkpoint_path") == (
-            Job(CLASSIC, "ppo", "ppo", 0) if stage in ("sweep", "imitation") else None
+            Job(CLASSIC, "ppo", "ppo", 0) if stage in ("sweep", "imitation", "film") else None
         )
         assert getattr(plan.configs[job], "policy", "planner") == "planner"
     assert [job.name for job in plan.catalogue.of("offline", "online")] == ["demo"]
