@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from remdm.analysis.policies import Policy, behind, differences, read_policies
 from remdm.analysis.results import Result, grouped, read_parquet, read_results
 from remdm.analysis.statistics import Estimate, estimate
-from remdm.analysis.style import GREY, WIDTH, Look, looks, new_figure, publish, say
+from remdm.analysis.style import GREY, WIDTH, Look, legend_below, looks, new_figure, publish, say
 
 AS_TRAINED = "than the expert"
 
@@ -25,11 +25,12 @@ class Difference(NamedTuple):
 
 
 def ways_to_play(policies: list[Policy]) -> dict[str, dict[str, Policy]]:
-    """The evaluations of each policy by its name and theirs; that of the preset is called ''."""
+    """The evaluations of each policy by its name and theirs; first that of the preset, which is called ''."""
+    names = {policy.name for policy in policies}
     found: dict[str, dict[str, Policy]] = {}
-    for policy in policies:
+    for policy in sorted(policies, key=lambda policy: policy.name.rpartition("-")[0] in names):
         first, _, evaluation = policy.name.rpartition("-")
-        if first in found:
+        if first in names:
             found[first][evaluation] = policy
         else:
             found[policy.name] = {"": policy}
@@ -41,8 +42,9 @@ def gaps(rivals: list[Policy]) -> Iterator[Difference]:
 
     First episodes are compared world by world, in seeds that both have.
     """
-    expert = next((policy for policy in rivals if policy.role == "expert"), None)
-    for ways in ways_to_play(rivals).values():
+    played = list(ways_to_play(rivals).values())
+    expert = next((ways[""] for ways in played if ways[""].role == "expert"), None)
+    for ways in played:
         first = ways.pop("")
         if first.role in ("expert", "random"):
             continue
@@ -91,6 +93,7 @@ def draw(results: list[str], path: Path) -> None:
         _draw_differences(left, compared, drawn)
         _draw_unknown(right, unknown.filter(pl.col("env") == env), drawn)
         left.set_title(env, loc="left")
+    legend_below(figure, axes)
     publish(figure, path, _caption(policies))
 
 
@@ -109,8 +112,7 @@ def _draw_differences(ax: Axes, compared: list[Difference], drawn: dict[str, Loo
     ax.axvline(0, color=GREY, lw=0.8)
     ax.set_yticks(range(len(rows)), rows)
     ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.set_xlabel("return more")
-    ax.legend(loc="lower left")
+    ax.set_xlabel("difference of return")
     if not compared:
         say(ax)
 
