@@ -18,7 +18,7 @@ def run_results(arguments: argparse.Namespace) -> None:
     from remdm.analysis.summary import summary
 
     asked = " ".join(["uv run remdm results", *arguments.scales])
-    print(f"# Results\n\nMade by `{asked}`.\n")
+    print(f"# Results\n\nMade by `{asked}`. docs/method.md says what limits them, and what was tried.\n")
     for scale in arguments.scales or [None]:
         plan = plan_of(scale)
         made = [verdict.product for verdict in examine(plan, []) if not verdict.refusals]
