@@ -1,9 +1,12 @@
 """Real training processes that are killed, starved of disk, extended and tracked; on the toy game."""
 
+import fcntl
 import json
 import os
+import pty
 import signal
 import subprocess
+import termios
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,6 +18,7 @@ from remdm.base.errors import UserError
 from remdm.base.state import noted_results
 from remdm.training import checkpoint
 from tests import kill
+from tests.compiling import quick_environment
 from tests.conftest import REPOSITORY
 from tests.test_keys import config_of
 
@@ -70,6 +74,32 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
     assert f"in use by process {process.pid} on" in refusal
     process.kill()
     process.communicate()
+
+
+@pytest.mark.slow
+def test_a_closed_terminal_loses_nothing(tmp_path):
+    """As of a laptop whose ssh ends: the terminal is gone, and what is drawn on it goes nowhere."""
+    arguments = kill.command("ppo", "toy", tmp_path, None)
+    arguments[arguments.index("--ppo_total_timesteps") + 1] = str(10**6 * kill.PER_UPDATE)
+    arguments += ["--progress", "true", "--checkpoint_every_minutes", "60"]
+    ours, theirs = pty.openpty()
+
+    def lead():
+        os.setsid()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        arguments, cwd=tmp_path, env=quick_environment(PYTHONPATH=str(REPOSITORY)),
+        stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=lead,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    while b"frames/s" not in shown and b"/s" not in shown.split(b"compiled in")[-1]:
+        shown += os.read(ours, 4096)
+    os.close(ours)
+    assert process.wait() == 128 + signal.SIGHUP, shown[-2000:]
+    assert kill.updates_saved(tmp_path) > 0
+    assert not (tmp_path / "out" / "run.json").exists()
 
 
 @pytest.mark.slow

@@ -276,25 +276,37 @@ def test_resumed_repetitions_equal_uninterrupted_ones(make_run, monkeypatch, sna
 # --- stopping early ---
 
 
-def test_a_signal_saves_and_the_next_run_goes_on(make_run):
-    """SIGTERM arrives during update 4; the chunk is finished, saved, and nothing is lost or done twice."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_saves_and_the_next_run_goes_on(make_run, number):
+    """It arrives during update 4; the chunk is finished, saved, and nothing is lost or done twice."""
 
     def terminate(n):
         if n == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
 
     run = make_run(chunk_updates=2)
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Interrupted, match="SIGTERM") as stopped:
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match=number.name) as stopped:
         train(counting(num_updates=200, on_update=terminate), 0, run)
-    assert stopped.value.status == 128 + signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert stopped.value.status == 128 + number
+    assert signal.getsignal(number) == before
     done = int(Snapshots(run.state / "snapshots").newest().name)
     assert 4 <= done < 200
     [trained], _ = train(counting(num_updates=200), 0, run)
     assert trained.params["n"] == 200
     table = pl.read_parquet(run.folder / "metrics.parquet")
     assert table["loss"].to_list() == list(range(1, 201))
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing(make_run):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        hang_up = counting(num_updates=8, on_update=lambda n: os.kill(os.getpid(), signal.SIGHUP))
+        [trained], _ = train(hang_up, 0, make_run())
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert trained.params["n"] == 8
 
 
 def test_a_time_limit_saves_before_it_is_over(make_run):

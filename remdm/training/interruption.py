@@ -15,7 +15,7 @@ from remdm.config.runtime import TrainingRuntimeConfig
 
 logger = logging.getLogger("remdm")
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the last of a terminal that is gone
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 
 
@@ -55,16 +55,23 @@ def _asked(job: str) -> str:
 
 
 class Interruption:
-    """Notes SIGTERM and SIGINT while it is entered; a second signal acts as it would without it."""
+    """Notes SIGTERM, SIGINT and SIGHUP while it is entered; a second signal acts as it would without it.
+
+    SIGHUP stays ignored where it was, as under `nohup`; else what would be written to the terminal, which is
+    gone then, goes nowhere.
+    """
 
     def __init__(self, end: float | None) -> None:
         self.end = end
         self.signal: signal.Signals | None = None
         self._before: dict[int, Any] = {}
+        self._terminals = [stream for stream in (1, 2) if os.isatty(stream)]
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            noted = [number for number in SIGNALS if not (ignored and number == signal.SIGHUP)]
+            self._before = {number: signal.signal(number, self._note) for number in noted}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -72,6 +79,10 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
+        if number == signal.SIGHUP:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for stream in self._terminals:
+                os.dup2(nowhere, stream)
         self._restore()
 
     def _restore(self) -> None:

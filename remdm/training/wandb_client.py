@@ -32,7 +32,8 @@ def track(lines: Iterator[str]) -> None:
 
     Messages go to standard error. Once the run is open, how to sync it goes to standard output.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):  # they are training's, which then ends the run
+    # They are training's, which then ends the run.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     logging.basicConfig()
     logger.setLevel(logging.INFO)
