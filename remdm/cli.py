@@ -3,6 +3,8 @@
 import argparse
 import json
 import logging
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,6 +44,10 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
                 raise ConfigError(f"{argument}: is not UTF-8")
         parsed = parser.parse_args([_underscored(argument) for argument in argv])
         parsed.run(parsed)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has enough, as `head` has; Python would try again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (UserError, OSError) as error:
         if (problem := problem_of(error)) is None:
             raise

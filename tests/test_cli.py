@@ -1,5 +1,6 @@
 """The command: what a user mistypes is one line and exit status 2, before anything is compiled."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -136,3 +137,13 @@ def test_parameters_of_presets_are_counted(tmp_path, capsys):
     assert counts == {name: pytest.approx(count, rel=0.25) for name, count in named.items()}
     assert cli.main(["params", "classic_exp_d_100k"]) == 2
     assert "did you mean classic_exp_d_100K" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_gets_no_traceback():
+    """As in `remdm keys | head -1`, whose reader closes the pipe."""
+    command = [sys.executable, "-P", "-m", "remdm.cli", "keys"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 128 + signal.SIGPIPE
