@@ -4,7 +4,12 @@ import sys
 from pathlib import Path
 
 from remdm.base.errors import UserError
-from remdm.base.machine import import_nothing_from_the_working_folder, shared_resources, stage_threads
+from remdm.base.machine import (
+    check_interpreter,
+    import_nothing_from_the_working_folder,
+    shared_resources,
+    stage_threads,
+)
 from remdm.config.stages import STAGES
 from remdm.workflow.cluster import remedies
 from remdm.workflow.plan import Plan
@@ -13,6 +18,7 @@ from remdm.workflow.status import Status
 import_nothing_from_the_working_folder()
 
 try:
+    check_interpreter()
     plan = Plan.load(Path(workflow.basedir) / "workflow_config.yaml", config)
 except UserError as error:
     print(f"error: {error}", file=sys.stderr)

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import yaml
 from remdm.analysis.style import label, role
 from remdm.base.errors import UserError
 from remdm.base.files import write_json
+from remdm.base.machine import check_interpreter
 from remdm.base.reader import read_mapping
 from remdm.config.offline import OfflineConfig
 from remdm.workflow import source
@@ -20,6 +22,7 @@ from remdm.workflow.digest import content_digest, figure_origin
 from remdm.workflow.plan import Job, Plan
 from remdm.workflow.why import explain
 from tests.conftest import REPOSITORY
+from tests.smallest import SNAKEMAKE
 
 WORKFLOW = REPOSITORY / "workflow_config.yaml"
 GAME = "Craftax-Classic-Symbolic-v1"
@@ -318,6 +321,28 @@ def test_snakemake_plans_with_an_expert_from_elsewhere(public, tmp_path):
     done = dry_run(str(tmp_path / "nowhere"))
     assert done.returncode == 2
     assert "scales.demo.experts.0.checkpoint = " in done.stderr
+
+
+@pytest.mark.parametrize("name", ["my clone", "a'b", "$HOME", "a;b", "(1)"])
+def test_a_python_whose_path_must_be_quoted_is_refused(monkeypatch, name):
+    monkeypatch.setattr(sys, "executable", f"/home/me/{name}/.venv/bin/python")
+    with pytest.raises(UserError, match="Snakemake starts no job by a path that a shell would take apart"):
+        check_interpreter()
+
+
+@pytest.mark.slow
+def test_an_environment_in_a_folder_with_a_space_stops_before_the_first_job(tmp_path):
+    """As `.venv` of a clone there; upstream its path is not quoted."""
+    python = tmp_path / "my clone" / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    # The link leads to the environment, which it does not lie in.
+    paths = os.pathsep.join([str(REPOSITORY), sysconfig.get_paths()["purelib"]])
+    command = [str(python), "-P", *SNAKEMAKE[1:], "-n", "--directory", str(tmp_path)]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True)
+    assert done.returncode == 2
+    [error] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert str(python) in error
 
 
 @pytest.mark.slow

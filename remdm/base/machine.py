@@ -2,11 +2,14 @@
 
 import os
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+
+from remdm.base.errors import UserError
 
 
 def visible_gpus() -> list[str]:
@@ -68,6 +71,19 @@ def compilation_cache(folder: str) -> Path | None:
 def import_nothing_from_the_working_folder() -> None:
     """For processes started from here on: `python -m` and scripts would search that folder first."""
     os.environ["PYTHONSAFEPATH"] = "1"
+
+
+def check_interpreter() -> None:
+    """Refuse a Python by whose path Snakemake, which does not quote it, could start no job.
+
+    Raises:
+        UserError: its path has a space, or the like.
+    """
+    if shlex.quote(sys.executable) != sys.executable:
+        raise UserError(
+            f"{sys.executable}: Snakemake starts no job by a path that a shell would take apart; put the "
+            f"environment elsewhere, UV_PROJECT_ENVIRONMENT=PATH uv run snakemake, or the clone"
+        )
 
 
 def num_processes() -> int:
