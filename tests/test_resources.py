@@ -3,12 +3,14 @@
 import os
 import re
 import shutil
+import subprocess
 from contextlib import nullcontext
 
 import jax
 import jax.numpy as jnp
 import pytest
 
+from remdm.base.clone import git_commit
 from remdm.base.errors import UserError
 from remdm.base.machine import gpu_for_jax, shared_resources, stage_threads, visible_gpus
 from remdm.config.layers import Layer, base_layers, build
@@ -221,3 +223,28 @@ def test_a_users_settings_of_jax_reach_no_program(setting, given):
         assert (numbers() == usual).all()
     finally:
         jax.config.update(setting, before)
+
+
+def git(folder, *arguments):
+    given = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+    return subprocess.run(given, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_a_commit_is_recorded_of_our_own_repository_alone(tmp_path, caplog):
+    ours = tmp_path / "theirs" / "site-packages"
+    (ours / "remdm").mkdir(parents=True)
+    git(tmp_path / "theirs", "init", "-q")
+    git(tmp_path / "theirs", "commit", "-q", "--allow-empty", "-m", "theirs")
+    assert git_commit(ours) is None  # an environment in somebody's repository
+    assert caplog.messages == []
+    git(ours, "init", "-q")
+    (ours / "file").write_text("a")
+    git(ours, "add", "file")
+    git(ours, "commit", "-q", "-m", "ours")
+    assert git_commit(ours) == git(ours, "rev-parse", "HEAD")
+    (ours / "file").write_text("b")
+    assert git_commit(ours) == git(ours, "rev-parse", "HEAD") + "+"
+    (ours / ".git" / "HEAD").write_text("damaged")
+    assert git_commit(ours) is None
+    assert caplog.messages[0].startswith("git: fatal: ")
+    assert caplog.messages[0].endswith("; the commit is not recorded")
