@@ -35,7 +35,7 @@ SMOKE = Request("", "bench_smoke", {}, repeats=1)
 MOST_FLOPS = {"offline": 39e6, "sampling": 5.74e6}
 # Programs of a training run: the first state, the chunk and the validation, and four that make the key.
 MOST_COMPILATIONS = 7
-JOBS_OF_THE_PAPER = 681
+JOBS_OF_THE_PAPER = 697
 
 
 @pytest.fixture(scope="module")
