@@ -32,6 +32,7 @@ from remdm.training.public import GAMES
 from remdm.workflow.digest import content_digest
 from remdm.workflow.plan import Job, Plan
 from tests.conftest import REPOSITORY
+from tests.damage import refused_or_unharmed
 from tests.test_baselines import random_params, write
 from tests.test_crafted import BAD_JSON
 from tests.test_library import save_planner
@@ -244,19 +245,6 @@ def test_entries_are_read_as_their_writer_meant_them(planner):
 # --- damage ---
 
 
-def loads_unharmed(policies, whole):
-    """Whether the parameters are as they were; false if that is refused in one line."""
-    try:
-        found = read_public(policies).arrays
-    except UserError as error:
-        line = str(error)
-    else:
-        jax.tree.map(np.testing.assert_array_equal, found, whole)
-        return True
-    assert "\n" not in line
-    return False
-
-
 @pytest.mark.parametrize("how", ["deleted", "truncated", "emptied"])
 def test_damage_to_any_file_is_an_error_or_does_no_harm(how, planner):
     whole = read_public(planner).arrays
@@ -267,7 +255,7 @@ def test_damage_to_any_file_is_an_error_or_does_no_harm(how, planner):
             file.unlink()
         else:
             file.write_bytes(content[: len(content) // 2 if how == "truncated" else 0])
-        if not loads_unharmed(planner, whole):
+        if refused_or_unharmed(planner, whole) is not None:
             refused.add(file.name)
         file.write_bytes(content)
     assert {"_METADATA", "manifest.ocdbt", "resume_metadata.json"} <= refused

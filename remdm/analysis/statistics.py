@@ -37,6 +37,11 @@ class Estimate(NamedTuple):
     low: float
     high: float
 
+    @property
+    def percent(self) -> "Estimate":
+        """A share in per cent."""
+        return Estimate(*(100 * bound for bound in self))
+
 
 class PairedTest(NamedTuple):
     """How two policies differ on the same worlds; `floor` is the least p that so few can give."""

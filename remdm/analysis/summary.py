@@ -8,7 +8,7 @@ from remdm.analysis.formats import as_frame, as_markdown, with_interval
 from remdm.analysis.gap import gaps, unlearned, ways_to_play
 from remdm.analysis.policies import Policy, behind, differences, read_policies, share_of_expert
 from remdm.analysis.results import grouped, read_results
-from remdm.analysis.statistics import Estimate, estimate
+from remdm.analysis.statistics import estimate
 
 
 def summary(folders: Sequence[str]) -> str:
@@ -47,7 +47,7 @@ def _returns(rivals: list[Policy]) -> Iterator[dict[str, Any]]:
             "policy": policy.label,
             "million frames": frames and frames / 1e6,
             **with_interval("return", policy.mean()),
-            **with_interval("percent_of_expert", share and Estimate(*(100 * value for value in share))),
+            **with_interval("percent_of_expert", share and share.percent),
             **with_interval("achievements", estimate(policy.unlocks)),
             "length": sum(sample.mean() for sample in policy.lengths) / len(policy.lengths),
             "seeds": len(policy.results),

@@ -21,7 +21,7 @@ from remdm.analysis.policies import (
 )
 from remdm.analysis.published import UNITS, published, remark
 from remdm.analysis.results import grouped
-from remdm.analysis.statistics import Estimate, episode_interval, estimate, iqm, paired_test, sign_flip
+from remdm.analysis.statistics import episode_interval, estimate, iqm, paired_test, sign_flip
 
 
 class Table(NamedTuple):
@@ -69,7 +69,7 @@ def _policy_row(policy: Policy, rivals: list[Policy]) -> dict[str, Any]:
         **with_interval("return", mean),
         **with_interval("IQM", estimate(policy.returns, iqm)),
         "percent_of_maximum": 100 * mean.value / MAX_RETURN[policy.env],
-        **with_interval("percent_of_expert", share and _percent(share)),
+        **with_interval("percent_of_expert", share and share.percent),
         **with_interval("achievements", estimate(policy.unlocks)),
         "length": float(np.mean([sample.mean() for sample in policy.lengths])),
         "published": reported and reported.value,
@@ -110,7 +110,7 @@ def achievement_table(evaluations: list[str]) -> pl.DataFrame:
         for name in policies[0].achievements:
             row: dict[str, Any] = {"env": env, "achievement": name}
             for label, found in rates.items():
-                row |= with_interval(label, _percent(found[name]))
+                row |= with_interval(label, found[name].percent)
             rows.append(row)
     return as_frame(rows)
 
@@ -137,10 +137,6 @@ def _pair_row(policy: Policy, other: Policy) -> dict[str, Any]:
     row |= {"p": test and test.p, "floor": test and test.floor}
     p, floor = sign_flip(np.array([sample.mean() for sample in paired])) if len(paired) > 1 else (None, None)
     return row | {"p_seeds": p, "floor_seeds": floor, "worlds": sum(map(len, paired)), "seeds": len(paired)}
-
-
-def _percent(share: Estimate) -> Estimate:
-    return Estimate(*(100 * value for value in share))
 
 
 PUBLISHED_COLUMNS = (
