@@ -14,15 +14,18 @@ from remdm.analysis.film import Film
 from remdm.base.checkpoint_folder import is_public
 from remdm.base.errors import UserError
 from remdm.config.base import LARGEST_SEED
+from remdm.config.denoiser import DenoiserConfig
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.policy import PolicyConfig
 from remdm.config.runtime import RuntimeConfig
 from remdm.envs.batch import BatchEnv, pooled
 from remdm.envs.camera import load_camera
-from remdm.envs.craftax import load_game
+from remdm.envs.craftax import Game, load_game
+from remdm.envs.past import with_past
 from remdm.envs.wrappers import LogWrapper
 from remdm.evaluation.film import compile_film, names, stage_env
 from remdm.loading.policy import load_planner as load_policy
+from remdm.loading.policy import played_network
 from remdm.loading.public import public_network
 from remdm.planners.control import PlannerPolicy
 from remdm.planners.recording import act_recorded
@@ -37,6 +40,12 @@ class LoadedPlanner(PlannerPolicy):
     """A planner that knows its game; it plays by `init` and `act`, as every policy does."""
 
     env_name: str = struct.field(pytree_node=False)
+    network: DenoiserConfig | None = struct.field(pytree_node=False, default=None)  # of a planner of ours
+
+    @property
+    def game(self) -> Game:
+        """The game, whose observations tell what the planner asks for."""
+        return with_past(load_game(self.env_name), self.network)
 
     def plan(self, obs: Any, seed: int = 0) -> np.ndarray:
         """Plan from observations, without a history: [D] -> [H], or [E, D] -> [E, H].
@@ -45,7 +54,7 @@ class LoadedPlanner(PlannerPolicy):
             UserError: they are not of the planner's game, or there is no such seed.
         """
         obs = jnp.asarray(obs, jnp.float32)
-        wanted = load_game(self.env_name).obs_dim
+        wanted = self.game.obs_dim
         if obs.ndim not in (1, 2) or obs.shape[-1] != wanted:
             raise UserError(
                 f"obs: has shape {obs.shape}, but {self.env_name} needs [{wanted}] or [E, {wanted}]"
@@ -92,15 +101,20 @@ def load_planner(path: str | Path, preset: str | None = None, **keys: Any) -> Lo
     else:
         own["env_name"] = checkpoint.read_metadata(Path(path)).get("env_name")
     config = build(PolicyConfig, [*layers, Layer(path, own)])
-    policy = load_policy(config, load_game(config.env.env_name))
+    network = played_network(config)
+    policy = load_policy(config, with_past(load_game(config.env.env_name), network))
     fields = {field.name: getattr(policy, field.name) for field in dataclasses.fields(policy)}
-    return LoadedPlanner(**fields, env_name=config.env.env_name)
+    return LoadedPlanner(**fields, env_name=config.env.env_name, network=network)
 
 
-def make_env(env_name: str, num_envs: int = 1) -> BatchEnv:
-    """A game many times at once: `reset(key)` and `step(key, state, action)`, with fresh worlds by itself."""
-    game = load_game(env_name)
-    return BatchEnv(game, pooled(LogWrapper(game.env), num_envs))
+def make_env(game: str | LoadedPlanner, num_envs: int = 1) -> BatchEnv:
+    """A game many times at once: `reset(key)` and `step(key, state, action)`, with fresh worlds by itself.
+
+    Args:
+        game: its name, or the planner that is to play it and may ask for more than the game shows.
+    """
+    played = load_game(game) if isinstance(game, str) else game.game
+    return BatchEnv(played, pooled(LogWrapper(played.env), num_envs))
 
 
 def play_episode(planner: LoadedPlanner, seed: int = 0, max_steps: int = 1000) -> Film:
@@ -109,7 +123,7 @@ def play_episode(planner: LoadedPlanner, seed: int = 0, max_steps: int = 1000) -
     Raises:
         UserError: there is no such seed.
     """
-    env = stage_env(load_game(planner.env_name), num_envs=1)
+    env = stage_env(planner.game, num_envs=1)
     camera = load_camera(planner.env_name)
     film = compile_film(_key(seed), env, planner, camera, act_recorded)
     return Film(**film.roll(max_steps), **names(env.game, camera))

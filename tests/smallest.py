@@ -16,6 +16,7 @@ SMALLEST = {
     "ppo_num_envs": 8, "ppo_num_steps": 16, "ppo_num_minibatches": 2, "ppo_update_epochs": 1,
     "ppo_total_timesteps": 384, "collect_num_envs": 8, "collect_num_steps": 800,
     "plan_horizon": 4, "d_model": 16, "n_heads": 2, "n_layers": 1, "d_ff": 16, "obs_encoder_width": 16,
+    "past_observations": 2, "past_actions": 2, "past_progress": True,
     "num_envs": 8, "num_steps": 16, "num_minibatches": 2, "update_epochs": 1, "lr": 1e-3,
     "offline_total_timesteps": 384, "online_total_timesteps": 384, "diffusion_steps": 3,
     "dagger_buffer_cycles": 2.0, "val_interval_frames": 256, "val_diffusion_steps": 3, "val_steps": 8,

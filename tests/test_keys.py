@@ -72,7 +72,9 @@ OTHER = {
     "seed": 1, "num_repeats": 2, "env_name": "Craftax-Symbolic-v1", "use_optimistic_resets": True,
     "optimistic_reset_ratio": 2, "plan_horizon": 8, "diffusion_schedule": "linear", "d_model": 16,
     "n_heads": 4, "n_layers": 2, "d_ff": 16, "obs_encoder_layers": 2, "obs_encoder_width": 16,
-    "time_scale": 1.0, "dropout_rate": 0.2, "compute_dtype": "bfloat16", "remask_strategy": "cap", "eta": 0.4,
+    "time_scale": 1.0,
+    "past_observations": 1, "past_actions": 2, "past_progress": True,
+    "dropout_rate": 0.2, "compute_dtype": "bfloat16", "remask_strategy": "cap", "eta": 0.4,
     "use_loop": False, "t_on": 0.8, "t_off": 0.1, "temperature": 0.7, "top_p": 0.9,
     "diffusion_steps": 6, "train_sigma": 0.1, "label_smoothing": 0.1, "num_envs": 4, "num_steps": 32,
     "num_minibatches": 2, "microbatch_size": 4, "update_epochs": 2, "soft_labels": True, "prefix_share": 0.5,
@@ -174,7 +176,7 @@ def observed(stage, keys):
     config = config_of(stage, **dict(keys))
     names = {"ppo": ["ppo_num_envs"], "ablations": ["num_envs", "eval_num_envs"]}
     numbers = [config.flat()[name] for name in names.get(stage, ["num_envs", "val_num_envs"])]
-    envs = [make_batch_env(config.env, number) for number in numbers]
+    envs = [make_batch_env(config.env, number, getattr(config, "denoiser", None)) for number in numbers]
     env, algorithm = envs[0], algorithm_of(stage, config, *envs)
     algorithm = repeated(algorithm, config.num_repeats)
     state = jax.eval_shape(algorithm.init, jax.random.PRNGKey(0))

@@ -19,7 +19,7 @@ from remdm import cli
 from remdm.base.errors import UserError
 from remdm.base.reader import read_mapping
 from remdm.commands.configuration import configured
-from remdm.config.denoiser import DenoiserConfig
+from remdm.config.denoiser import NO_PAST, DenoiserConfig
 from remdm.config.layers import Layer
 from remdm.envs.craftax import Game
 from remdm.loading.expert import load_expert
@@ -102,7 +102,7 @@ def test_its_keys_come_from_arrays_and_record():
     assert model.network.model_dump() == {
         "plan_horizon": 8, "diffusion_schedule": "cosine", "d_model": 32, "n_heads": 2, "n_layers": 1,
         "d_ff": 64, "obs_encoder_layers": 1, "obs_encoder_width": 64, "time_scale": 1.0, "dropout_rate": 0.1,
-        "compute_dtype": "float32",
+        "compute_dtype": "float32", **NO_PAST,
     }  # fmt: skip
     assert model.sampling.values == {
         "diffusion_steps_eval": 10, "remask_strategy": "rescale", "eta": 0.5, "use_loop": True, "t_on": 0.7,
@@ -130,6 +130,7 @@ def larger(obs_dim=6, num_actions=5, value=None):
     network = DenoiserConfig(
         plan_horizon=4, diffusion_schedule="linear", d_model=8, n_heads=2, n_layers=2, d_ff=12,
         obs_encoder_layers=2, obs_encoder_width=10, time_scale=1.0, dropout_rate=0.0, compute_dtype="float32",
+        **NO_PAST,
     )  # fmt: skip
     model = PublicPlanner(network, obs_dim, num_actions, Layer("test", {}))
     rng = np.random.default_rng(0)
@@ -175,13 +176,16 @@ def test_devices_it_was_saved_on_are_not_needed(planner, given):
     np.testing.assert_allclose(logits(planner, given), given["logits"], atol=1e-5, rtol=0)
 
 
-def test_checkpoints_of_ours_that_are_older_than_the_key_have_our_scale(tmp_path):
+def test_checkpoints_of_ours_that_are_older_than_a_key_are_as_they_were_trained(tmp_path):
     path = save_planner(tmp_path / "older")
     metadata = json.loads((path / "metadata.json").read_text())
+    whole = dict(metadata["network"])
     assert metadata["network"].pop("time_scale") == 1000.0
+    for key, value in NO_PAST.items():
+        assert metadata["network"].pop(key) == value
     (path / "metadata.json").write_text(json.dumps(metadata))
     (path / "checksums.json").unlink()
-    assert load_denoiser("checkpoint_path", str(path), CLASSIC, CRAFTAX)[0].time_scale == 1000.0
+    assert load_denoiser("checkpoint_path", str(path), CLASSIC, CRAFTAX)[0].model_dump() == whole
 
 
 # --- the record beside it ---

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from remdm.envs.craftax import load_game
+from remdm.envs.past import SequenceHistoryWrapper
 from remdm.envs.wrappers import (
     AchievementsWrapper,
     AutoResetEnvWrapper,
@@ -25,7 +26,6 @@ from remdm.play.planning import (
     DiscreteTokenizationWrapper,
     OfflineTrajectoryWrapper,
     PlannerWrapper,
-    SequenceHistoryWrapper,
 )
 from tests.toy import GAME, LONGEST, NUM_ACTIONS
 

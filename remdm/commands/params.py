@@ -15,19 +15,21 @@ def run_params(arguments: argparse.Namespace) -> None:
     Raises:
         UserError: there is no such preset, or no such network can be built.
     """
+    from remdm.envs.craftax import load_game
+    from remdm.envs.past import with_past
     from remdm.experts import network
     from remdm.planners import denoising
     from remdm.training.checkpoint import named
-    from remdm.training.public import GAMES
 
     width = max(map(len, ("preset", *arguments.presets)))
     print(f"{'preset':<{width}}  {'planner':>12}  {'expert':>12}  game")
     for preset in arguments.presets:
         layers = base_layers(preset)
-        game = build(GameConfig, layers).env_name
+        name, denoiser = build(GameConfig, layers).env_name, build(DenoiserConfig, layers)
+        game = with_past(load_game(name), denoiser)
         shapes = (
-            denoising.param_shapes(build(DenoiserConfig, layers), *GAMES[game]),
-            network.param_shapes(build(ExpertConfig, layers), *GAMES[game]),
+            denoising.param_shapes(denoiser, game.obs_dim, game.num_actions),
+            network.param_shapes(build(ExpertConfig, layers), game.shown_dim, game.num_actions),
         )
         planner, expert = (sum(math.prod(x.shape) for x in named(tree).values()) for tree in shapes)
-        print(f"{preset:<{width}}  {planner:>12,}  {expert:>12,}  {game}")
+        print(f"{preset:<{width}}  {planner:>12,}  {expert:>12,}  {name}")

@@ -4,8 +4,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from remdm.config.base import Horizon, Layers, PositiveFloat, Section, Width
+from remdm.config.base import Count, Horizon, Layers, PositiveFloat, Section, Width
 
+PastObservations = Annotated[int, Field(ge=0, le=8)]  # the eighth is 128 steps old
+# Of networks that are told of the present alone.
+NO_PAST = {"past_observations": 0, "past_actions": 0, "past_progress": False}
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -25,6 +28,13 @@ class DenoiserConfig(Section):
     obs_encoder_width: Width = Field(description="width of the observation encoder")
     time_scale: PositiveFloat = Field(
         description="factor of the diffusion time before its embedding; public planners have 1"
+    )
+    past_observations: PastObservations = Field(
+        description="observations told with each, those of 1, 2, 4, ... steps before it; an expert sees none"
+    )
+    past_actions: Count = Field(description="last actions told with an observation; an expert sees none")
+    past_progress: bool = Field(
+        description="tell with an observation the episode's achievements so far and the last reward"
     )
     dropout_rate: Dropout = Field(description="dropout in training")
     compute_dtype: Literal["float32", "bfloat16"] = Field(

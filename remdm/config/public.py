@@ -7,7 +7,7 @@ from remdm.base.checkpoint_folder import RECORD, find_record
 from remdm.base.errors import UserError
 from remdm.base.files import read_json
 from remdm.base.reader import parse_value
-from remdm.config.denoiser import DenoiserConfig
+from remdm.config.denoiser import NO_PAST, DenoiserConfig
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.sampler import SamplerConfig
 
@@ -16,7 +16,7 @@ TAKEN = {"env_name", *DenoiserConfig.owners(), *SAMPLING}
 # What no array's shape shows, so that there is no planner without it.
 UNSEEN = ("plan_horizon", "diffusion_schedule", "dropout_rate")
 # What the public network has in place of keys: it embeds times of [0, 1] as they are.
-FIXED = {"time_scale": 1.0, "compute_dtype": "float32"}
+FIXED = {"time_scale": 1.0, "compute_dtype": "float32", **NO_PAST}
 LONGEST = 100  # characters of a number or a name; to parse a text takes a thousand times its size
 
 

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from remdm.config.denoiser import DenoiserConfig
 from remdm.config.env import EnvConfig, GameConfig
 from remdm.envs.craftax import Game, load_game
 from remdm.envs.paired import PairedResetVecEnvWrapper
+from remdm.envs.past import with_past
 from remdm.envs.wrappers import (
     BatchEnvWrapper,
     Env,
@@ -77,18 +79,26 @@ class BatchEnv:
         return obs, strong(state), step
 
 
-def make_batch_env(config: EnvConfig, num_envs: int) -> BatchEnv:
-    """The environment a configuration names, `num_envs` times."""
-    game = load_game(config.env_name)
+def make_batch_env(config: EnvConfig, num_envs: int, network: DenoiserConfig | None = None) -> BatchEnv:
+    """The environment a configuration names, `num_envs` times.
+
+    Args:
+        network: of the planner that is to play it, which may ask for more than the game shows.
+    """
+    game = with_past(load_game(config.env_name), network)
     env = LogWrapper(game.env)
     if config.use_optimistic_resets:
         return BatchEnv(game, OptimisticResetVecEnvWrapper(env, num_envs, config.optimistic_reset_ratio))
     return BatchEnv(game, pooled(env, num_envs))
 
 
-def make_paired_env(config: GameConfig, num_envs: int) -> BatchEnv:
-    """The game a configuration names, `num_envs` times, in the same worlds for every policy."""
-    game = load_game(config.env_name)
+def make_paired_env(config: GameConfig, num_envs: int, network: DenoiserConfig | None = None) -> BatchEnv:
+    """The game a configuration names, `num_envs` times, in the same worlds for every policy.
+
+    Args:
+        network: as in `make_batch_env`.
+    """
+    game = with_past(load_game(config.env_name), network)
     return BatchEnv(game, PairedResetVecEnvWrapper(LogWrapper(game.env), num_envs, block_size=8))
 
 

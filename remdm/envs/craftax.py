@@ -1,9 +1,20 @@
 """Craftax by name, and what is known of its two symbolic games."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from remdm.envs.wrappers import AchievementsWrapper
+
+
+class Past(NamedTuple):
+    """What observations tell of the episode so far, beside what the game shows."""
+
+    observations: int = 0  # earlier ones
+    actions: int = 0
+    progress: bool = False  # achievements and last reward
+
+
+PRESENT = Past()
 
 
 @dataclass(frozen=True)
@@ -14,6 +25,8 @@ class Game:
         time_limit: steps after which an episode is over whatever happens; None if there is no limit.
         victory: the achievement that ends an episode; None if none does.
         num_binary: leading entries of an observation that are 0 or 1, the view of the map.
+        past: what observations tell beside what the game shows. First comes what is told of the present, then
+            the same of each earlier step, then actions, as numbers.
     """
 
     env: Any
@@ -24,6 +37,17 @@ class Game:
     time_limit: int | None = None
     victory: str | None = None
     num_binary: int = 0
+    past: Past = PRESENT
+
+    @property
+    def step_dim(self) -> int:
+        """Entries of an observation that tell of one step."""
+        return (self.obs_dim - self.past.actions) // (1 + self.past.observations)
+
+    @property
+    def shown_dim(self) -> int:
+        """Leading entries of an observation, which the game itself shows; an expert sees no others."""
+        return self.step_dim - (len(self.achievements) + 1) * self.past.progress
 
 
 def load_game(env_name: str) -> Game:

@@ -10,22 +10,33 @@ from remdm.envs.craftax import Game
 
 
 class Packed(NamedTuple):
-    """Observations [..., D] whose first entries are single bits."""
+    """Observations [..., D] that tell of F steps, of each with `game.num_binary` single bits first."""
 
-    bits: jax.Array  # [..., ceil(game.num_binary / 8)], bytes
-    rest: jax.Array  # [..., D - game.num_binary]
+    bits: jax.Array  # [..., F * ceil(game.num_binary / 8)], bytes
+    rest: jax.Array  # [..., D - F * game.num_binary]
 
 
 def pack(obs: jax.Array, game: Game) -> Packed:
     """Observations [..., D] as `Packed`, 27 times smaller in full Craftax and 21 times in Classic."""
-    binary, rest = jnp.split(obs, [game.num_binary], axis=-1)
-    return Packed(jnp.packbits(binary != 0, axis=-1), rest)
+    told, actions = jnp.split(obs, [obs.shape[-1] - game.past.actions], axis=-1)
+    steps = told.reshape(*obs.shape[:-1], -1, game.step_dim)
+    binary, rest = jnp.split(steps, [game.num_binary], axis=-1)
+    bits = jnp.packbits(binary != 0, axis=-1)
+    return Packed(_flat(bits), jnp.concatenate([_flat(rest), actions], axis=-1))
 
 
 def unpack(packed: Packed, game: Game) -> jax.Array:
     """The observations [..., D], bit for bit."""
-    binary = jnp.unpackbits(packed.bits, axis=-1, count=game.num_binary)
-    return jnp.concatenate([binary.astype(packed.rest.dtype), packed.rest], axis=-1)
+    rest, actions = jnp.split(packed.rest, [packed.rest.shape[-1] - game.past.actions], axis=-1)
+    by_step = (*rest.shape[:-1], 1 + game.past.observations, -1)
+    binary = jnp.unpackbits(packed.bits.reshape(by_step), axis=-1, count=game.num_binary)
+    steps = jnp.concatenate([binary.astype(rest.dtype), rest.reshape(by_step)], axis=-1)
+    return jnp.concatenate([_flat(steps), actions], axis=-1)
+
+
+def _flat(steps: jax.Array) -> jax.Array:
+    """[..., F, N] -> [..., F N]."""
+    return steps.reshape(*steps.shape[:-2], -1)
 
 
 def packed_size(game: Game) -> int:

@@ -14,6 +14,7 @@ from remdm.base.program import compiled
 from remdm.envs.batch import BatchEnv
 from remdm.envs.camera import TILE, Camera, Shot
 from remdm.envs.craftax import Game
+from remdm.envs.past import game_state
 from remdm.envs.wrappers import BatchEnvWrapper, LogWrapper
 from remdm.play.cycle import PlanCycle
 from remdm.play.player import CHUNK_STEPS
@@ -72,7 +73,7 @@ class Film(NamedTuple):
             on_progress(min(first + CHUNK_STEPS, max_steps))
             if over.all():
                 break
-        shots.append(self._shot(_first(state.env.env_state)))
+        shots.append(self._shot(_first(game_state(state.env))))
         whole = jax.tree.map(lambda *parts: np.concatenate(parts), *moments)
         return _cut(whole, jax.tree.map(lambda *parts: np.stack(parts), *shots), max_steps)
 
@@ -110,7 +111,7 @@ def compile_film(
     play = partial(_play, env=env, act=act or _act, unlocked=camera.unlocked)
     return Film(
         play=compiled(play, play_key, (policy, expert), state),
-        shoot=compiled(camera.shoot, _first(state.env.env_state)),
+        shoot=compiled(camera.shoot, _first(game_state(state.env))),
         cast=(policy, expert),
         state=state,
         key=play_key,
@@ -154,8 +155,8 @@ def _play(
             asked = replace(state, memory=hidden)
             _, hidden, probs = expert.act_with_probabilities(key, asked, env.game.num_actions)
         action, memory, denoising = act(policy, key, replace(state, memory=memory))
-        seen = (_first(state.env.env_state), *_plan(memory), denoising, probs[0].astype(jnp.float16))
-        return action, (memory, hidden), (*seen, unlocked(state.env.env_state))
+        seen = (_first(game_state(state.env)), *_plan(memory), denoising, probs[0].astype(jnp.float16))
+        return action, (memory, hidden), (*seen, unlocked(game_state(state.env)))
 
     def keep(played: Transition) -> Moment:
         world, plan, position, denoising, probs, before = played.extras
@@ -165,7 +166,7 @@ def _play(
         )
 
     state, moments = rollout(key, env, act_filmed, state, CHUNK_STEPS, keep)
-    last = unlocked(state.env.env_state)
+    last = unlocked(game_state(state.env))
     return state, moments.replace(unlocked=jnp.concatenate([moments.unlocked[1:], last[None]]))
 
 

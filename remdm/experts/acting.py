@@ -16,10 +16,11 @@ class ExpertPolicy(Policy):
 
     network: Network = struct.field(pytree_node=False)
     temperature: float = struct.field(pytree_node=False)
+    seen: int | None = struct.field(pytree_node=False)
 
     def logits(self, obs: jax.Array, done: jax.Array, memory: Memory) -> tuple[jax.Array, Memory]:
         """Logits of the actions [E, V] at observations [E, D], and the new memory."""
-        return _logits(self.network, self.params, obs, done, memory)
+        return _logits(self.network, self.params, obs, done, memory, self.seen)
 
     @jax.named_scope("expert")
     def act_with_probabilities(
@@ -33,17 +34,17 @@ class ExpertPolicy(Policy):
         return action, memory, jax.nn.softmax(logits / self.temperature)
 
 
-def expert_policy(network: Network, params: Any, temperature: float) -> ExpertPolicy:
-    """The policy of a trained network."""
+def expert_policy(network: Network, params: Any, temperature: float, seen: int | None = None) -> ExpertPolicy:
+    """The policy of a trained network, which sees the first `seen` entries of an observation, or all."""
 
     @jax.named_scope("expert")
     def act(
         params: Any, key: jax.Array, obs: jax.Array, prev_action: jax.Array, done: jax.Array, memory: Memory
     ) -> tuple[jax.Array, Memory]:
-        logits, hidden = _logits(network, params, obs, done, memory)
+        logits, hidden = _logits(network, params, obs, done, memory, seen)
         return _drawn(key, logits, temperature), hidden
 
-    return ExpertPolicy(params, network.initial_state, act, network, temperature)
+    return ExpertPolicy(params, network.initial_state, act, network, temperature, seen)
 
 
 def _drawn(key: jax.Array, logits: jax.Array, temperature: float) -> jax.Array:
@@ -54,8 +55,8 @@ def _drawn(key: jax.Array, logits: jax.Array, temperature: float) -> jax.Array:
 
 
 def _logits(
-    network: Network, params: Any, obs: jax.Array, done: jax.Array, memory: Memory
+    network: Network, params: Any, obs: jax.Array, done: jax.Array, memory: Memory, seen: int | None
 ) -> tuple[jax.Array, Memory]:
     """One step of a network that takes sequences."""
-    memory, logits, _ = network.apply(params, memory, obs[None], done[None])
+    memory, logits, _ = network.apply(params, memory, obs[None, :, :seen], done[None])
     return logits[0], memory

@@ -131,7 +131,7 @@ def open_public(key: str, path: Path, wanted: type[P], game: Game, recognise: Re
         found = read_as(path, recognise)
     except UserError as error:
         raise UserError(f"{key}: {error}") from None
-    model, widths = found.model, (game.obs_dim, game.num_actions)
+    model, widths = found.model, (game.shown_dim, game.num_actions)
     if not isinstance(model, wanted) or (model.obs_dim, model.num_actions) != widths:
         needed = {"expert": "an expert", "planner": "a planner"}[wanted.kind]
         raise UserError(f"{key} = {path}: is {model}, but {needed} is needed for {told_game(*widths)}")

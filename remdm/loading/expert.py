@@ -21,8 +21,10 @@ def load_expert(key: str, path: str | None, env_name: str, game: Game, temperatu
     """
     if path is not None and is_public(Path(path)):
         baseline, params = open_public(key, Path(path), Baseline, game, recognise)
-        return expert_policy(make_network(baseline.network, game.num_actions), params, temperature)
+        return expert_policy(
+            make_network(baseline.network, game.num_actions), params, temperature, game.shown_dim
+        )
     folder, metadata = open_checkpoint(key, path, "expert", env_name)
     network = rebuild(ExpertConfig, folder, metadata)
-    params = checkpoint.restore(folder, "params", param_shapes(network, game.obs_dim, game.num_actions))
-    return expert_policy(make_network(network, game.num_actions), params, temperature)
+    params = checkpoint.restore(folder, "params", param_shapes(network, game.shown_dim, game.num_actions))
+    return expert_policy(make_network(network, game.num_actions), params, temperature, game.shown_dim)

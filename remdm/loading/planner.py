@@ -5,7 +5,7 @@ from typing import Any
 
 from remdm.base.checkpoint_folder import is_public
 from remdm.base.errors import UserError
-from remdm.config.denoiser import DenoiserConfig
+from remdm.config.denoiser import NO_PAST, DenoiserConfig
 from remdm.envs.craftax import Game
 from remdm.loading.checkpoint import open_checkpoint, open_public, rebuild
 from remdm.loading.public import recognise
@@ -14,13 +14,28 @@ from remdm.planners.denoising import make_denoiser, param_shapes
 from remdm.planners.public import PublicPlanner
 from remdm.training import checkpoint
 
-EARLIER = {"time_scale": 1000.0}  # what checkpoints that are older than the key were trained with
+# What checkpoints that are older than the keys were trained with.
+EARLIER = {"time_scale": 1000.0, **NO_PAST}
+
+
+def read_network(key: str, path: str | None, env_name: str) -> DenoiserConfig | None:
+    """The keys of the network of a planner of ours; None of a public one, which asks for nothing of the past.
+
+    Raises:
+        UserError: `path`, the value of `key`, is no checkpoint of a planner in this game.
+    """
+    if path is not None and is_public(Path(path)):
+        return None
+    return rebuild(DenoiserConfig, *open_checkpoint(key, path, "planner", env_name), EARLIER)
 
 
 def load_denoiser(
     key: str, path: str | None, env_name: str, game: Game
 ) -> tuple[DenoiserConfig, Denoiser, Any]:
     """The keys, the network and the parameters of the planner in a checkpoint.
+
+    Args:
+        game: which tells what the network asks for (`with_past`).
 
     Raises:
         UserError: `path`, the value of `key`, holds no planner for this game, or arrays of other shapes.

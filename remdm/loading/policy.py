@@ -7,11 +7,22 @@ from remdm.config.denoiser import DenoiserConfig
 from remdm.config.policy import PlayingConfig, PolicyConfig
 from remdm.envs.craftax import Game
 from remdm.loading.expert import load_expert
-from remdm.loading.planner import load_denoiser
+from remdm.loading.planner import load_denoiser, read_network
 from remdm.models.denoiser import Denoiser
 from remdm.planners.control import Planner, PlannerPolicy
 from remdm.planners.denoising import make_sampler
 from remdm.play.policy import Policy, random_policy
+
+
+def played_network(config: PlayingConfig) -> DenoiserConfig | None:
+    """The network that the environments must be made for: of the planner, if one of ours plays.
+
+    Raises:
+        UserError: `checkpoint_path` is no checkpoint of a planner in this game.
+    """
+    if isinstance(config, PolicyConfig) and config.policy != "planner":
+        return None
+    return read_network("checkpoint_path", config.checkpoint_path, config.env.env_name)
 
 
 def load_policy(config: PolicyConfig, game: Game, whole_plans: bool = True) -> Policy:

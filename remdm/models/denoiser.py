@@ -47,12 +47,13 @@ embed.defvjp(_embed, _embed_gradient)
 def hidden_matrices(params: Any) -> Any:
     """The axes of input and output of each hidden layer's kernel, for Muon; None of all other arrays.
 
-    Of the kernels, those that take the observation and that give the logits are no hidden ones.
+    Of the kernels, those that take observations and that give the logits are no hidden ones.
     """
 
     def of(path: tuple, x: jax.Array) -> MuonDimensionNumbers | None:
         *layers, name = (str(part.key) for part in path)
-        if name != "kernel" or layers[-1] == "head" or layers[-2:] == ["obs_encoder", "Dense_0"]:
+        outermost = layers[-1] in ("head", "past_encoder") or layers[-2:] == ["obs_encoder", "Dense_0"]
+        if name != "kernel" or outermost:
             return None
         inputs = 2 if layers[-1] == "out" else 1  # an attention's output takes [heads, width]
         axes = tuple(range(x.ndim))
@@ -212,11 +213,16 @@ class Denoiser(nn.Module):
     time_scale: float
     dropout_rate: float
     dtype: Any = jnp.float32
+    past_observations: int = 0
+    past_actions: int = 0
 
     def setup(self) -> None:  # noqa: D102
         self.obs_encoder = ObservationEncoder(
             self.obs_encoder_layers, self.obs_encoder_width, self.d_model, self.dtype
         )
+        if self.past_observations:
+            # Without a bias, since what lies before an episode is zero and tells nothing.
+            self.past_encoder = nn.Dense(self.obs_encoder_width // 4, use_bias=False, dtype=self.dtype)
         self.time_embedding = TimeEmbedding(self.d_model, self.time_scale, self.dtype)
         self.token_embedding = nn.Embed(self.num_tokens + 1, self.d_model)
         self.blocks = [
@@ -226,7 +232,13 @@ class Denoiser(nn.Module):
         self.head = nn.Dense(self.num_tokens, dtype=self.dtype, kernel_init=nn.initializers.normal(0.02))
 
     def encode(self, obs: jax.Array) -> jax.Array:
-        """Observations [B, D] -> encodings [B, d_model]."""
+        """Observations [B, D], perhaps of earlier steps too (`Game.past`), -> encodings [B, d_model]."""
+        if self.past_observations or self.past_actions:
+            steps, actions = jnp.split(obs, [obs.shape[1] - self.past_actions], axis=1)
+            now, *earlier = jnp.split(steps, 1 + self.past_observations, axis=1)
+            done = jax.nn.one_hot(actions.astype(jnp.int32), self.num_tokens, dtype=obs.dtype)
+            seen = [nn.relu(self.past_encoder(x)).astype(obs.dtype) for x in earlier]
+            obs = jnp.concatenate([now, done.reshape(len(obs), -1), *seen], axis=1)
         return self.obs_encoder(obs)
 
     def denoise(

@@ -26,6 +26,8 @@ def make_denoiser(config: DenoiserConfig, num_actions: int) -> Denoiser:
         obs_encoder_layers=config.obs_encoder_layers,
         obs_encoder_width=config.obs_encoder_width,
         time_scale=config.time_scale,
+        past_observations=config.past_observations,
+        past_actions=config.past_actions,
         dropout_rate=config.dropout_rate,
         dtype=jnp.dtype(config.compute_dtype),
     )

@@ -1,7 +1,6 @@
-"""Wrappers for planning and for learning to: history, tokens, plans and stored trajectories.
+"""Wrappers for planning and for learning to: tokens, plans and stored trajectories.
 
-What belongs to one episode is wrapped inside the automatic reset, which starts it anew
-(`SequenceHistoryWrapper`); what outlives it goes around the batch (`PlannerWrapper`,
+What outlives an episode goes around the batch with its automatic reset (`PlannerWrapper`,
 `OfflineTrajectoryWrapper`).
 """
 
@@ -14,40 +13,6 @@ from flax import struct
 from remdm.envs.wrappers import BatchEnvWrapper, Env, Outcome, Worlds, Wrapper
 from remdm.play.buffer import CircularBuffer, empty, insert
 from remdm.play.cycle import PlanCycle, idle_cycle
-
-
-@struct.dataclass
-class HistoryState:
-    """The last L observations and the actions that led to them, the newest last."""
-
-    env_state: Any
-    observations: jax.Array  # [L, *S]
-    actions: jax.Array  # [L]
-
-
-class SequenceHistoryWrapper(Wrapper):
-    """Keeps a sliding window of the last `length` observations and actions in the state.
-
-    `observations[-1]` is the observation just given, and `actions[i]` the action that led to
-    `observations[i]`. What lies before the episode's first observation is zero, and so is the action
-    that led to it. For a single environment, inside the automatic reset, which empties the window.
-    """
-
-    def __init__(self, env: Env, length: int) -> None:
-        super().__init__(env)
-        self.length = length
-
-    def reset(self, key: jax.Array, params: Any) -> Worlds:
-        """The window holds the first observation alone."""
-        obs, env_state = self.env.reset(key, params)
-        before = jnp.zeros((self.length, *obs.shape), obs.dtype)
-        return obs, HistoryState(env_state, _slide(before, obs), jnp.zeros(self.length, jnp.int32))
-
-    def step(self, key: jax.Array, state: HistoryState, action: jax.Array, params: Any) -> Outcome:
-        """Move the window on by one."""
-        obs, env_state, reward, done, info = self.env.step(key, state.env_state, action, params)
-        state = HistoryState(env_state, _slide(state.observations, obs), _slide(state.actions, action))
-        return obs, state, reward, done, info
 
 
 class DiscreteTokenizationWrapper(Wrapper):
@@ -160,8 +125,3 @@ class OfflineTrajectoryWrapper(Wrapper):
         obs, env_state, reward, done, info = self.env.step(key, state.env_state, action, params)
         buffer = insert(state.buffer, StoredTransition(state.obs, action, reward, done))
         return obs, TrajectoryState(env_state, obs, buffer), reward, done, info
-
-
-def _slide(window: jax.Array, newest: jax.Array) -> jax.Array:
-    """Drop the oldest of a window [L, ...] and append the newest [...]."""
-    return jnp.concatenate([window[1:], newest[None].astype(window.dtype)])

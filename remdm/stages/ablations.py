@@ -12,7 +12,7 @@ from remdm.ablations.problem import make_problem
 from remdm.base.files import whole_file
 from remdm.config.ablations import AblationsConfig
 from remdm.envs.batch import make_batch_env
-from remdm.loading.planner import load_denoiser
+from remdm.loading.planner import load_denoiser, read_network
 from remdm.stages.training import run_training
 from remdm.training.algorithm import Metrics
 from remdm.training.loop import Trained
@@ -28,11 +28,11 @@ def run_ablations(config: AblationsConfig, run: Run) -> None:
     Raises:
         UserError: `checkpoint_path` holds no planner for this game, or the rollouts do not fit its plans.
     """
-    env = make_batch_env(config.env, config.num_envs)
-    val_env = make_batch_env(config.env, config.eval_num_envs)
-    network, _, pretrained = load_denoiser(
-        "checkpoint_path", config.checkpoint_path, config.env.env_name, env.game
-    )
+    planner = "checkpoint_path", config.checkpoint_path, config.env.env_name
+    asked = read_network(*planner)
+    env = make_batch_env(config.env, config.num_envs, asked)
+    val_env = make_batch_env(config.env, config.eval_num_envs, asked)
+    network, _, pretrained = load_denoiser(*planner, env.game)
     config.check_fits(network.plan_horizon)
     problem = make_problem(config, network, env)
     algorithm = make_finetuning(problem, val_env, load_arm(config.arm), pretrained)

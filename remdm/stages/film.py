@@ -9,9 +9,10 @@ from remdm.base.files import whole_file
 from remdm.config.film import FilmConfig
 from remdm.envs.camera import load_camera
 from remdm.envs.craftax import load_game
+from remdm.envs.past import with_past
 from remdm.evaluation.film import compile_film, names, stage_env
 from remdm.loading.expert import load_expert
-from remdm.loading.policy import load_policy
+from remdm.loading.policy import load_policy, played_network
 from remdm.planners.control import PlannerPolicy
 from remdm.planners.recording import act_recorded
 from remdm.training.progress import ProgressReport
@@ -29,7 +30,7 @@ def run_film(config: FilmConfig, run: Run) -> None:
     Raises:
         UserError: a checkpoint is not what is needed.
     """
-    env = stage_env(load_game(config.env.env_name), config.film_num_envs)
+    env = stage_env(with_past(load_game(config.env.env_name), played_network(config)), config.film_num_envs)
     policy = load_policy(config, env.game)
     asked = config.asked_expert
     expert = asked and load_expert(*asked, config.env.env_name, env.game, temperature=1.0)

@@ -14,7 +14,7 @@ from remdm.envs.batch import BatchEnv, make_paired_env
 from remdm.envs.packing import Packed, pack, unpack
 from remdm.experts.acting import ExpertPolicy
 from remdm.loading.expert import load_expert
-from remdm.loading.policy import load_planner
+from remdm.loading.policy import load_planner, played_network
 from remdm.models.denoiser import Denoiser
 from remdm.planners.window import window_validity
 from remdm.play.policy import Policy
@@ -57,7 +57,7 @@ def run_imitation(config: ImitationConfig, run: Run) -> None:
     Raises:
         UserError: a checkpoint is not what is needed, or the steps hold no plan.
     """
-    env = make_paired_env(config.env, config.eval_num_envs)
+    env = make_paired_env(config.env, config.eval_num_envs, played_network(config))
     planner = load_planner(config, env.game, whole_plans=False)
     denoiser = planner.planner.denoiser
     if config.imitation_steps < denoiser.plan_horizon:

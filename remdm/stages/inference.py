@@ -14,7 +14,7 @@ from remdm.envs.craftax import Game
 from remdm.evaluation.episodes import Episodes, play_episodes
 from remdm.evaluation.statistics import summarise
 from remdm.loading.checkpoint import trained_frames
-from remdm.loading.policy import load_policy
+from remdm.loading.policy import load_policy, played_network
 from remdm.play.player import compile_player
 from remdm.training.metrics import Row, write_parquet
 from remdm.training.progress import ProgressReport
@@ -33,7 +33,7 @@ def run_inference(config: InferenceConfig, run: Run) -> None:
     Raises:
         UserError: no episode counts, for none was completed; the message says which key to raise.
     """
-    env = make_paired_env(config.env, config.eval_num_envs)
+    env = make_paired_env(config.env, config.eval_num_envs, played_network(config))
     policy = load_policy(config, env.game, whole_plans=False)
     run.open(config)
     compiling = time.perf_counter()

@@ -12,8 +12,8 @@ from remdm.training.run import Run
 
 def run_offline(config: OfflineConfig, run: Run) -> None:
     """Train a planner on what the expert does."""
-    env = make_batch_env(config.env, config.num_envs)
-    val_env = make_batch_env(config.env, config.validation.val_num_envs)
+    env = make_batch_env(config.env, config.num_envs, config.denoiser)
+    val_env = make_batch_env(config.env, config.validation.val_num_envs, config.denoiser)
     path, temperature = config.expert.ppo_checkpoint_path, config.collect_temperature
     expert = load_expert("ppo_checkpoint_path", path, config.env.env_name, env.game, temperature)
     algorithm = make_offline(config.on_device(jax.default_backend()), env, val_env, expert)

@@ -16,8 +16,8 @@ from remdm.training.state import Start
 
 def run_online(config: OnlineConfig, run: Run) -> None:
     """Train a planner on what the expert would do where the planner goes."""
-    env = make_batch_env(config.env, config.num_envs)
-    val_env = make_batch_env(config.env, config.validation.val_num_envs)
+    env = make_batch_env(config.env, config.num_envs, config.denoiser)
+    val_env = make_batch_env(config.env, config.validation.val_num_envs, config.denoiser)
     path = config.expert.ppo_checkpoint_path
     temperature = 0.0 if config.dagger_expert_deterministic else 1.0
     expert = load_expert("ppo_checkpoint_path", path, config.env.env_name, env.game, temperature)

@@ -26,8 +26,8 @@ def run_smoke(config: SmokeConfig, run: Run) -> None:
     Raises:
         UserError: a metric is not finite.
     """
-    env = make_batch_env(config.env, config.num_envs)
-    val_env = make_batch_env(config.env, config.validation.val_num_envs)
+    env = make_batch_env(config.env, config.num_envs, config.denoiser)
+    val_env = make_batch_env(config.env, config.validation.val_num_envs, config.denoiser)
     expert = random_policy(env.game.num_actions)
     algorithm = make_online(config.on_device(jax.default_backend()), env, val_env, expert)
     run_training(algorithm, config, env.game, "planner", config.denoiser, run)

@@ -16,7 +16,7 @@ from remdm.config.sweep import Setting, SweepConfig
 from remdm.diffusion.schedule import SCHEDULES
 from remdm.envs.batch import BatchEnv, Step, make_paired_env
 from remdm.loading.expert import load_expert
-from remdm.loading.policy import read_planner
+from remdm.loading.policy import played_network, read_planner
 from remdm.planners.control import Planner
 from remdm.planners.denoising import make_sampler
 from remdm.planners.quality import nelbo, plan_quality
@@ -51,7 +51,7 @@ def run_sweep(config: SweepConfig, run: Run) -> None:
     Raises:
         UserError: a checkpoint is not what is needed.
     """
-    env = make_paired_env(config.env, config.eval_num_envs)
+    env = make_paired_env(config.env, config.eval_num_envs, played_network(config))
     network, denoiser, params = read_planner(config, env.game)
     path = config.expert.ppo_checkpoint_path
     expert = load_expert("ppo_checkpoint_path", path, config.env.env_name, env.game, temperature=1.0)
