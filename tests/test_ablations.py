@@ -424,9 +424,9 @@ def test_a_new_arm_makes_no_old_one_stale(copy):
     ("module", "stale"),
     [
         ("arms/low_t", {"low_t"}),
-        ("lora", {"lora"}),
-        ("fisher", {"ewc"}),
-        ("advantage", {"normalized_adv", "running_stats", "reward_filtering", "action_diversity"}),
+        ("arms/lora", {"lora"}),
+        ("arms/ewc", {"ewc"}),
+        ("advantage", {"normalized_adv", "running_stats"}),
         ("finetuning", {entry.name for entry in ARMS}),
         ("diagnostics", {entry.name for entry in ARMS}),
     ],
