@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from remdm.ablations.advantage import moments
-from remdm.ablations.arm import ALL_TIMES, Arm, load_arm, numbers_of, time_range
+from remdm.ablations.arm import ALL_TIMES, Arm, Sample, load_arm, numbers_of, time_range
 from remdm.ablations.arms.ewc import weighted_distance
 from remdm.ablations.arms.lora import adapters, merge
 from remdm.ablations.arms.reward_model import fit
@@ -45,6 +45,10 @@ KEYS = {
 }  # fmt: skip
 NAMES = [entry.name for entry in ARMS]
 FAST = ["baseline_rl", "head_only", "lora"]  # the others are of the second tier
+DATA = [  # differ from the baseline in numbers and rates alone, which are data of its program
+    *("llrd", "t_curriculum", "advantage_clip", "bc_wins", "low_t", "frozen_backbone", "head_only"),
+    *("attention_only", "ffn_only", "layer_ablation_top1", "layer_ablation_top2", "layer_ablation_top3"),
+]
 
 
 def config_of(**keys):
@@ -87,9 +91,9 @@ def run(algorithm, updates, update=None):
 
 @cache
 def compiled(name):
-    """An arm as it is, and its compiled update."""
+    """An arm as it is, and its compiled update, which is the baseline's if that is the same program."""
     algorithm = algorithm_of(name)
-    return algorithm, jax.jit(algorithm.update)
+    return algorithm, compiled("baseline_rl")[1] if name in DATA else jax.jit(algorithm.update)
 
 
 @cache
@@ -229,7 +233,10 @@ NEUTRAL = {
 
 @pytest.fixture(scope="module")
 def optimised_baseline():
-    return run(algorithm_of("baseline_rl"), 2)
+    """The baseline's update and its state after two, compiled as users' programs are."""
+    algorithm = algorithm_of("baseline_rl")
+    update = jax.jit(algorithm.update)
+    return update, run(algorithm, 2, update)[1]
 
 
 @pytest.mark.slow
@@ -240,15 +247,16 @@ def test_an_arm_whose_coefficient_is_neutral_is_the_baseline(name, optimised_bas
     for constant, value in NEUTRAL[name].items():
         assert getattr(module, constant) != value
         monkeypatch.setattr(module, constant, value)
-    _, last, _ = run(algorithm_of(name), 2)
+    update, baseline = optimised_baseline
+    _, last, _ = run(algorithm_of(name), 2, update if name in DATA else None)
     if name == "ewc":
         # XLA sums its gradient in another order: after two updates the last bit differs.
-        ours, theirs = named(last.trained), named(optimised_baseline[1].trained)
+        ours, theirs = named(last.trained), named(baseline.trained)
         for path, array in ours.items():
             np.testing.assert_allclose(array, theirs[path], rtol=1e-5, atol=3e-7)
         return
-    assert changed(optimised_baseline[1].trained, last.trained) == set()
-    assert changed(optimised_baseline[1].average, last.average) == set()
+    assert changed(baseline.trained, last.trained) == set()
+    assert changed(baseline.average, last.average) == set()
 
 
 @pytest.mark.parametrize("name", slow_except(NAMES[1:], FAST[1:]))
@@ -266,7 +274,7 @@ def test_an_arm_is_not_the_baseline(name, baseline):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["llrd", "low_t", "t_curriculum", "bc_wins", "head_only"])
+@pytest.mark.parametrize("name", DATA)
 def test_arms_that_differ_in_data_alone_are_one_program(name):
     """So they compile once: from a cache that outlives the process, or side by side."""
     assert _program(name) == _program("baseline_rl")
@@ -328,12 +336,26 @@ def test_a_distance_from_the_pretrained_policy_begins_at_zero(name):
         )
 
 
-@pytest.mark.slow
-def test_the_wall_is_met_beyond_its_limit(monkeypatch):
-    module = importlib.import_module("remdm.ablations.arms.trust_region_kl")
-    monkeypatch.setattr(module, "LIMIT", 0.0)
-    _, _, metrics = run(algorithm_of("trust_region_kl"), 2)
-    assert metrics[1]["diffusion/penalty"] > 0.0
+def penalty_of(name, params, **given):
+    """An arm's penalty on parameters, of a noised batch; parts of the sample can be given."""
+
+    @jax.jit
+    def taken(params):
+        problem, batch = problem_of(), batch_of([1.0] * 8, plan=[[0, 1, 2, 3]] * 8)
+        batch = batch._replace(obs=jax.random.normal(jax.random.PRNGKey(0), (8, GAME.obs_dim)))
+        noised = problem.objective.noise(jax.random.PRNGKey(1), batch.plan)
+        logits = problem.logits(params, batch, noised)
+        sample = Sample(problem, params, PRETRAINED, batch, noised, logits, ())
+        return load_arm(name).penalty(replace(sample, **given))
+
+    return float(taken(params))
+
+
+def test_the_wall_is_met_beyond_its_limit():
+    near, far = (jax.tree.map(lambda x, by=by: by * x, PRETRAINED) for by in (1.001, 3.0))
+    assert 0.0 < penalty_of("kl_penalty", near) < 0.1 * 0.05 < penalty_of("kl_penalty", far)
+    assert penalty_of("trust_region_kl", near) == 0.0
+    assert penalty_of("trust_region_kl", far) > 0.0
 
 
 @pytest.mark.slow
@@ -347,16 +369,10 @@ def test_a_penalty_is_taken_at_the_bounds_own_draw():
     )
 
 
-@pytest.mark.slow
 def test_the_bonus_is_the_entropy_of_masked_positions():
     """A uniform network's is log V, whatever is masked: the penalty is -0.01 log 4."""
-    arm = load_arm("entropy_bonus")
-
-    def penalty(sample):
-        return arm.penalty(replace(sample, logits=jnp.zeros_like(sample.logits)))
-
-    _, _, [metrics] = run(algorithm_of(Arm(penalty=penalty)), 1)
-    assert metrics["diffusion/penalty"] == pytest.approx(-0.01 * np.log(4), rel=1e-5)
+    found = penalty_of("entropy_bonus", PRETRAINED, logits=jnp.zeros((8, 4, NUM_ACTIONS)))
+    assert found == pytest.approx(-0.01 * np.log(4), rel=1e-5)
 
 
 # --- gradient surgery ---
@@ -557,7 +573,7 @@ def test_an_empty_batch_is_counted_and_never_nan(name):
                 numbers, batch._replace(returns=same(batch.returns.shape), plan=same(batch.plan.shape))
             ),
         )
-    _, state, metrics = run(algorithm_of(arm, **keys), 2)
+    _, state, metrics = run(algorithm_of(arm, **keys), 2, compiled(name)[1] if name in DATA else None)
     for found in metrics:
         assert found["train/empty_batches"] == 1
         assert found["diffusion/loss"] == found["diffusion/grad_norm"] == 0
