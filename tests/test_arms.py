@@ -26,6 +26,8 @@ from remdm.config.arms import ARMS
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.layers import Layer, base_layers, build
 from remdm.planners.denoising import init_params, make_denoiser
+from remdm.training import checkpoint
+from remdm.training.state import fresh_state, from_items, to_items
 from tests.conftest import REPOSITORY
 from tests.tiers import slow_except
 from tests.toy import GAME, NUM_ACTIONS, toy_env
@@ -674,6 +676,28 @@ def test_the_reward_model_replaces_the_returns():
     assert metrics["train/reward_model_loss"] >= 0
     # Three steps of the configuration are three of Adam.
     assert int(fitted.opt_state[1][0].count) == 3
+
+
+# --- all of them ---
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["baseline_rl", "mixed_replay", "running_stats", "reward_model", "ewc", "lora"]
+)
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(name, tmp_path):
+    """The arm's own part of the state is in the checkpoint: a buffer, statistics, a model, importances."""
+    algorithm, update = compiled(name)
+    key = jax.random.PRNGKey(3)
+    state = fresh_state(algorithm, key)
+    state = replace(state, algorithm=update(state.algorithm)[0])
+    checkpoint.save(tmp_path / "saved", to_items(state, with_buffer=True), {})
+    whole, _ = update(state.algorithm)
+    again = from_items(algorithm, key, tmp_path / "saved")
+    resumed, _ = update(again.algorithm)
+    assert jax.tree.structure(whole) == jax.tree.structure(resumed)
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_every_arm_is_a_module_and_every_module_an_arm():
