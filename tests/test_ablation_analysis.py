@@ -329,11 +329,11 @@ def test_an_evaluation_in_which_no_episode_ended_is_a_gap(tmp_path):
     at[9], at[29] = 9.0, 7.0  # of the four evaluations the second and the last saw no episode end
     folder = write_run(tmp_path, BASELINE, 0, values={length: at})
     suite = read_suite([folder, write_run(tmp_path, BASELINE, 1)])
-    curve = mean_curve(suite.baseline[:1], length, "update")
+    curve = mean_curve(suite.of(BASELINE)[:1], length, "update")
     assert curve.x.tolist() == [10, 20, 30, 40]
     np.testing.assert_array_equal(curve.mean, [9.0, np.nan, 7.0, np.nan])
     # A mean over seeds is not a mean over those that happen to be there.
-    both = mean_curve(suite.baseline, length, "update").mean
+    both = mean_curve(suite.of(BASELINE), length, "update").mean
     np.testing.assert_array_equal(np.isnan(both), [False, True, False, True])
     assert suite.scores(BASELINE) == pytest.approx([8.0, 8.0])  # first episodes count, ended or not
 

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from remdm.ablations.arm import Numbers, time_range
 from remdm.ablations.penalty import kl_divergence
 from remdm.ablations.problem import Batch, Problem, Targets, cloning
-from remdm.ablations.surgery import cosine, project, squared_norm
+from remdm.ablations.surgery import cosine, norm, project
 from remdm.diffusion.loss import MIN_TIME
 from remdm.training.algorithm import Metrics
 
+STREAM = 0xD1A6  # of random numbers, their own, so that they change nothing
 LOW, MIDDLE, HIGH = (MIN_TIME, 0.2), (0.3, 0.7), (0.8, 1.0)
 
 
@@ -28,15 +30,38 @@ class Measured(NamedTuple):
     targets: Targets  # of the gradient by reward
 
 
-def when_due(due: jax.Array, measure: Callable[[], Metrics]) -> Metrics:
-    """Measurements where they are due, NaN elsewhere; only the former cost anything."""
-    shapes = jax.eval_shape(measure)
-    absent = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), shapes)
-    return jax.lax.cond(due, measure, lambda: absent)
+def diagnose(problem: Problem, key: jax.Array, at: Measured, numbers: Numbers, update: jax.Array) -> Metrics:
+    """What is due: at the first update, so that curves have a start, and at every so many.
+
+    Args:
+        key: from which training draws too.
+    """
+    config = problem.config
+    gradient_key, drift_key, cka_key = jax.random.split(jax.random.fold_in(key, STREAM), 3)
+
+    def when_due(every: int, measure: Callable[[], Metrics]) -> Metrics:
+        """Measurements where they are due, NaN elsewhere; only the former cost anything."""
+        due = (update == 0) | ((update + 1) % every == 0)
+        shapes = jax.eval_shape(measure)
+        absent = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), shapes)
+        return jax.lax.cond(due, measure, lambda: absent)
+
+    metrics: Metrics = {}
+    if config.ablation_diagnostics_every is not None:
+        times = time_range(numbers, update)
+        metrics |= when_due(
+            config.ablation_diagnostics_every,
+            lambda: (
+                gradient_metrics(problem, gradient_key, at, *times) | drift_metrics(problem, drift_key, at)
+            ),
+        )
+    if config.ablation_cka_every is not None:
+        metrics |= when_due(config.ablation_cka_every, lambda: cka_metrics(problem, cka_key, at))
+    return metrics
 
 
 def gradient_metrics(
-    problem: Problem, key: jax.Array, at: Measured, low: jax.Array, high: jax.Array, num_bins: int
+    problem: Problem, key: jax.Array, at: Measured, low: jax.Array, high: jax.Array
 ) -> Metrics:
     """Alignment of the gradient by reward with that of behaviour cloning, by layer and by range of t.
 
@@ -74,31 +99,31 @@ def gradient_metrics(
     projected = project(reward, current)
     metrics = {
         "gradient_cosine": cosine(reward, cloned),
-        "rl_grad_norm": jnp.sqrt(squared_norm(reward)),
-        "bc_grad_norm": jnp.sqrt(squared_norm(cloned)),
+        "rl_grad_norm": norm(reward),
+        "bc_grad_norm": norm(cloned),
         "t_low_high_cosine": cosine(at_low, at_high),
-        "t_low_grad_norm": jnp.sqrt(squared_norm(at_low)),
-        "t_high_grad_norm": jnp.sqrt(squared_norm(at_high)),
+        "t_low_grad_norm": norm(at_low),
+        "t_high_grad_norm": norm(at_high),
         "pcgrad_removed_share": projected.removed_share,
         "pcgrad_conflicting_tensors": projected.conflicting,
     }
     for layer, own in reward["params"].items():
-        metrics[f"layer_grad_norm/{layer}"] = jnp.sqrt(squared_norm(own))
+        metrics[f"layer_grad_norm/{layer}"] = norm(own)
         metrics[f"layer_cosine/{layer}"] = cosine(own, cloned["params"][layer])
-    for i, norm in enumerate(_norms_by_time(problem, bins_key, at, num_bins)):
-        metrics[f"t_bin_grad_norm/{i}"] = norm
+    for i, in_bin in enumerate(_norms_by_time(problem, bins_key, at)):
+        metrics[f"t_bin_grad_norm/{i}"] = in_bin
     return {f"diag/{name}": value for name, value in metrics.items()}
 
 
-def _norms_by_time(problem: Problem, key: jax.Array, at: Measured, num_bins: int) -> jax.Array:
-    """Norm of the gradient by reward with t from each of equal ranges [num_bins]."""
-    edges = jnp.linspace(MIN_TIME, 1.0, num_bins + 1)
+def _norms_by_time(problem: Problem, key: jax.Array, at: Measured) -> jax.Array:
+    """Norm of the gradient by reward with t from each of `ablation_t_bins` equal ranges."""
+    edges = jnp.linspace(MIN_TIME, 1.0, problem.config.ablation_t_bins + 1)
 
-    def norm(edges: tuple[jax.Array, jax.Array]) -> jax.Array:
+    def in_range(edges: tuple[jax.Array, jax.Array]) -> jax.Array:
         noised = problem.objective.noise(key, at.batch.plan, *edges)
-        return jnp.sqrt(squared_norm(problem.gradient(at.params, at.batch, noised, at.targets)))
+        return norm(problem.gradient(at.params, at.batch, noised, at.targets))
 
-    return jax.lax.map(norm, (edges[:-1], edges[1:]))
+    return jax.lax.map(in_range, (edges[:-1], edges[1:]))
 
 
 def drift_metrics(problem: Problem, key: jax.Array, at: Measured) -> Metrics:
@@ -119,9 +144,9 @@ def drift_metrics(problem: Problem, key: jax.Array, at: Measured) -> Metrics:
     }
 
 
-def cka_metrics(problem: Problem, key: jax.Array, at: Measured, size: int) -> Metrics:
-    """Linear CKA of the current and the pretrained policy's mean-pooled logits on `size` windows."""
-    batch = jax.tree.map(lambda x: x[:size], at.batch)
+def cka_metrics(problem: Problem, key: jax.Array, at: Measured) -> Metrics:
+    """Linear CKA of the current and the pretrained policy's mean-pooled logits on some windows."""
+    batch = jax.tree.map(lambda x: x[: problem.config.ablation_cka_batch], at.batch)
     noised = problem.objective.noise(key, batch.plan)
     current, pretrained = (
         jnp.mean(problem.logits(p, batch, noised).astype(jnp.float32), axis=1)

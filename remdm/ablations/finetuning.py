@@ -11,7 +11,7 @@ from flax import struct
 from jax.scipy.special import entr
 
 from remdm.ablations.arm import Arm, Numbers, Sample, numbers_of, time_range
-from remdm.ablations.diagnostics import Measured, cka_metrics, drift_metrics, gradient_metrics, when_due
+from remdm.ablations.diagnostics import Measured, diagnose
 from remdm.ablations.evaluation import evaluate
 from remdm.ablations.problem import Batch, Problem, Targets, Windows, cloning
 from remdm.ablations.trainable import rates
@@ -21,9 +21,6 @@ from remdm.planners.window import valid_mean
 from remdm.play.rollout import PlayState, episode_metrics, start
 from remdm.training.algorithm import Algorithm, Metrics
 from remdm.training.optimizer import adamw
-
-# Diagnostics draw from a stream of their own, so that they change nothing.
-DIAGNOSTICS = 0xD1A6
 
 
 @struct.dataclass
@@ -98,31 +95,6 @@ def make_finetuning(problem: Problem, val_env: BatchEnv, arm: Arm, pretrained: A
         metrics = {f"diffusion/{name}": value for name, value in metrics.items()}
         return replace(state, trained=trained, opt_state=opt_state), metrics
 
-    def diagnose(key: jax.Array, state: FinetuningState, batch: Batch, targets: Targets) -> Metrics:
-        """What is due of the diagnostics, at the parameters before the step."""
-        at = Measured(arm.merged(state.pretrained, state.trained), state.pretrained, batch, targets)
-        gradient_key, drift_key, cka_key = jax.random.split(jax.random.fold_in(key, DIAGNOSTICS), 3)
-
-        def due(every: int) -> jax.Array:
-            return (state.update == 0) | ((state.update + 1) % every == 0)
-
-        metrics: Metrics = {}
-        if config.ablation_diagnostics_every is not None:
-            low, high = time_range(state.numbers, state.update)
-            metrics |= when_due(
-                due(config.ablation_diagnostics_every),
-                lambda: (
-                    gradient_metrics(problem, gradient_key, at, low, high, config.ablation_t_bins)
-                    | drift_metrics(problem, drift_key, at)
-                ),
-            )
-        if config.ablation_cka_every is not None:
-            metrics |= when_due(
-                due(config.ablation_cka_every),
-                lambda: cka_metrics(problem, cka_key, at, config.ablation_cka_batch),
-            )
-        return metrics
-
     @jax.jit
     def update(state: FinetuningState) -> tuple[FinetuningState, Metrics]:
         key, rollout_key, draw_key, arm_key, noise_key = jax.random.split(state.key, 5)
@@ -135,7 +107,8 @@ def make_finetuning(problem: Problem, val_env: BatchEnv, arm: Arm, pretrained: A
         targets = targets_of(batch, weights, arm.keep(state.numbers, batch))
 
         state = replace(state, extra=extra)
-        metrics |= diagnose(state.key, state, batch, targets)
+        at = Measured(arm.merged(state.pretrained, state.trained), state.pretrained, batch, targets)
+        metrics |= diagnose(problem, state.key, at, state.numbers, state.update)
         metrics |= batch_metrics(windows, targets, config.ablation_win_threshold)
         metrics |= action_metrics(data.action, env.game.num_actions)
         metrics |= episode_metrics(data.step, env.game.achievements)

@@ -1,6 +1,4 @@
-"""Terms that arms add to the loss, at the bound's own draw."""
-
-from typing import Any
+"""Divergences and entropies of predictions, which arms add to the loss at the bound's own draw."""
 
 import jax
 import jax.numpy as jnp
@@ -29,14 +27,3 @@ def mean_kl(sample: Sample) -> jax.Array:
 def mean_entropy(sample: Sample) -> jax.Array:
     """Mean entropy over masked positions."""
     return sample.masked_mean(entropy(sample.logits))
-
-
-def barrier(value: jax.Array, limit: float) -> jax.Array:
-    """max(value - limit, 0)^2: nothing within the limit, steep beyond it."""
-    return jnp.maximum(value - limit, 0.0) ** 2
-
-
-def weighted_distance(params: Any, anchor: Any, importance: Any) -> jax.Array:
-    """Sum F (theta - theta*)^2 over all arrays (elastic weight consolidation, arXiv 1612.00796, eq. 3)."""
-    terms = jax.tree.map(lambda x, a, f: jnp.sum(f * (x - a) ** 2), params, anchor, importance)
-    return jax.tree.reduce(jnp.add, terms)

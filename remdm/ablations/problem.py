@@ -34,12 +34,6 @@ class Windows(NamedTuple):
     valid: jax.Array  # [W, E]
     returns: jax.Array  # [W, E]
 
-    @classmethod
-    def of(cls, data: Transition, horizon: int) -> "Windows":
-        """The windows of transitions [T, E, ...]; what was planned for another episode is no decision."""
-        valid = window_validity(data.step.done, horizon) & ~window_any(data.extras, horizon)
-        return cls(data.obs, data.action, valid, window_returns(data.step.reward, horizon))
-
     def draw(self, key: jax.Array, size: int) -> Batch:
         """Some of the windows, none twice."""
         indices = jax.random.permutation(key, self.valid.size)[:size]
@@ -87,8 +81,10 @@ class Problem:
         return play_plans(key, plan, follow, play, self.config.num_steps, self.network.plan_horizon)
 
     def windows(self, data: Transition) -> Windows:
-        """The windows of a rollout."""
-        return Windows.of(data, self.network.plan_horizon)
+        """The windows of a rollout; what was planned for another episode is no decision."""
+        horizon = self.network.plan_horizon
+        valid = window_validity(data.step.done, horizon) & ~window_any(data.extras, horizon)
+        return Windows(data.obs, data.action, valid, window_returns(data.step.reward, horizon))
 
     def logits(self, params: Any, batch: Batch, noised: Noised) -> jax.Array:
         """What the network predicts at a draw [B, H, V]."""

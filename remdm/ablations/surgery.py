@@ -40,6 +40,11 @@ def squared_norm(tree: Any) -> jax.Array:
     return jax.tree.reduce(jnp.add, jax.tree.map(lambda x: jnp.vdot(x, x), tree))
 
 
+def norm(tree: Any) -> jax.Array:
+    """Euclidean norm of a tree."""
+    return jnp.sqrt(squared_norm(tree))
+
+
 def dot(tree: Any, other: Any) -> jax.Array:
     """Inner product of two trees."""
     return jax.tree.reduce(jnp.add, jax.tree.map(jnp.vdot, tree, other))

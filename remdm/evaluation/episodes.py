@@ -1,7 +1,7 @@
 """Play a policy and keep its episodes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,8 +10,7 @@ from remdm.envs.craftax import Game
 from remdm.play.player import CHUNK_STEPS, Player
 
 
-@dataclass(frozen=True)
-class Episodes:
+class Episodes(NamedTuple):
     """Episodes in the order they ended, then those that had not; arrays [N], achievements [N, A].
 
     An episode is `finished` if it ended; else its return, length and achievements are those so far.
@@ -34,7 +33,7 @@ class Episodes:
 
     def where(self, chosen: np.ndarray) -> "Episodes":
         """Those of a mask [N]."""
-        return Episodes(*(getattr(self, field.name)[chosen] for field in fields(self)))
+        return Episodes(*(array[chosen] for array in self))
 
     def truncated(self, game: Game) -> np.ndarray:
         """Whether the game's time was up, with the last action at the latest [N]."""
@@ -82,9 +81,7 @@ def play_episodes(
 
 
 def _joined(parts: list[Episodes]) -> Episodes:
-    return Episodes(
-        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Episodes))
-    )
+    return Episodes(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _episodes(step: Step, time: np.ndarray, env: np.ndarray) -> Episodes:

@@ -199,10 +199,8 @@ def make_icm(config: PPOConfig, game: Game, num_envs: int) -> Exploration:
             return config.icm.icm_inverse_coef * inverse_loss, metrics
         forward_loss = jnp.mean(jnp.where(done, 0.0, error))
         metrics["exploration/forward_loss"] = forward_loss
-        return (
-            config.icm.icm_forward_coef * forward_loss + config.icm.icm_inverse_coef * inverse_loss,
-            metrics,
-        )
+        both = config.icm.icm_forward_coef * forward_loss + config.icm.icm_inverse_coef * inverse_loss
+        return both, metrics
 
     def update(key: jax.Array, state: ICMState, experience: Experience) -> tuple[ICMState, Metrics]:
         action, done = experience.action.reshape(-1), experience.done.reshape(-1)

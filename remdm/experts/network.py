@@ -92,11 +92,8 @@ def make_network(config: ExpertConfig, num_actions: int) -> Network:
     if config.ppo_model_type == "ppo_rnn":
         return ActorCriticRNN(num_actions, config.layer_size)
     # RND's second critic values the intrinsic reward.
-    return ActorCritic(
-        num_actions,
-        config.layer_size,
-        num_critics=2 if config.ppo_model_type == "ppo_rnd" else 1,
-    )
+    num_critics = 2 if config.ppo_model_type == "ppo_rnd" else 1
+    return ActorCritic(num_actions, config.layer_size, num_critics)
 
 
 def init_params(network: Network, key: jax.Array, obs_dim: int) -> Any:

@@ -118,9 +118,11 @@ def ppo_loss(params: Any, network: Network, batch: Batch, config: PPOConfig) -> 
 
 
 def explore(
-    key: jax.Array, exploration: Exploration, state: Any, data: Transition, last_obs: jax.Array
-) -> tuple[jax.Array, Any, Metrics]:
+    key: jax.Array, exploration: Exploration | None, state: Any, data: Transition, last_obs: jax.Array
+) -> tuple[jax.Array | float, Any, Metrics]:
     """Intrinsic rewards [T, E] of a rollout, and the exploration's state after learning from it."""
+    if exploration is None:
+        return 0.0, None, {}
     obs = jnp.concatenate([data.obs, last_obs[None]])
     experience = Experience(obs, data.action, data.step.done)
     state, reward = exploration.reward(state, experience)
@@ -185,28 +187,13 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
         key, rollout_key, epoch_key, explore_key = jax.random.split(state.key, 4)
         play, data = rollout(rollout_key, env, partial(act, state.params), state.play, config.ppo_num_steps)
         first, log_prob, value = data.extras
-        novelty: jax.Array | float = 0.0
-        new_exploration = None
-        metrics: Metrics = {}
-        if exploration:
-            novelty, new_exploration, metrics = explore(
-                explore_key, exploration, state.exploration, data, play.obs
-            )
+        novelty, explored, metrics = explore(explore_key, exploration, state.exploration, data, play.obs)
 
         last_value = network.apply(state.params, play.memory, play.obs[None], play.done[None])[2][0]
         reward, ends, weights = streams(data.step, novelty, config)
         advantages = gae(reward, value, ends, last_value, config.ppo_gamma, config.ppo_gae_lambda)
-        target = advantages + value
-        batch = Batch(
-            state.play.memory,
-            data.obs,
-            first,
-            data.action,
-            log_prob,
-            value,
-            jnp.sum(advantages * weights, axis=-1),
-            target,
-        )
+        target, advantage = advantages + value, jnp.sum(advantages * weights, axis=-1)
+        batch = Batch(state.play.memory, data.obs, first, data.action, log_prob, value, advantage, target)
         gather, count = batch.sequences, env.num_envs
         if not network.recurrent:
             gather, count = batch.single_steps, data.action.size
@@ -221,7 +208,7 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
         )
         metrics |= training | episode_metrics(data.step, game.achievements)
         metrics["ppo/explained_variance"] = 1 - jnp.var((target - value)[..., 0]) / jnp.var(target[..., 0])
-        return PPOState(key, params, opt_state, play, new_exploration), metrics
+        return PPOState(key, params, opt_state, play, explored), metrics
 
     def adopt(state: PPOState, params: Any, update: int) -> PPOState:
         return replace(state, params=params, opt_state=at_step(state.opt_state, update * grad_steps))

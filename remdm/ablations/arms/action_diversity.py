@@ -1,15 +1,7 @@
 """Arm `action_diversity`: no windows of one action repeated."""
 
-import jax
+import jax.numpy as jnp
 
-from remdm.ablations.advantage import diverse
-from remdm.ablations.arm import Arm, Numbers
-from remdm.ablations.problem import Batch
+from remdm.ablations.arm import Arm
 
-
-def keep(numbers: Numbers, batch: Batch) -> jax.Array:
-    """Windows whose actions differ."""
-    return diverse(batch)
-
-
-ARM = Arm(keep=keep)
+ARM = Arm(keep=lambda numbers, batch: jnp.any(batch.plan != batch.plan[:, :1], axis=1))

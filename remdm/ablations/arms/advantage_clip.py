@@ -1,16 +1,9 @@
-"""Arm `advantage_clip`: weights that hardly differ."""
+"""Arm `advantage_clip`: weights that hardly differ, clipped to [0.8, 1.2]."""
 
 from dataclasses import replace
 
-from remdm.ablations.arm import Arm, Numbers
-from remdm.config.ablations import AblationsConfig
+from remdm.ablations.arm import Arm
 
 WEIGHT_RANGE = (0.8, 1.2)
 
-
-def numbers(config: AblationsConfig, baseline: Numbers) -> Numbers:
-    """Weights clipped to [0.8, 1.2]."""
-    return replace(baseline, weight_range=WEIGHT_RANGE)
-
-
-ARM = Arm(numbers=numbers)
+ARM = Arm(numbers=lambda config, baseline: replace(baseline, weight_range=WEIGHT_RANGE))

@@ -1,14 +1,11 @@
-"""Arm `bc_wins`: plain behaviour cloning of the windows that were won."""
+"""Arm `bc_wins`: plain behaviour cloning of the windows that were won, each of weight 1."""
 
 from dataclasses import replace
 
-from remdm.ablations.arm import Arm, Numbers
-from remdm.config.ablations import AblationsConfig
+from remdm.ablations.arm import Arm
 
-
-def numbers(config: AblationsConfig, baseline: Numbers) -> Numbers:
-    """Weight 1 above the threshold, nothing below."""
-    return replace(baseline, weight_range=(1.0, 1.0), return_above=config.ablation_win_threshold)
-
-
-ARM = Arm(numbers=numbers)
+ARM = Arm(
+    numbers=lambda config, baseline: replace(
+        baseline, weight_range=(1.0, 1.0), return_above=config.ablation_win_threshold
+    )
+)

@@ -1,15 +1,6 @@
-"""Arm `gradient_surgery`: no step against the gradient of behaviour cloning."""
-
-from collections.abc import Callable
-from typing import Any
+"""Arm `gradient_surgery`: no step against the gradient of behaviour cloning, array by array."""
 
 from remdm.ablations.arm import Arm
 from remdm.ablations.surgery import project
 
-
-def adjust(gradient: Any, cloning: Callable[[], Any]) -> Any:
-    """Remove, array by array, the component that conflicts."""
-    return project(gradient, cloning()).gradient
-
-
-ARM = Arm(adjust=adjust)
+ARM = Arm(adjust=lambda gradient, cloning: project(gradient, cloning()).gradient)

@@ -1,16 +1,8 @@
-"""Arm `kl_penalty`: a penalty on the divergence from the pretrained policy."""
+"""Arm `kl_penalty`: a penalty on the drift from the pretrained policy, + 0.1 KL(current || pretrained)."""
 
-import jax
-
-from remdm.ablations.arm import Arm, Sample
+from remdm.ablations.arm import Arm
 from remdm.ablations.penalty import mean_kl
 
 COEFFICIENT = 0.1
 
-
-def penalty(sample: Sample) -> jax.Array:
-    """+ 0.1 KL(current || pretrained)."""
-    return COEFFICIENT * mean_kl(sample)
-
-
-ARM = Arm(penalty=penalty)
+ARM = Arm(penalty=lambda sample: COEFFICIENT * mean_kl(sample))

@@ -1,8 +1,8 @@
 """Arm `reward_filtering`: only the best quarter of the windows."""
 
 import jax
+import jax.numpy as jnp
 
-from remdm.ablations.advantage import above_percentile
 from remdm.ablations.arm import Arm, Numbers
 from remdm.ablations.problem import Batch
 
@@ -10,8 +10,10 @@ PERCENTILE = 75.0
 
 
 def keep(numbers: Numbers, batch: Batch) -> jax.Array:
-    """Returns strictly above the 75th percentile of the valid ones."""
-    return above_percentile(batch, PERCENTILE)
+    """Valid windows whose return is strictly above the percentile of the valid returns [B]."""
+    returns = jnp.where(batch.valid, batch.returns, jnp.nan)
+    # Of no valid window the percentile is NaN, above which nothing is.
+    return batch.valid & (batch.returns > jnp.nanpercentile(returns, PERCENTILE))
 
 
 ARM = Arm(keep=keep)

@@ -1,20 +1,28 @@
 """Arm `running_stats`: weights in standard deviations from a mean, both averaged over updates."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
+from flax import struct
 
-from remdm.ablations.advantage import RunningStats, standardised
+from remdm.ablations.advantage import moments, standardised
 from remdm.ablations.arm import Arm, Numbers
-from remdm.ablations.problem import Batch, Problem
+from remdm.ablations.problem import Batch
 
 DECAY = 0.99
 
 
-def init_extra(problem: Problem, key: jax.Array, pretrained: Any) -> RunningStats:
-    """No batch seen."""
-    return RunningStats.fresh()
+@struct.dataclass
+class RunningStats:
+    """Exponential averages of a batch's mean and standard deviation, from 0 and 1."""
+
+    mean: jax.Array  # []
+    std: jax.Array  # []
+
+    def updated(self, x: jax.Array, valid: jax.Array) -> "RunningStats":
+        """With x [B] of another batch; one without a valid window changes nothing."""
+        mean, std = moments(x, valid)
+        share = jnp.where(jnp.any(valid), 1.0 - DECAY, 0.0)
+        return RunningStats(self.mean + share * (mean - self.mean), self.std + share * (std - self.std))
 
 
 def weigh(numbers: Numbers, batch: Batch, stats: RunningStats) -> tuple[jax.Array, RunningStats]:
@@ -23,8 +31,8 @@ def weigh(numbers: Numbers, batch: Batch, stats: RunningStats) -> tuple[jax.Arra
     The clip keeps weights positive: of a negative one the bound would be ascended, without end.
     """
     gain = jnp.maximum(batch.returns, 0.0)
-    stats = stats.updated(gain, batch.valid, DECAY)
+    stats = stats.updated(gain, batch.valid)
     return jnp.clip(1.0 + standardised(gain, stats.mean, stats.std), *numbers.weight_range), stats
 
 
-ARM = Arm(init_extra=init_extra, weigh=weigh)
+ARM = Arm(init_extra=lambda problem, key, pretrained: RunningStats(jnp.zeros(()), jnp.ones(())), weigh=weigh)

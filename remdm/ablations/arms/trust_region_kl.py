@@ -1,16 +1,17 @@
-"""Arm `trust_region_kl`: a wall around the pretrained policy."""
+"""Arm `trust_region_kl`: a wall around the pretrained policy, + 1e4 max(KL - 0.05, 0)^2."""
 
 import jax
+import jax.numpy as jnp
 
-from remdm.ablations.arm import Arm, Sample
-from remdm.ablations.penalty import barrier, mean_kl
+from remdm.ablations.arm import Arm
+from remdm.ablations.penalty import mean_kl
 
 COEFFICIENT, LIMIT = 1e4, 0.05
 
 
-def penalty(sample: Sample) -> jax.Array:
-    """+ 1e4 max(KL - 0.05, 0)^2."""
-    return COEFFICIENT * barrier(mean_kl(sample), LIMIT)
+def barrier(value: jax.Array, limit: float) -> jax.Array:
+    """max(value - limit, 0)^2: nothing within the limit, steep beyond it."""
+    return jnp.maximum(value - limit, 0.0) ** 2
 
 
-ARM = Arm(penalty=penalty)
+ARM = Arm(penalty=lambda sample: COEFFICIENT * barrier(mean_kl(sample), LIMIT))

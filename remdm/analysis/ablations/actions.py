@@ -45,7 +45,7 @@ class ActionUse:
 
 def action_use(suite: Suite, arm: str) -> ActionUse | None:
     """The actions of all of an arm's runs; None where none was played."""
-    runs = suite.runs.get(arm, [])
+    runs = suite.of(arm)
     totals = {
         name: np.sum([run.evaluation[name] for run in runs], axis=0)
         for name in ("counts_before", "counts_after", "bigrams_before", "bigrams_after")

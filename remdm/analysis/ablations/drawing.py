@@ -124,16 +124,16 @@ def draw_panels(suite: Suite, metric: str, unit: str) -> Figure:
     for ax, arm in zip(axes, suite.arms, strict=False):
         if arm != BASELINE:
             dotted = Look("#555555", "", "", ":")
-            draw_curve(ax, suite.baseline, metric, dotted, BASELINE, "update", band=None)
+            draw_curve(ax, suite.of(BASELINE), metric, dotted, BASELINE, "update", band=None)
         look = Look(GROUP_COLOURS[group_of(arm)], "", "", "-")
-        if not draw_curve(ax, suite.runs.get(arm, []), metric, look, arm, "update", band="span"):
+        if not draw_curve(ax, suite.of(arm), metric, look, arm, "update", band="span"):
             say(ax)
         ax.set_title(arm, fontsize=9)
         ax.tick_params(labelsize=7)
     share_limits(axes[: len(suite.arms)])
     for ax in axes[len(suite.arms) :]:
         ax.set_visible(False)
-    figure.supxlabel(f"iteration (dotted: {BASELINE})" if suite.baseline else "iteration", fontsize=9)
+    figure.supxlabel(f"iteration (dotted: {BASELINE})" if BASELINE in suite.runs else "iteration", fontsize=9)
     figure.supylabel(unit, fontsize=9)
     return figure
 
@@ -141,5 +141,5 @@ def draw_panels(suite: Suite, metric: str, unit: str) -> Figure:
 def _draw_arm(ax: Axes, suite: Suite, arm: str, metric: str) -> None:
     """An arm's curve, or its name in the legend alone."""
     look = arm_look(arm)
-    if not draw_curve(ax, suite.runs.get(arm, []), metric, look, arm, "update", band="span"):
+    if not draw_curve(ax, suite.of(arm), metric, look, arm, "update", band="span"):
         ax.plot([], [], color=look.colour, ls=look.line, marker=look.marker, label=f"{arm} (missing)")

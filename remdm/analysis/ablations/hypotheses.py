@@ -125,7 +125,7 @@ def achievement_rates(suite: Suite, arm: str) -> dict[str, tuple[float, float]]:
     for name in suite.columns(ACHIEVEMENT):
         pairs = [
             (before, after)
-            for run in suite.runs.get(arm, [])
+            for run in suite.of(arm)
             if (before := run.pretrained.get(ACHIEVEMENT + name)) is not None
             and (after := run.final(ACHIEVEMENT + name)) is not None
         ]

@@ -55,7 +55,7 @@ def draw_achievements(suite: Suite) -> Figure:
 def draw_achievements_start_end(suite: Suite, standings: Standings) -> Figure:
     """Start against end of each achievement, for the baseline and the best arm."""
     best = [s.name for s in standings.scored[:1]]
-    shown = [*([BASELINE] if suite.baseline else []), *best]
+    shown = [*([BASELINE] if BASELINE in suite.runs else []), *best]
     names, columns = _names(suite), max(len(shown), 1)
     figure, axes = new_figure(4.6 * columns, 1.2 + 0.24 * max(len(names), 6), 1, columns)
     for ax in axes[len(shown) :]:
@@ -81,7 +81,7 @@ def draw_achievements_start_end(suite: Suite, standings: Standings) -> Figure:
 def draw_achievements_over_time(suite: Suite) -> Figure:
     """The baseline's rate of each achievement at every evaluation; without the baseline, the first arm's."""
     arm, names = suite.shown, _names(suite)
-    curves = [mean_curve(suite.runs[arm], ACHIEVEMENT + name, "update", smoothed=False) for name in names]
+    curves = [mean_curve(suite.of(arm), ACHIEVEMENT + name, "update", smoothed=False) for name in names]
     updates = next((curve.x for curve in curves if curve), np.array([], int))
     values = np.full((len(names), 1 + len(updates)), np.nan)
     for row, name, curve in zip(values, names, curves, strict=True):

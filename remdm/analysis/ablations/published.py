@@ -17,9 +17,9 @@ SETTING: dict[str, Any] = {
 SEEDS = 3
 
 
-def published_scores(suite: Suite) -> dict[str, float] | None:
-    """By group, `-` being the baseline; None where the setting is another one."""
-    return None if mismatch(suite) else SCORES
+def published_scores(suite: Suite) -> dict[str, float]:
+    """By group, `-` being the baseline; none where the setting is another one."""
+    return {} if mismatch(suite) else SCORES
 
 
 def mismatch(suite: Suite) -> str | None:
@@ -29,7 +29,7 @@ def mismatch(suite: Suite) -> str | None:
         for key, value in SETTING.items()
         if suite.config[key] != value
     ]
-    seeds = len(suite.runs.get(BASELINE, []))
+    seeds = len(suite.of(BASELINE))
     if seeds != SEEDS:
         differing.append(f"seeds of {BASELINE} = {seeds}, not {SEEDS}")
     return ", ".join(differing) or None

@@ -16,9 +16,8 @@ from remdm.config.arms import ARMS, BASELINE
 SCORE = "val/first_return"
 ACHIEVEMENT = "val/achievement/"
 LAYER_NORM, LAYER_COSINE, BIN_NORM = "diag/layer_grad_norm/", "diag/layer_cosine/", "diag/t_bin_grad_norm/"
-EVALUATION = (
-    *("counts_before", "bigrams_before", "return_before"),
-    *("counts_after", "bigrams_after", "return_after"),
+EVALUATION = tuple(
+    f"{what}_{when}" for when in ("before", "after") for what in ("counts", "bigrams", "return")
 )
 
 # Keys in which runs may differ and still be compared: which run it is, and how it came to be whole.
@@ -73,7 +72,7 @@ class ArmRun(Result):
         table = read_parquet(path, self._remedy)
         if table.height != 1:
             raise UserError(f"{path}: has {table.height} rows, not 1; {self._remedy}")
-        return dict(table.with_columns(pl.selectors.float().fill_nan(None)).row(0, named=True))
+        return table.with_columns(pl.selectors.float().fill_nan(None)).row(0, named=True)
 
     @cached_property
     def evaluation(self) -> dict[str, np.ndarray]:
@@ -144,15 +143,14 @@ class Suite:
         """The game."""
         return self.all_runs[0].env
 
-    @property
-    def baseline(self) -> list[ArmRun]:
-        """The runs of the baseline; none if it is missing."""
-        return self.runs.get(BASELINE, [])
+    def of(self, arm: str) -> list[ArmRun]:
+        """The runs of an arm; none if it is missing."""
+        return self.runs.get(arm, [])
 
     @property
     def shown(self) -> str:
         """The arm that is shown alone: the baseline, or the first if it is missing."""
-        return BASELINE if self.baseline else next(iter(self.runs))
+        return BASELINE if BASELINE in self.runs else next(iter(self.runs))
 
     @property
     def seeds(self) -> list[str]:
@@ -161,21 +159,20 @@ class Suite:
 
     def scores(self, arm: str) -> np.ndarray:
         """The scores of an arm's runs: [N]."""
-        return np.array([run.score for run in self.runs.get(arm, [])], float)
+        return np.array([run.score for run in self.of(arm)], float)
 
     def to_baseline(self, arm: str) -> list[np.ndarray]:
         """For each seed that both have, the arm's less the baseline's return in each world [E]."""
-        others = {run.replicate: run.evaluation["return_after"] for run in self.baseline}
+        others = {run.replicate: run.evaluation["return_after"] for run in self.of(BASELINE)}
         return [
             run.evaluation["return_after"] - others[run.replicate]
-            for run in self.runs.get(arm, [])
+            for run in self.of(arm)
             if run.replicate in others
         ]
 
     def to_pretrained(self, arm: str) -> list[np.ndarray]:
         """For each seed, the arm's less the pretrained planner's return in each world [E]."""
-        found = (run.evaluation for run in self.runs.get(arm, []))
-        return [evaluation["return_after"] - evaluation["return_before"] for evaluation in found]
+        return [run.evaluation["return_after"] - run.evaluation["return_before"] for run in self.of(arm)]
 
     def pretrained(self, name: str) -> np.ndarray:
         """A metric of the pretrained planner for each seed that has one, arms of a seed averaged: [N]."""
@@ -195,7 +192,7 @@ class Suite:
 
     def average(self, arm: str, name: str, of: Callable[[np.ndarray], float] = np.mean) -> float | None:
         """A summary of a metric over training, averaged over an arm's runs; None if never measured."""
-        values = [of(found) for run in self.runs.get(arm, []) if (found := run.values(name)).size]
+        values = [of(found) for run in self.of(arm) if (found := run.values(name)).size]
         return float(np.mean(values)) if values else None
 
 

@@ -75,7 +75,7 @@ def draw_group_scores(suite: Suite, standings: Standings) -> Figure:
     for x, letter in enumerate(GROUPS):
         scores = [s.score for s in standings.scored if s.entry.group == letter]
         _draw_bar(ax, x, np.array(scores, float), letter, 0.6)
-        if published and letter in published:
+        if letter in published:
             ax.plot([x - 0.38, x + 0.38], [published[letter]] * 2, **PUBLISHED)
     if published:
         ax.plot([], [], label="published (early version)", **PUBLISHED)

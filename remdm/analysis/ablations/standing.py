@@ -85,10 +85,10 @@ class Standings:
 def stand(suite: Suite) -> Standings:
     """Where every arm of the registry stands."""
     scores = {entry.name: suite.scores(entry.name) for entry in ARMS}
-    baseline, pretrained = mean(scores[BASELINE]), mean(suite.pretrained(SCORE))
-    tested = {arm: found for arm, found in scores.items() if arm != BASELINE and found.size}
-    p = p_values(tested, scores[BASELINE])
+    of_baseline = scores[BASELINE]
+    baseline, pretrained = mean(of_baseline), mean(suite.pretrained(SCORE))
     scale = scale_of(baseline, pretrained)
+    p = p_values({arm: own for arm, own in scores.items() if arm != BASELINE and own.size}, of_baseline)
 
     def one(entry: ArmEntry) -> Standing:
         own = scores[entry.name]
@@ -99,8 +99,7 @@ def stand(suite: Suite) -> Standings:
             found = REFERENCE
         else:
             found = UNKNOWN if to_baseline is None else verdict(to_baseline, scale)
-        known = own.size and entry.name != BASELINE and scores[BASELINE].size
-        floor = attainable_floor(own.size, scores[BASELINE].size) if known else None
+        floor = attainable_floor(own.size, of_baseline.size) if entry.name in p else None
         to_pretrained = paired(suite.to_pretrained(entry.name))
         return Standing(entry, own, to_pretrained, to_baseline, found, p.get(entry.name), floor)
 
@@ -124,7 +123,7 @@ class Collapse(NamedTuple):
 
 def collapse_of(suite: Suite, standings: Standings, arm: str) -> Collapse:
     """Whether and when an arm falls below the pretrained planner, and whether it comes back."""
-    curve = mean_curve(suite.runs.get(arm, []), SCORE, "update", smoothed=False)
+    curve = mean_curve(suite.of(arm), SCORE, "update", smoothed=False)
     if curve is None or standings.pretrained is None:
         return Collapse(None, None, None, None)
     below = curve.mean < standings.pretrained - WORSE * standings.scale

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -100,11 +101,13 @@ def write_tables(suite: Suite, standings: Standings, findings: list[Finding], fo
 
 
 def summaries(suite: Suite, columns: Summaries) -> pl.DataFrame:
-    """A row for each arm asked for: summaries over training, averaged over seeds."""
-    return as_frame(
-        {"arm": arm} | {title: suite.average(arm, name, of) for title, (name, of) in columns.items()}
-        for arm in suite.arms
-    )
+    """A row for each arm asked for."""
+    return as_frame(summary(suite, arm, columns) for arm in suite.arms)
+
+
+def summary(suite: Suite, arm: str, columns: Summaries) -> dict[str, Any]:
+    """Summaries over training, averaged over an arm's seeds."""
+    return {"arm": arm} | {title: suite.average(arm, name, of) for title, (name, of) in columns.items()}
 
 
 def results(suite: Suite, standings: Standings) -> pl.DataFrame:
@@ -113,7 +116,7 @@ def results(suite: Suite, standings: Standings) -> pl.DataFrame:
         {
             "group": s.entry.group,
             "arm": s.name,
-            "seeds": len(suite.runs.get(s.name, [])),
+            "seeds": len(suite.of(s.name)),
             "scored": len(s.scores),
             "score": s.score,
             "std": s.std,
@@ -162,7 +165,7 @@ def groups(suite: Suite, standings: Standings) -> pl.DataFrame:
                 "worst": scored[-1].name if scored else None,
                 **{v: sum(s.verdict == v for s in members) for v in VERDICTS},
                 "without_score": sum(s.verdict in (MISSING, NOT_RUN) for s in members),
-                "published": published.get(letter) if published else None,
+                "published": published.get(letter),
             }
         )
     return as_frame(rows)
@@ -170,19 +173,21 @@ def groups(suite: Suite, standings: Standings) -> pl.DataFrame:
 
 def forgetting(suite: Suite, standings: Standings) -> pl.DataFrame:
     """How far each arm went from the pretrained planner, and what it lost on the way."""
-    rates = [achievement_rates(suite, arm).values() for arm in suite.arms]
-    changes = [[after - before for before, after in each] for each in rates]
-    collapses = [collapse_of(suite, standings, arm) for arm in suite.arms]
-    changed = [standings[arm].to_pretrained for arm in suite.arms]
-    return summaries(suite, DRIFT).with_columns(
-        to_pretrained=pl.Series([change and change.value for change in changed], dtype=pl.Float64),
-        collapse_iteration=pl.Series([c.iteration for c in collapses], dtype=pl.Float64),
-        lowest_score=pl.Series([c.least for c in collapses], dtype=pl.Float64),
-        lowest_iteration=pl.Series([c.least_iteration for c in collapses], dtype=pl.Float64),
-        recovered=pl.Series([c.recovered for c in collapses], dtype=pl.Boolean),
-        achievements_lost=pl.Series([sum(c < -LOST for c in each) if each else None for each in changes]),
-        achievements_won=pl.Series([sum(c > LOST for c in each) if each else None for each in changes]),
-    )
+
+    def row(arm: str) -> dict[str, Any]:
+        change, fall = standings[arm].to_pretrained, collapse_of(suite, standings, arm)
+        rates = [after - before for before, after in achievement_rates(suite, arm).values()]
+        return summary(suite, arm, DRIFT) | {
+            "to_pretrained": change and change.value,
+            "collapse_iteration": fall.iteration,
+            "lowest_score": fall.least,
+            "lowest_iteration": fall.least_iteration,
+            "recovered": fall.recovered,
+            "achievements_lost": sum(rate < -LOST for rate in rates) if rates else None,
+            "achievements_won": sum(rate > LOST for rate in rates) if rates else None,
+        }
+
+    return as_frame(row(arm) for arm in suite.arms)
 
 
 def actions(suite: Suite) -> pl.DataFrame:
