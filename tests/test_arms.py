@@ -23,7 +23,7 @@ from remdm.ablations.surgery import cosine, project
 from remdm.ablations.trainable import rates, segments
 from remdm.config.ablations import AblationsConfig
 from remdm.config.arms import ARMS
-from remdm.config.denoiser import DenoiserConfig
+from remdm.config.denoiser import NO_PAST, DenoiserConfig
 from remdm.config.layers import Layer, base_layers, build
 from remdm.planners.denoising import init_params, make_denoiser
 from remdm.training import checkpoint
@@ -34,7 +34,7 @@ from tests.toy import GAME, NUM_ACTIONS, toy_env
 
 NETWORK = {
     "plan_horizon": 4, "diffusion_schedule": "cosine", "d_model": 16, "n_heads": 2, "n_layers": 2,
-    "d_ff": 16, "obs_encoder_layers": 2, "obs_encoder_width": 16, "time_scale": 1000.0,
+    "d_ff": 16, "obs_encoder_layers": 2, "obs_encoder_width": 16, "time_scale": 1000.0, **NO_PAST,
     "dropout_rate": 0.1,
     "compute_dtype": "float32",
 }  # fmt: skip
