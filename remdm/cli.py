@@ -14,7 +14,7 @@ from remdm.base.errors import ConfigError, Interrupted, UserError, near, printab
 from remdm.base.files import is_utf8
 from remdm.commands.accept import run_accept
 from remdm.commands.clean import run_clean
-from remdm.commands.configuration import fetched_artifact, plan_of
+from remdm.commands.configuration import fetched_checkpoint, plan_of
 from remdm.commands.flags import add_flags
 from remdm.commands.params import run_params
 from remdm.commands.results import run_results
@@ -23,8 +23,8 @@ from remdm.commands.suite import run_ablations
 from remdm.commands.view import run_view
 from remdm.config.layers import ALL_KEYS
 from remdm.config.reference import all_keys, json_schema, reference_page
+from remdm.config.references import is_reference
 from remdm.config.stages import STAGES
-from remdm.training.tracking import is_reference
 from remdm.workflow.provenance import chain
 from remdm.workflow.why import explain
 
@@ -98,9 +98,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--output", metavar="DIR", type=Path, help="where the results go")
         add_flags(sub, [key for key in keys if mode in key.modes])
     show = add("show", "say what a checkpoint is", _show)
-    show.add_argument("path", metavar="PATH", help="folder of a checkpoint, or a wandb: reference")
+    show.add_argument("path", metavar="PATH", help="folder of a checkpoint, or a wandb: or hf: reference")
     show.add_argument(
-        "--wandb_download_dir", metavar="DIR", help="where artifacts go, ./artifacts by default"
+        "--wandb_download_dir", metavar="DIR", help="where artifacts of W&B go, ./artifacts by default"
     )
     params = add("params", "print how many parameters the networks of presets have", run_params)
     params.add_argument("presets", metavar="PRESET", nargs="+", help="of configs/, or a path to a YAML file")
@@ -140,7 +140,7 @@ def _show(arguments: argparse.Namespace) -> None:
 
     path = arguments.path
     if is_reference(path):
-        path = fetched_artifact(path, arguments.wandb_download_dir)
+        path = fetched_checkpoint(path, arguments.wandb_download_dir)
     fields = summary(Path(path))
     for name, text in fields.items():
         print(printable(f"{name:<{max(map(len, fields))}}  {text}"))
