@@ -17,6 +17,7 @@ from remdm.commands.clean import run_clean
 from remdm.commands.configuration import fetched_checkpoint, plan_of
 from remdm.commands.flags import add_flags
 from remdm.commands.params import run_params
+from remdm.commands.publish import run_publish
 from remdm.commands.results import run_results
 from remdm.commands.stage import run_stage
 from remdm.commands.suite import run_ablations
@@ -111,6 +112,15 @@ def _parser() -> argparse.ArgumentParser:
     view.add_argument(
         "--output", metavar="PAGE", type=Path, help="by default episode.html beside the first film"
     )
+    publishing = add("publish", "share trained policies, on the Hugging Face Hub or as folders", run_publish)
+    publishing.add_argument(
+        "results", metavar="RESULT", type=Path, nargs="+", help="the folder of a training's results"
+    )
+    publishing.add_argument("--repo", metavar="OWNER/NAME", help="of the Hub, made if there is none")
+    publishing.add_argument("--output", metavar="DIR", type=Path, help="there instead, a folder for each")
+    publishing.add_argument("--dry_run", action="store_true", help="only print the files and the model card")
+    publishing.add_argument("--private", action="store_true", help="make a new repository private")
+    publishing.add_argument("--minimal", action="store_true", help="without picture and checkpoint_best")
     why = add("why", "say why the pipeline would make a result again", _why)
     why.add_argument("target", metavar="TARGET", help="a file or folder under results/")
     accepting = add("accept", "let results that are stale by their code alone count as current", run_accept)

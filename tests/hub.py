@@ -28,7 +28,7 @@ def served(monkeypatch, folder):
         monkeypatch.setattr(constants, name, value)
     monkeypatch.delenv("HF_TOKEN", raising=False)
     yield server
-    server.stop()
+    server.stop()  # once more where a test has
 
 
 def content(folder):

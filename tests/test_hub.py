@@ -132,9 +132,11 @@ def test_a_file_that_leaves_its_folder_is_not_fetched(hub, tmp_path, path):
     assert not Path("/evil").exists()
 
 
-def test_a_server_that_does_not_answer(hub, monkeypatch):
+def test_without_an_answer_what_was_fetched_before_is_used(hub):
+    assert fetched("hf:me/planner/params")
     hub.stop()
-    assert "cannot be fetched" in refused("hf:me/planner")
+    assert fetched("hf:me/planner/params") == {"a": FILES["params/a"], "b": b"other"}
+    assert "cannot be fetched" in refused("hf:me/other")
 
 
 @pytest.mark.parametrize(
