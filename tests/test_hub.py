@@ -19,6 +19,7 @@ from remdm.base.reader import read_mapping
 from remdm.commands.configuration import configured
 from remdm.config.references import HubReference, is_reference, parse_hub_reference
 from remdm.training.fetching import fetch
+from remdm.training.hub import _reason
 from remdm.workflow.external import find_external
 from remdm.workflow.plan import Plan
 from tests.conftest import REPOSITORY
@@ -122,6 +123,11 @@ def test_a_token_opens_a_private_repository_and_a_wrong_one_is_refused(hub, monk
     assert fetched(f"hf:{PRIVATE}") == FILES
     assert "hf_wrong" not in caplog.text
     assert TOKEN not in caplog.text
+
+
+def test_a_message_of_the_client_shows_no_credentials():
+    error = OSError(f"no way to https://me:word@mirror/x\nwith {TOKEN}")
+    assert _reason(error) == "no way to https://***mirror/x with ***"
 
 
 @pytest.mark.parametrize("path", ["../evil", "params/../../../../../evil", "/evil"])

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -210,6 +211,14 @@ def test_a_call_that_cannot_publish_is_refused_first(result, hub, capsys, argume
     assert cli.main(["publish", str(result), *arguments]) == 2
     assert message in capsys.readouterr().err
     assert hub.requests == []
+
+
+def test_without_its_client_the_message_names_the_extra(result, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    publish = ["publish", str(result), "--repo", "me/fresh"]
+    assert cli.main(publish) == 2
+    assert "huggingface_hub is not installed; `uv sync --extra hub`" in capsys.readouterr().err
+    assert cli.main([*publish, "--dry-run"]) == 0  # it is not needed to look
 
 
 def test_what_is_no_training_is_not_published(result, tmp_path, capsys):
