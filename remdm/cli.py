@@ -14,17 +14,18 @@ from remdm.base.errors import ConfigError, Interrupted, UserError, near, printab
 from remdm.base.files import is_utf8
 from remdm.commands.accept import run_accept
 from remdm.commands.clean import run_clean
-from remdm.commands.configuration import fetched_artifact, plan_of
+from remdm.commands.configuration import fetched_checkpoint, plan_of
 from remdm.commands.flags import add_flags
 from remdm.commands.params import run_params
+from remdm.commands.publish import run_publish
 from remdm.commands.results import run_results
 from remdm.commands.stage import run_stage
 from remdm.commands.suite import run_ablations
 from remdm.commands.view import run_view
 from remdm.config.layers import ALL_KEYS
 from remdm.config.reference import all_keys, json_schema, reference_page
+from remdm.config.references import is_reference
 from remdm.config.stages import STAGES
-from remdm.training.tracking import is_reference
 from remdm.workflow.provenance import chain
 from remdm.workflow.why import explain
 
@@ -98,9 +99,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--output", metavar="DIR", type=Path, help="where the results go")
         add_flags(sub, [key for key in keys if mode in key.modes])
     show = add("show", "say what a checkpoint is", _show)
-    show.add_argument("path", metavar="PATH", help="folder of a checkpoint, or a wandb: reference")
+    show.add_argument("path", metavar="PATH", help="folder of a checkpoint, or a wandb: or hf: reference")
     show.add_argument(
-        "--wandb_download_dir", metavar="DIR", help="where artifacts go, ./artifacts by default"
+        "--wandb_download_dir", metavar="DIR", help="where artifacts of W&B go, ./artifacts by default"
     )
     params = add("params", "print how many parameters the networks of presets have", run_params)
     params.add_argument("presets", metavar="PRESET", nargs="+", help="of configs/, or a path to a YAML file")
@@ -111,6 +112,15 @@ def _parser() -> argparse.ArgumentParser:
     view.add_argument(
         "--output", metavar="PAGE", type=Path, help="by default episode.html beside the first film"
     )
+    publishing = add("publish", "share trained policies, on the Hugging Face Hub or as folders", run_publish)
+    publishing.add_argument(
+        "results", metavar="RESULT", type=Path, nargs="+", help="the folder of a training's results"
+    )
+    publishing.add_argument("--repo", metavar="OWNER/NAME", help="of the Hub, made if there is none")
+    publishing.add_argument("--output", metavar="DIR", type=Path, help="there instead, a folder for each")
+    publishing.add_argument("--dry_run", action="store_true", help="only print the files and the model card")
+    publishing.add_argument("--private", action="store_true", help="make a new repository private")
+    publishing.add_argument("--minimal", action="store_true", help="without picture and checkpoint_best")
     why = add("why", "say why the pipeline would make a result again", _why)
     why.add_argument("target", metavar="TARGET", help="a file or folder under results/")
     accepting = add("accept", "let results that are stale by their code alone count as current", run_accept)
@@ -140,7 +150,7 @@ def _show(arguments: argparse.Namespace) -> None:
 
     path = arguments.path
     if is_reference(path):
-        path = fetched_artifact(path, arguments.wandb_download_dir)
+        path = fetched_checkpoint(path, arguments.wandb_download_dir)
     fields = summary(Path(path))
     for name, text in fields.items():
         print(printable(f"{name:<{max(map(len, fields))}}  {text}"))

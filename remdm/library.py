@@ -17,6 +17,7 @@ from remdm.config.base import LARGEST_SEED
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.policy import PolicyConfig
+from remdm.config.references import is_reference
 from remdm.config.runtime import RuntimeConfig
 from remdm.envs.batch import BatchEnv, pooled
 from remdm.envs.camera import load_camera
@@ -30,7 +31,7 @@ from remdm.loading.public import public_network
 from remdm.planners.control import PlannerPolicy
 from remdm.planners.recording import act_recorded
 from remdm.training import checkpoint
-from remdm.training.tracking import fetch, is_reference
+from remdm.training.fetching import fetch
 
 PLANNING_KEYS = PolicyConfig.planning_keys() | {"wandb_download_dir"}
 
@@ -79,7 +80,8 @@ def load_planner(path: str | Path, preset: str | None = None, **keys: Any) -> Lo
     """The planner in a checkpoint.
 
     Args:
-        path: its folder, or `wandb:entity/project/name:version`, which is fetched.
+        path: its folder, or `hf:owner/repo[/path][@revision]` or `wandb:entity/project/name:version`, which
+            are fetched.
         preset: of `configs/`, whose settings of the sampler count instead of the defaults.
         keys: settings of the sampler, and `replan_every`, `inpaint_history`, `diffusion_steps_eval`; and
             `wandb_download_dir`.

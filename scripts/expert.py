@@ -5,11 +5,12 @@ from pathlib import Path
 
 from remdm.base.errors import reported
 from remdm.base.log import configure_logging
-from remdm.training.tracking import fetch
+from remdm.training.fetching import fetch
 
 configure_logging(Path(snakemake.log[0]))
 with reported("expert"):
     target = Path(snakemake.output.checkpoint)
     fetched = target.with_name("fetched")
-    fetch(snakemake.params.reference, fetched).rename(target)
-    shutil.rmtree(fetched)
+    # Copied, because the Hub's client returns a folder of links in its own cache.
+    shutil.copytree(fetch(snakemake.params.reference, fetched), target)
+    shutil.rmtree(fetched, ignore_errors=True)

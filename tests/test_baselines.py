@@ -465,7 +465,7 @@ def test_a_fetch_that_fails_is_one_line_of_the_log(error, line, tmp_path, monkey
     def fetch(reference, folder):
         raise error
 
-    monkeypatch.setattr("remdm.training.tracking.fetch", fetch)
+    monkeypatch.setattr("remdm.training.fetching.fetch", fetch)
     with pytest.raises(SystemExit) as stopped:
         run_fetching_job(tmp_path)
     assert stopped.value.code == 2
@@ -480,7 +480,7 @@ def test_the_job_that_fetches_leaves_the_checkpoint_alone(public, tmp_path, monk
         assert reference == "wandb:us/craftax/expert:v0"
         return public(folder / "us" / "craftax" / "expert").rename(folder / "v0")
 
-    monkeypatch.setattr("remdm.training.tracking.fetch", fetch)
+    monkeypatch.setattr("remdm.training.fetching.fetch", fetch)
     run_fetching_job(tmp_path)
     assert [path.name for path in (tmp_path / "slug").iterdir()] == ["checkpoint"]
     load(tmp_path / "slug" / "checkpoint")

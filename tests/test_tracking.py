@@ -20,9 +20,10 @@ import pytest
 
 from remdm.base.errors import UserError
 from remdm.config.layers import Layer, base_layers, build
+from remdm.config.references import is_reference
 from remdm.config.runtime import RuntimeConfig
 from remdm.training import tracking, wandb_client
-from remdm.training.tracking import NoTracker, Tracker, fetch, is_reference, new_run_id
+from remdm.training.tracking import NoTracker, Tracker, fetch, new_run_id
 
 REPOSITORY = Path(__file__).parents[1]
 KEY = "0123456789abcdef" * 2 + "01234567"

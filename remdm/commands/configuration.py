@@ -12,10 +12,11 @@ from remdm.base.log import configure_logging
 from remdm.base.reader import parse_value
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.layers import Layer, base_layers, build, overridden, runtime_model, without_effect
+from remdm.config.references import is_reference
 from remdm.config.runtime import RuntimeConfig
 from remdm.config.stage import StageConfig
 from remdm.config.stages import STAGES
-from remdm.training.tracking import fetch, is_reference
+from remdm.training.fetching import fetch
 from remdm.workflow.digest import Origin, content_digest, stage_origin
 from remdm.workflow.plan import Plan
 
@@ -39,7 +40,7 @@ def configured(arguments: argparse.Namespace) -> tuple[StageConfig, RuntimeConfi
     def fetch_all(paths: Mapping[str, Any]) -> None:
         references = {key: x for key, x in paths.items() if isinstance(x, str) and is_reference(x)}
         folder = runtime.wandb_download_dir
-        layers.append(Layer("W&B", {key: fetched_artifact(x, folder) for key, x in references.items()}))
+        layers.append(Layer("fetched", {key: fetched_checkpoint(x, folder) for key, x in references.items()}))
 
     if START in model.owners():  # whose network the other keys must fit
         fetch_all({START: path_of(START)})
@@ -99,8 +100,12 @@ def _told_by_arrays(path: str) -> list[Layer] | None:
     return [*model.told(path), Layer(path, model.network.model_dump())]
 
 
-def fetched_artifact(reference: str, folder: str | None) -> str:
-    """The folder that a W&B artifact is downloaded to; where it is already, nothing is."""
+def fetched_checkpoint(reference: str, folder: str | None) -> str:
+    """The folder that a checkpoint elsewhere is downloaded to; where it is already, nothing is.
+
+    Args:
+        folder: for artifacts of W&B, `./artifacts` if None.
+    """
     configure_logging()
     return str(fetch(reference, Path(folder or "artifacts")))
 

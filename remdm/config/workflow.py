@@ -1,6 +1,5 @@
 """`workflow_config.yaml`: which experiments the pipeline runs."""
 
-import re
 from decimal import Decimal
 from itertools import product
 from pathlib import Path
@@ -14,18 +13,7 @@ from remdm.config.arms import ARMS, BASELINE, GROUPS
 from remdm.config.base import PositiveFloat, Seed
 from remdm.config.env import EnvName
 
-# An artifact of W&B, where a folder could be named. Entity and project may be left to its client's settings.
-WANDB = "wandb:"
-WANDB_FORM = f"{WANDB}entity/project/name:version"
-_PART = r"\w[\w. -]*"
-_ARTIFACT = re.compile(rf"{WANDB}(?:(?:{_PART}/)?{_PART}/)?{_PART}:[\w.-]+")
-
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
-
-
-def is_well_formed(reference: str) -> bool:
-    """Whether a reference to W&B, `wandb:` included, is of the form that can be fetched."""
-    return _ARTIFACT.fullmatch(reference) is not None
 
 
 class _Model(BaseModel):
@@ -36,7 +24,9 @@ class _CheckpointEntry(_Model):
     """A policy that may be there already, in place of one that is trained."""
 
     checkpoint: str | None = Field(
-        default=None, min_length=1, description="folder of a checkpoint, ours or a public one, or wandb:REF"
+        default=None,
+        min_length=1,
+        description="folder of a checkpoint, ours or a public one, or wandb:REF or hf:REF",
     )
     label: Name | None = Field(default=None, description="tells several checkpoints apart in results")
     env: EnvName | None = Field(
@@ -46,7 +36,7 @@ class _CheckpointEntry(_Model):
     def check_one_of_two(self, trained: bool, forms: str) -> None:
         """Refuse an entry that is both trained and there already, or neither."""
         if trained == (self.checkpoint is not None):
-            raise ValueError(f"must be {forms}, or {{checkpoint: PATH}}, or {{checkpoint: wandb:REF}}")
+            raise ValueError(f"must be {forms}, or {{checkpoint: PATH}}; PATH may be wandb:REF or hf:REF")
         if self.checkpoint is None and (self.label or self.env):
             raise ValueError("label and env are for a checkpoint alone")
 

@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from remdm.base.errors import UserError
+from remdm.config.references import WANDB, problem_of_reference
 from remdm.config.runtime import RuntimeConfig
-from remdm.config.workflow import WANDB, WANDB_FORM, is_well_formed
 
 logger = logging.getLogger("remdm")
 
@@ -128,11 +128,6 @@ def new_run_id() -> str:
     return f"r{secrets.token_hex(6)}"  # a letter in front: YAML would read some of these as numbers
 
 
-def is_reference(path: str) -> bool:
-    """Whether `path` names an artifact of W&B and not a file."""
-    return path.startswith(WANDB)
-
-
 def fetch(reference: str, download_dir: Path) -> Path:
     """Bring the artifact `wandb:entity/project/name:version` under `download_dir`, unless it is there.
 
@@ -145,8 +140,8 @@ def fetch(reference: str, download_dir: Path) -> Path:
     Raises:
         UserError: there is no such artifact, no way to it, or it is not one to be trusted.
     """
-    if not is_well_formed(reference):
-        raise UserError(f"{reference}: not of the form {WANDB_FORM}")
+    if problem := problem_of_reference(reference):
+        raise UserError(f"{reference}: {problem}")
     name = reference.removeprefix(WANDB)
     try:
         download_dir.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from remdm.base.errors import ConfigError, UserError
 from remdm.base.files import read_json
 from remdm.config.layers import Layer
 from remdm.config.public import read_record, sampling_keys
-from remdm.config.workflow import WANDB, WANDB_FORM, is_well_formed
+from remdm.config.references import WANDB, is_reference, problem_of_reference
 from remdm.workflow.digest import content_digest
 
 # Where a checkpoint, ours or a public one, has a file by which it is known.
@@ -53,9 +53,9 @@ def find_external(key: str, path: str, kind: str, env_name: str, folder: str) ->
         UserError: it is no folder, has no file that checkpoints have, is none of that kind for the
             game, or a reference is not of the right form.
     """
-    if path.startswith(WANDB):
-        if not is_well_formed(path):
-            raise ConfigError(f"{key} = {path}: not of the form {WANDB_FORM}")
+    if is_reference(path):
+        if problem := problem_of_reference(path):
+            raise ConfigError(f"{key} = {path}: {problem}")
         slug = re.sub(r"[^\w.-]+", "-", path.removeprefix(WANDB))
         return External(f"{folder}/{slug}/checkpoint", digest=path, reference=path)
     if Path(path).is_dir() and not any(next(Path(path).glob(mark), None) for mark in MARKS):

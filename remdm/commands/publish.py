@@ -1,0 +1,177 @@
+"""Prepare trained policies for others, as folders or as a repository of the Hugging Face Hub."""
+
+import argparse
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from remdm.base.checkpoint_folder import METADATA
+from remdm.base.errors import UserError
+from remdm.base.files import read_json, write_json
+from remdm.base.scrub import scrubbed
+from remdm.config.references import HUB, is_repository
+from remdm.config.stages import STAGES
+from remdm.training.hub import BEST, EVALUATIONS, require_token, upload
+from remdm.workflow.digest import content_digest
+from remdm.workflow.record import Record, read_record
+
+# What a policy is rebuilt from; a checkpoint says more, such as the id of its W&B run.
+DESCRIBING = ("kind", "env_name", "network", "update_step", "frames")
+COMMITTED = "commit_success.txt"  # of Orbax, with the path on this machine; nobody reads it
+
+
+def run_publish(arguments: argparse.Namespace) -> None:
+    """Stage what is published of one or several results, then show, keep or upload it.
+
+    Raises:
+        UserError: a result without checkpoint, or nowhere to publish to.
+    """
+    repo, output = arguments.repo, arguments.output
+    if (repo is None) == (output is None):
+        raise UserError("publish: give either --repo OWNER/NAME or --output DIR")
+    if repo is not None and not is_repository(repo):
+        raise UserError(f"--repo {repo}: not of the form OWNER/NAME")
+    if repo is not None and len(arguments.results) > 1:
+        raise UserError(f"--repo {repo}: is for one result, but {len(arguments.results)} are given")
+    for result in arguments.results:
+        _refuse_what_trained_nothing(result)
+    if repo is not None and not arguments.dry_run:
+        require_token()
+    for result in arguments.results:
+        _publish(result, arguments)
+
+
+def _publish(result: Path, arguments: argparse.Namespace) -> None:
+    name, output = _policy_name(result), arguments.output
+    address = f"{HUB}{arguments.repo}" if output is None else str(output / name)
+    if output is not None and not arguments.dry_run:
+        output.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=None if arguments.dry_run else output, prefix=".publish-") as scratch:
+        staged = Path(scratch, name)
+        stage_policy(result, staged, name, address, arguments.minimal)
+        if arguments.dry_run:
+            print(*_tree(staged), "", (staged / "README.md").read_text(encoding="utf-8"), sep="\n")
+        elif output is not None:
+            _replace(output / name, staged)
+            print(address)
+        else:
+            print(upload(staged, arguments.repo, arguments.private))
+
+
+def _refuse_what_trained_nothing(result: Path) -> None:
+    """Refuse a folder that is no finished training.
+
+    Raises:
+        UserError: it has no record, or its stage leaves no checkpoint.
+    """
+    record = _record_of(result)
+    if "checkpoint" not in STAGES[record.origin.stage].outputs:
+        raise UserError(f"{result}: is a result of {record.origin.stage}, which leaves no checkpoint")
+
+
+def _record_of(result: Path) -> Record:
+    record = read_record(result / "run.json")
+    if record is None or record.origin.stage not in STAGES:
+        raise UserError(f"{result}: holds no run.json of a finished training; name the folder of its results")
+    return record
+
+
+def _policy_name(result: Path) -> str:
+    """The name that the pipeline gives its evaluation; of folders, only those of the pipeline's layout."""
+    record, folder = _record_of(result), result.resolve()
+    stage = record.origin.stage
+    if stage == "ppo":
+        return str(record.config["ppo_model_type"])
+    return f"{stage}-{folder.parent.name}" if folder.parents[1].name == stage else stage
+
+
+def stage_policy(result: Path, folder: Path, name: str, address: str, minimal: bool = False) -> None:
+    """Write what is published of a training, without what must not leave this machine.
+
+    Args:
+        result: the folder of a finished training.
+        address: by which others load it; one from the root of this machine is not shown.
+        minimal: leave out the picture and the best checkpoint beside the last.
+
+    Raises:
+        UserError: the checkpoint or a record is damaged.
+    """
+    # Only now what imports polars.
+    from remdm.analysis.card import write_card
+
+    address = name if Path(address).is_absolute() else address
+    _stage_checkpoint(result / "checkpoint", folder)
+    if not minimal and (result / BEST).is_dir():
+        _stage_checkpoint(result / BEST, folder / BEST)
+    _stage_record(result, folder)
+    for evaluation in _made_from(result, "inference"):
+        target = folder / EVALUATIONS / evaluation.parent.name / evaluation.name
+        _stage_record(evaluation, target)
+        shutil.copy(evaluation / "summary.json", target)
+    films = (film / "episode.gif" for film in _made_from(result, "film"))
+    picture = next((path for path in (*films, result / "curves.png") if path.is_file() and not minimal), None)
+    if picture is not None:
+        shutil.copy(picture, folder)
+    write_card(folder, name, address, picture.name if picture else None)
+
+
+def _stage_checkpoint(checkpoint: Path, folder: Path) -> None:
+    """Copy what playing needs of a checkpoint: its parameters, and of what network they are."""
+    # Only now what imports JAX: a mistake in the call is reported at once.
+    from remdm.training.checkpoint import CHECKSUMS, read_metadata, verify
+
+    metadata = read_metadata(checkpoint)
+    if missing := [key for key in DESCRIBING if key not in metadata]:
+        raise UserError(f"checkpoint {checkpoint}: has no {' and no '.join(missing)} in {METADATA}")
+    verify(checkpoint, "params", needed=True)
+    shutil.copytree(checkpoint / "params", folder / "params", ignore=shutil.ignore_patterns(COMMITTED))
+    write_json(folder / METADATA, {key: metadata[key] for key in DESCRIBING})
+    sums = {
+        name: checksum
+        for name, checksum in read_json(checkpoint / CHECKSUMS).items()
+        if name.startswith("params/") and not name.endswith(COMMITTED)
+    }
+    own = hashlib.sha256((folder / METADATA).read_bytes()).hexdigest()
+    write_json(folder / CHECKSUMS, {METADATA: own, **sums})
+
+
+def _stage_record(result: Path, folder: Path) -> None:
+    """Write `run.json` without paths, names of hosts and credentials, and without the id of its W&B run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "run.json", scrubbed({**read_json(result / "run.json"), "wandb_run_id": None}))
+
+
+def _made_from(result: Path, stage: str) -> Iterator[Path]:
+    """The results of a stage that were made from a training's last checkpoint, by their records.
+
+    These have the digest of the training, or that of the checkpoint's files where a command was given it.
+    """
+    record = _record_of(result)
+    digests = {record.digest, *(acceptance.digest for acceptance in record.accepted)}
+    digests.add(content_digest("publish", str(result / "checkpoint")))
+    around = next((folder for folder in result.resolve().parents[:4] if (folder / stage).is_dir()), None)
+    for path in sorted(around.glob(f"{stage}/*/*/run.json")) if around else ():
+        found = read_record(path)
+        if found is not None and found.origin.inputs.get("checkpoint_path") in digests:
+            yield path.parent
+
+
+def _replace(target: Path, staged: Path) -> None:
+    """Put a folder where an earlier publication may be, and nothing else.
+
+    Raises:
+        UserError: something else is there.
+    """
+    if target.exists() and not (target / METADATA).is_file():
+        raise UserError(f"{target}: is there already, and holds no {METADATA} of an earlier publication")
+    if target.exists():
+        shutil.rmtree(target)
+    staged.rename(target)
+
+
+def _tree(folder: Path) -> list[str]:
+    """The files of a folder with their sizes."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [f"{path.stat().st_size:>12,}  {path.relative_to(folder)}" for path in files]
