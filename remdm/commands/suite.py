@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from remdm.base.errors import ConfigError, Interrupted, UserError
 from remdm.base.log import configure_logging
-from remdm.commands.configuration import configured, default_folder, origin_of
+from remdm.commands.configuration import call_of, configured, default_folder, origin_of
 from remdm.commands.stage import is_done, run_stage
 from remdm.config.arms import ARMS, GROUPS
 from remdm.config.stage import StageConfig
@@ -26,13 +26,13 @@ def run_ablations(arguments: argparse.Namespace) -> None:
         return
     if arguments.fast and arguments.config:
         raise ConfigError(f"--fast: is --config ablations_fast, but --config {arguments.config} is given")
-    arguments.config = arguments.config or ("ablations_fast" if arguments.fast else "ablations_default")
+    arguments.config = arguments.config or ("ablations_fast" if arguments.fast else None)
     names = _chosen_arms(arguments)
     if len(names) == 1:
         arguments.arm = names[0]
         return run_stage(arguments)
 
-    config, _, _ = configured(arguments)
+    config, _, _ = configured(call_of(arguments))
     origin_of("ablations", config)  # a missing checkpoint is one line, not one an arm
     configure_logging()
     failed: dict[str, int] = {}
