@@ -20,6 +20,7 @@ from remdm.analysis.results import Result
 from remdm.base.checkpoint_folder import is_public
 from remdm.base.errors import Interrupted, UserError
 from remdm.commands.configuration import Call, configured, keys_of
+from remdm.commands.other_names import our_preset
 from remdm.commands.stage import run_call
 from remdm.config.base import LARGEST_SEED
 from remdm.config.layers import Layer, base_layers, build
@@ -92,7 +93,7 @@ def load_planner(path: str | Path, preset: str | None = None, **keys: Any) -> Lo
         UserError: no such planner, a key that is unknown or impossible, or JAX set to 64 bits.
     """
     given = Layer("load_planner", keys).checked(PLANNING_KEYS)
-    return LoadedPlanner(**_loaded("planner", path, base_layers(preset), given))
+    return LoadedPlanner(**_loaded("planner", path, base_layers(preset and our_preset(preset)), given))
 
 
 @struct.dataclass
@@ -241,7 +242,7 @@ def train(
     _refuse_64_bits()
     written = {key: str(value) if isinstance(value, Path) else value for key, value in keys.items()}
     given = Layer("train", written).checked(keys_of(mode))
-    call = Call(mode, given, config, None if output is None else Path(output))
+    call = Call(mode, given, config and our_preset(config), None if output is None else Path(output))
     stage, runtime, notes = configured(call)
 
     def tell(rows: Sequence[Mapping[str, float]]) -> None:
