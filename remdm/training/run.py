@@ -22,6 +22,7 @@ from remdm.base.state import note_results, remove_leftovers, remove_state
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.config.stage import StageConfig
 from remdm.training.lock import locked
+from remdm.training.tensorboard import EventFiles
 from remdm.training.tracking import NoTracker, Tracker, new_run_id
 
 logger = logging.getLogger("remdm")
@@ -93,6 +94,10 @@ class Run:
             keys = {"mode": self.stage, **config.flat()}
             self.tracker = Tracker(self.runtime, self.wandb_run_id, name, keys)
             self._opened.callback(self.tracker.close)
+        if isinstance(self.runtime, TrainingRuntimeConfig) and self.runtime.use_tensorboard:
+            events = EventFiles(self.folder / "tensorboard")
+            self.watchers.append(events.log)
+            self._opened.callback(events.close)
 
     def log(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Tell whoever watches the metrics of updates, each with the key `update`."""
