@@ -1,8 +1,9 @@
 """ReMDM planners in Craftax.
 
-from remdm import load_planner, play_episode, save_gif
+from remdm import play_episode, save_gif, train
 
-planner = load_planner("path/to/checkpoint")
+expert = train("ppo", config="demo", seed=1)
+planner = train("offline", config="demo", ppo_checkpoint_path=expert.checkpoint, seed=1).planner
 save_gif(play_episode(planner, seed=1), "episode.gif")
 """
 
@@ -11,9 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from remdm.base.trajectory_file import load_trajectories
-    from remdm.library import load_planner, make_env, play_episode, save_gif
+    from remdm.library import TrainedRun, load_expert, load_planner, make_env, play_episode, save_gif, train
 
-__all__ = ["load_planner", "load_trajectories", "make_env", "play_episode", "save_gif"]
+__all__ = [
+    "TrainedRun",
+    "load_expert",
+    "load_planner",
+    "load_trajectories",
+    "make_env",
+    "play_episode",
+    "save_gif",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

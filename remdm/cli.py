@@ -16,6 +16,7 @@ from remdm.commands.accept import run_accept
 from remdm.commands.clean import run_clean
 from remdm.commands.configuration import fetched_checkpoint, plan_of
 from remdm.commands.flags import add_flags
+from remdm.commands.other_names import table, translated
 from remdm.commands.params import run_params
 from remdm.commands.publish import run_publish
 from remdm.commands.results import run_results
@@ -34,16 +35,24 @@ logger = logging.getLogger("remdm")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status, 2 for what the user can put right."""
-    return run(_parser(), sys.argv[1:] if argv is None else argv)
+    return run(_parser(), sys.argv[1:] if argv is None else argv, translated)
 
 
-def run(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
-    """Run what a parser's arguments ask for, and turn every mistake of the user's into one line."""
+def run(
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str],
+    translate: Callable[[Sequence[str]], Sequence[str]] = list,
+) -> int:
+    """Run what a parser's arguments ask for, and turn every mistake of the user's into one line.
+
+    Args:
+        translate: takes other names of flags to those that the parser knows.
+    """
     try:
         for argument in argv:
             if not is_utf8(argument):  # what writes results would find out hours later
                 raise ConfigError(f"{argument}: is not UTF-8")
-        parsed = parser.parse_args([_underscored(argument) for argument in argv])
+        parsed = parser.parse_args(translate([_underscored(argument) for argument in argv]))
         parsed.run(parsed)
         sys.stdout.flush()
     except BrokenPipeError:  # who reads has enough, as `head` has; Python would try again at its end
@@ -77,7 +86,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="remdm", description="Discrete-diffusion planners in Craftax.", allow_abbrev=False)
+    parser = Parser(
+        prog="remdm",
+        description="Discrete-diffusion planners in Craftax.",
+        epilog="\n".join(table()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     modes = parser.add_subparsers(dest="mode", metavar="MODE", required=True)
 
     def add(mode: str, summary: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
@@ -86,18 +101,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    keys = all_keys().values()
     for mode, stage in STAGES.items():
-        sub = add(mode, stage.summary, run_ablations if mode == "ablations" else run_stage)
-        sub.usage = f"remdm {mode} [--config PRESET] [--output DIR] [--KEY VALUE ...]"
-        if mode == "ablations":
-            sub.usage = "remdm ablations [--arm NAME | --group LETTER] [--fast] [--KEY VALUE ...]"
-            sub.add_argument("--list", action="store_true", help="name the arms and what they test")
-            sub.add_argument("--group", metavar="LETTER", help="run the arms of a group, not all")
-            sub.add_argument("--fast", action="store_true", help="the preset ablations_fast")
-        sub.add_argument("--config", metavar="PRESET", help="a preset of configs/, or a path to a YAML file")
-        sub.add_argument("--output", metavar="DIR", type=Path, help="where the results go")
-        add_flags(sub, [key for key in keys if mode in key.modes])
+        _add_stage_flags(mode, add(mode, stage.summary, run_ablations if mode == "ablations" else run_stage))
     show = add("show", "say what a checkpoint is", _show)
     show.add_argument("path", metavar="PATH", help="folder of a checkpoint, or a wandb: or hf: reference")
     show.add_argument(
@@ -143,6 +148,29 @@ def _parser() -> argparse.ArgumentParser:
     reference = add("keys", "print the reference of all keys, in Markdown", _keys)
     reference.add_argument("--schema", action="store_true", help="as a JSON schema instead")
     return parser
+
+
+def _add_stage_flags(mode: str, sub: argparse.ArgumentParser) -> None:
+    """What a stage is told: its keys, a preset and where the results go."""
+    sub.usage = f"remdm {mode} [--config PRESET] [--output DIR] [--KEY VALUE ...]"
+    if mode == "ablations":
+        _add_suite_flags(sub)
+    sub.add_argument("--config", metavar="PRESET", help="a preset of configs/, or a path to a YAML file")
+    sub.add_argument("--output", metavar="DIR", type=Path, help="where the results go")
+    add_flags(sub, [key for key in all_keys().values() if mode in key.modes])
+
+
+def _add_suite_flags(sub: argparse.ArgumentParser) -> None:
+    """What the ablation suite is told beside keys."""
+    sub.usage = "remdm ablations [--arm NAME | --arms ... | --group LETTER] [--KEY X ...]"
+    sub.add_argument("--list", action="store_true", help="name the arms and what they test")
+    sub.add_argument("--arms", metavar="NAME", nargs="+", help="run these arms, not all")
+    sub.add_argument("--group", metavar="LETTER", help="run the arms of a group, not all")
+    sub.add_argument("--num_seeds", metavar="N", help="run each arm with N seeds, from --seed on")
+    sub.add_argument("--fast", action="store_true", help="the preset ablations_fast")
+    sub.add_argument(
+        "--analyze_only", action="store_true", help="only write the report, on the runs that are there"
+    )
 
 
 def _show(arguments: argparse.Namespace) -> None:

@@ -1,6 +1,11 @@
-"""A trained planner in Python: what `from remdm import ...` offers."""
+"""Training and playing in Python: what `from remdm import ...` offers."""
 
 import dataclasses
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +16,36 @@ from flax import struct
 
 from remdm.analysis.episode import draw_episode
 from remdm.analysis.film import Film
+from remdm.analysis.results import Result
 from remdm.base.checkpoint_folder import is_public
-from remdm.base.errors import UserError
+from remdm.base.errors import Interrupted, UserError
+from remdm.commands.configuration import Call, configured, keys_of
+from remdm.commands.other_names import our_preset
+from remdm.commands.stage import run_call
 from remdm.config.base import LARGEST_SEED
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.policy import PolicyConfig
 from remdm.config.references import is_reference
 from remdm.config.runtime import RuntimeConfig
+from remdm.config.stages import STAGES
+from remdm.config.training import TrainingConfig
 from remdm.envs.batch import BatchEnv, pooled
 from remdm.envs.camera import load_camera
 from remdm.envs.craftax import Game, load_game
 from remdm.envs.past import with_past
 from remdm.envs.wrappers import LogWrapper
 from remdm.evaluation.film import compile_film, names, stage_env
-from remdm.loading.policy import load_planner as load_policy
-from remdm.loading.policy import played_network
+from remdm.experts.acting import ExpertPolicy
+from remdm.loading.policy import load_policy, played_network
 from remdm.loading.public import public_network
 from remdm.planners.control import PlannerPolicy
 from remdm.planners.recording import act_recorded
+from remdm.stages.session import NUMERICS
 from remdm.training import checkpoint
 from remdm.training.fetching import fetch
 
+TRAINING = tuple(mode for mode, stage in STAGES.items() if issubclass(stage.model, TrainingConfig))
 PLANNING_KEYS = PolicyConfig.planning_keys() | {"wandb_download_dir"}
 
 
@@ -89,15 +102,44 @@ def load_planner(path: str | Path, preset: str | None = None, **keys: Any) -> Lo
     Raises:
         UserError: no such planner, a key that is unknown or impossible, or JAX set to 64 bits.
     """
-    if jax.config.jax_enable_x64:  # type: ignore[attr-defined]
-        raise UserError("jax_enable_x64 = True: planners are made of 32 bits; set it to False")
     given = Layer("load_planner", keys).checked(PLANNING_KEYS)
-    layers = [*base_layers(preset), given]
+    return LoadedPlanner(**_loaded("planner", path, base_layers(preset and our_preset(preset)), given))
+
+
+@struct.dataclass
+class LoadedExpert(ExpertPolicy):
+    """An expert that knows its game; it plays by `init` and `act`, as every policy does."""
+
+    env_name: str = struct.field(pytree_node=False)
+
+    @property
+    def game(self) -> Game:
+        """The game."""
+        return load_game(self.env_name)
+
+
+def load_expert(path: str | Path, temperature: float = 1.0) -> LoadedExpert:
+    """The expert in a checkpoint; `path` as of `load_planner`.
+
+    Args:
+        temperature: of its actions; 0 takes the most probable.
+
+    Raises:
+        UserError: no such expert, an impossible temperature, or JAX set to 64 bits.
+    """
+    given = Layer("load_expert", {"expert_temperature": temperature})
+    return LoadedExpert(**_loaded("expert", path, base_layers(None), given))
+
+
+def _loaded(kind: str, path: str | Path, layers: list[Layer], given: Layer) -> dict[str, Any]:
+    """The fields of a policy that knows its game, fetched if need be; `given` lies over the layers."""
+    _refuse_64_bits()
+    layers.append(given)
     path = str(path)
     if is_reference(path):
         folder = build(RuntimeConfig, layers).wandb_download_dir
         path = str(fetch(path, Path(folder or "artifacts")))
-    own = {"policy": "planner", "checkpoint_path": path, "seed": 0}
+    own = {"policy": kind, "checkpoint_path": path, "seed": 0}
     if is_public(Path(path)):
         layers[1:1] = public_network(Path(path)).told(path)
     else:
@@ -106,31 +148,146 @@ def load_planner(path: str | Path, preset: str | None = None, **keys: Any) -> Lo
     network = played_network(config)
     policy = load_policy(config, with_past(load_game(config.env.env_name), network))
     fields = {field.name: getattr(policy, field.name) for field in dataclasses.fields(policy)}
-    return LoadedPlanner(**fields, env_name=config.env.env_name, network=network)
+    known = {"env_name": config.env.env_name} | ({"network": network} if kind == "planner" else {})
+    return fields | known
 
 
-def make_env(game: str | LoadedPlanner, num_envs: int = 1) -> BatchEnv:
+def _refuse_64_bits() -> None:
+    """Refuse to work where JAX makes arrays of 64 bits."""
+    if jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        raise UserError("jax_enable_x64 = True: planners are made of 32 bits; set it to False")
+
+
+def make_env(game: str | LoadedPlanner | LoadedExpert, num_envs: int = 1) -> BatchEnv:
     """A game many times at once: `reset(key)` and `step(key, state, action)`, with fresh worlds by itself.
 
     Args:
-        game: its name, or the planner that is to play it and may ask for more than the game shows.
+        game: its name, or who is to play it: a planner may ask for more than the game shows.
     """
     played = load_game(game) if isinstance(game, str) else game.game
     return BatchEnv(played, pooled(LogWrapper(played.env), num_envs))
 
 
-def play_episode(planner: LoadedPlanner, seed: int = 0, max_steps: int = 1000) -> Film:
-    """Let a planner play one episode, in a world that depends on the seed alone, and film it.
+def play_episode(policy: LoadedPlanner | LoadedExpert, seed: int = 0, max_steps: int = 1000) -> Film:
+    """Let a policy play one episode, in a world that depends on the seed alone, and film it.
 
     Raises:
         UserError: there is no such seed.
     """
-    env = stage_env(planner.game, num_envs=1)
-    camera = load_camera(planner.env_name)
-    film = compile_film(_key(seed), env, planner, camera, act_recorded)
+    env = stage_env(policy.game, num_envs=1)
+    camera = load_camera(policy.env_name)
+    act = act_recorded if isinstance(policy, PlannerPolicy) else None
+    film = compile_film(_key(seed), env, policy, camera, act)
     return Film(**film.roll(max_steps), **names(env.game, camera))
 
 
 def save_gif(film: Film, path: str | Path, title: str = "") -> None:
     """Write an episode as a moving picture of less than 3 MB, with the plan beside the game."""
     draw_episode(film, Path(path), title)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedRun(Result):
+    """What a finished training left, of `train` or of the command; files are read when asked for.
+
+    `metrics` is a table with a row for each update, `run` the record in `run.json`, `config` all keys, `seed`
+    the seed. With `num_repeats` above 1, metrics and checkpoints are those of `repeats`.
+
+    Attributes:
+        folder: of the results.
+        preset: whose settings `planner` plays with.
+    """
+
+    preset: str | None = None
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder of the checkpoint at the end, for keys such as `checkpoint_path`."""
+        return self.folder / "checkpoint"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """That of the best validation, of a planner."""
+        return self.folder / "checkpoint_best"
+
+    @property
+    def repeats(self) -> "list[TrainedRun]":
+        """The repetitions that were trained side by side, each with files of its own."""
+        folders = sorted(self.folder.glob("r[0-9]*"), key=lambda folder: int(folder.name[1:]))
+        return [dataclasses.replace(self, folder=folder) for folder in folders] or [self]
+
+    @cached_property
+    def planner(self) -> LoadedPlanner:
+        """The planner at the end; `load_planner(run.checkpoint, ...)` plays with other settings.
+
+        Raises:
+            UserError: the run trained an expert, or left no checkpoint.
+        """
+        return load_planner(self.checkpoint, self.preset)
+
+    @cached_property
+    def expert(self) -> LoadedExpert:
+        """The expert at the end, which draws its actions from its distribution.
+
+        Raises:
+            UserError: the run trained a planner, or left no checkpoint.
+        """
+        return load_expert(self.checkpoint)
+
+
+def train(
+    mode: str,
+    config: str | None = None,
+    output: str | Path | None = None,
+    callback: Callable[[Mapping[str, float]], None] | None = None,
+    **keys: Any,
+) -> TrainedRun:
+    """Train as `remdm MODE` does: the same stage, by the same code, with the same files.
+
+    Args:
+        mode: `ppo`, `offline`, `online`, `smoke`, or `ablations`, which fine-tunes with one `arm`.
+        config: a preset of `configs/`, or a path to a YAML file.
+        output: the folder of the results; None is the command's, `runs/<env>/<mode>/<preset>/s<seed>`.
+        callback: is called with the metrics of each update, by name. What it raises ends the training.
+        keys: keys of the mode, which lie over the preset's.
+
+    Raises:
+        UserError: a mistake, in one line that names it, before work starts where possible.
+        KeyboardInterrupt: the kernel was interrupted, or Ctrl-C was pressed. The state is saved first; the
+            same call, with the seed that the message names, resumes.
+        Interrupted: likewise, by another signal or by `time_limit_minutes`.
+    """
+    started = time.perf_counter()
+    if mode not in TRAINING:
+        raise UserError(f"train: mode {mode!r} does not train; {', '.join(TRAINING)} do")
+    _refuse_64_bits()
+    written = {key: str(value) if isinstance(value, Path) else value for key, value in keys.items()}
+    given = Layer("train", written).checked(keys_of(mode))
+    call = Call(mode, given, config and our_preset(config), None if output is None else Path(output))
+    stage, runtime, notes = configured(call)
+
+    def tell(rows: Sequence[Mapping[str, float]]) -> None:
+        if callback is not None:
+            for row in rows:
+                callback(row)
+
+    try:
+        with _jax_settings_kept():
+            run_call(call, stage, runtime, notes, started, [tell])
+    except Interrupted as interrupted:
+        if interrupted.status != 128 + signal.SIGINT:
+            raise
+        message = f"training was interrupted and saved; the same call with seed={stage.seed} resumes"
+        raise KeyboardInterrupt(message) from None
+    return TrainedRun(call.folder(stage), call.preset)
+
+
+@contextmanager
+def _jax_settings_kept() -> Iterator[None]:
+    """Give JAX back the settings that a stage sets for itself; its compiler flags stay."""
+    before = {name: getattr(jax.config, name) for name in (*NUMERICS, "jax_disable_jit")}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)

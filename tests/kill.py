@@ -16,7 +16,8 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
@@ -213,8 +214,9 @@ def kill_and_compare(
     return moments
 
 
-def run_toy(arguments: list[str]) -> int:
-    """The command with the toy game and its expert in place of Craftax."""
+@contextmanager
+def toy_game() -> Iterator[None]:
+    """The toy game and its expert in place of Craftax."""
     from tests.toy import GAME, toy_expert
 
     with (
@@ -222,6 +224,12 @@ def run_toy(arguments: list[str]) -> int:
         patch("remdm.stages.offline.load_expert", lambda *_: toy_expert()),
         patch("remdm.stages.online.load_expert", lambda *_: toy_expert()),
     ):
+        yield
+
+
+def run_toy(arguments: list[str]) -> int:
+    """The command with the toy game."""
+    with toy_game():
         return cli.main(arguments)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -320,6 +321,11 @@ def test_the_arms_are_listed(capsys):
         (["--arm", "lora_"], "arm = 'lora_': no arm of that name (did you mean lora "),
         (["--group", "E"], "--group E: not among A, B, C, D"),
         (["--group", "A", "--arm", "lora"], "--group A: --arm lora already names the arm"),
+        (["--arms", "ewc", "llrd", "--arm", "lora"], "--arms ewc llrd: --arm lora already names the arm"),
+        (["--arms", "ewc", "--group", "A"], "--group A: --arms already names the arms"),
+        (["--ablations", "ewc", "lora_"], "--arms lora_: no arm of that name (did you mean lora "),
+        (["--num-seeds", "0"], "--num_seeds 0: must be a number from 1 to 1000"),
+        (["--analyze-only", "--output", "out"], "--analyze_only: out has no finished run of an arm"),
         (["--fast", "--config", "demo"], "--fast: is --config ablations_fast, but --config demo is given"),
         (["--group", "A"], "checkpoint_path = null"),
         ([], "checkpoint_path = null"),
@@ -334,40 +340,58 @@ def test_what_cannot_run_is_one_line(arguments, message, capsys, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("error", "status"), [(UserError("diverged"), 2), (RuntimeError("bug"), 1)])
-def test_a_failing_arm_does_not_stop_the_rest(error, status, capsys, tmp_path, monkeypatch, planner, caplog):
+@pytest.fixture
+def suite(tmp_path, monkeypatch):
+    """Stands for training and for the report: what ran, which arms fail and how, and what was reported."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("remdm.stages.session.prepare_jax", lambda runtime: None)
     monkeypatch.setattr("remdm.commands.stage._draw", lambda mode, config, folder: None)
-    reported = []
+    seen = SimpleNamespace(ran=[], fails={}, reported=[])
     report = "remdm.analysis.ablations.report.write_ablations"
-    monkeypatch.setattr(report, lambda runs, folder: reported.append((runs, folder)))
-    ran, fails = [], ["lora"]
+    monkeypatch.setattr(report, lambda runs, folder: seen.reported.append((runs, folder)))
 
     def run_ablations(config, job):
-        ran.append((config.arm, config.seed, config.ablation_iterations))
-        if config.arm in fails:
-            raise error
+        seen.ran.append((config.arm, config.seed, config.ablation_iterations))
+        if config.arm in seen.fails:
+            raise seen.fails[config.arm]
         job.folder.mkdir(parents=True)
         (job.folder / "run.json").write_text(json.dumps({"digest": job.digest}))
 
     monkeypatch.setattr("remdm.stages.ablations.run_ablations", run_ablations)
+    return seen
+
+
+@pytest.mark.parametrize(("error", "status"), [(UserError("diverged"), 2), (RuntimeError("bug"), 1)])
+def test_a_failing_arm_does_not_stop_the_rest(error, status, capsys, tmp_path, planner, suite):
+    suite.fails["lora"] = error
     arguments = ["--group", "A", "--fast", "--checkpoint_path", planner(), "--output", "out", "--seed", "5"]
     with pytest.raises(SystemExit) as stopped:
         command(*arguments, capsys=capsys)
     assert stopped.value.code == status
     names = [entry.name for entry in ARMS if entry.group == "A"]
     # The one that failed is reported as missing.
-    assert reported == [([f"out/{name}/s5" for name in names], Path("out"))]
+    assert suite.reported == [([f"out/{name}/s5" for name in names], Path("out"))]
     assert "of 6 arms, 1 failed: lora" in capsys.readouterr().err
-    assert ran == [(name, 5, 50) for name in names]
+    assert suite.ran == [(name, 5, 50) for name in names]
     done = {path.parent.parent.name for path in (tmp_path / "out").rglob("run.json")}
     assert done == set(names) - {"lora"}
     # Again: only what failed runs, and now nothing is left.
-    ran.clear()
-    fails.clear()
+    suite.ran.clear()
+    suite.fails.clear()
     assert command(*arguments, capsys=capsys)[0] == 0
-    assert ran == [("lora", 5, 50)]
+    assert suite.ran == [("lora", 5, 50)]
+
+
+def test_some_arms_run_with_some_seeds_and_are_reported_again_without_training(capsys, planner, suite):
+    chosen = ["--ablations", "lora", "ewc", "--num-seeds", "2", "--seed", "5", "--fast"]
+    assert command(*chosen, "--checkpoint", planner(), "--output", "out", capsys=capsys)[0] == 0
+    assert [run[:2] for run in suite.ran] == [("lora", 5), ("ewc", 5), ("lora", 6), ("ewc", 6)]
+    runs = ["out/lora/s5", "out/ewc/s5", "out/lora/s6", "out/ewc/s6"]
+    assert suite.reported == [(runs, Path("out"))]
+    suite.ran.clear()
+    assert command("--analyze-only", "--output", "out", capsys=capsys)[0] == 0
+    assert suite.ran == []
+    assert suite.reported[1] == (sorted(runs), Path("out"))
 
 
 # --- the workflow ---

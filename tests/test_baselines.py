@@ -23,7 +23,7 @@ from flax.training.train_state import TrainState
 
 from remdm import cli
 from remdm.base.errors import UserError
-from remdm.commands.configuration import configured
+from remdm.commands.configuration import call_of, configured
 from remdm.config.layers import base_layers, build
 from remdm.config.offline import OfflineConfig
 from remdm.config.ppo import ExpertConfig, PPOConfig
@@ -501,7 +501,7 @@ def test_the_command_takes_game_and_policy_from_the_arrays(tmp_path):
 
     def built(*arguments):
         parsed = cli._parser().parse_args(["inference", "--checkpoint_path", str(policies), *arguments])
-        return configured(parsed)[0]
+        return configured(call_of(parsed))[0]
 
     config = built()
     assert (config.env.env_name, config.policy) == (FULL, "expert")

@@ -9,7 +9,7 @@ import pytest
 
 from remdm import cli
 from remdm.base.state import STATE, note_results
-from remdm.commands.configuration import configured
+from remdm.commands.configuration import call_of, configured
 from remdm.commands.stage import refuse_another_run
 from remdm.config.stages import STAGES
 from tests.conftest import REPOSITORY
@@ -58,7 +58,7 @@ def test_the_installed_command_refuses_without_starting_jax(tmp_path):
 
 
 def notes(*arguments):
-    return configured(cli._parser().parse_args(arguments))[2]
+    return configured(call_of(cli._parser().parse_args(arguments)))[2]
 
 
 def test_flags_of_no_account_are_pointed_out():

@@ -16,7 +16,7 @@ import remdm
 from remdm import cli
 from remdm.base.errors import UserError
 from remdm.base.reader import read_mapping
-from remdm.commands.configuration import configured
+from remdm.commands.configuration import call_of, configured
 from remdm.config.references import HubReference, is_reference, parse_hub_reference
 from remdm.training.fetching import fetch
 from remdm.training.hub import _reason
@@ -241,6 +241,6 @@ def test_a_stage_takes_a_reference(hub, planner, monkeypatch, capsys):
     assert "hf_wrong" not in error
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     parsed = cli._parser().parse_args(["inference", "--checkpoint_path", "hf:me/planner"])
-    config, _, _ = configured(parsed)
+    config, _, _ = configured(call_of(parsed))
     assert (config.policy, config.env.env_name) == ("planner", GAME)
     assert Path(config.checkpoint_path).is_dir()

@@ -14,7 +14,10 @@ import remdm
 from remdm.base.errors import UserError
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.layers import Layer, base_layers, build
+from remdm.config.ppo import ExpertConfig
 from remdm.envs.craftax import load_game
+from remdm.experts.network import init_params as init_expert
+from remdm.experts.network import make_network
 from remdm.loading.checkpoint import describe
 from remdm.planners.denoising import init_params, make_denoiser
 from remdm.training import checkpoint
@@ -98,6 +101,25 @@ def test_what_is_no_planner_is_refused(planner, tmp_path):
     checkpoint.save(other, {"params": {"a": np.ones(1)}}, {"kind": "expert", "env_name": GAME})
     with pytest.raises(UserError, match="its kind is expert, but planner is needed"):
         remdm.load_planner(other)
+
+
+def test_an_expert_plays_at_its_temperature(planner, tmp_path):
+    config = build(ExpertConfig, [*base_layers(None), Layer("test", {"layer_size": 8})])
+    game = load_game(GAME)
+    network = make_network(config, game.num_actions)
+    params = init_expert(network, jax.random.PRNGKey(0), game.obs_dim)
+    checkpoint.save(tmp_path / "expert", {"params": params}, describe("expert", GAME, config, 1, 1))
+    expert = remdm.load_expert(tmp_path / "expert", temperature=0.0)
+    assert expert.env_name == GAME
+    obs, first = jax.random.normal(jax.random.PRNGKey(1), (3, game.obs_dim)), np.ones(3, bool)
+    logits, _ = expert.logits(obs, first, expert.init(3))
+    action, _ = expert.act(jax.random.PRNGKey(2), obs, np.zeros(3, int), first, expert.init(3))
+    np.testing.assert_array_equal(action, logits.argmax(-1))
+    assert remdm.load_expert(tmp_path / "expert").temperature == 1.0
+    with pytest.raises(UserError, match=r"load_expert: expert_temperature = -1\.0: should be greater"):
+        remdm.load_expert(tmp_path / "expert", temperature=-1.0)
+    with pytest.raises(UserError, match="its kind is planner, but expert is needed"):
+        remdm.load_expert(planner)
 
 
 def test_a_notebook_of_64_bits_is_told(planner):

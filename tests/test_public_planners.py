@@ -18,7 +18,7 @@ import remdm
 from remdm import cli
 from remdm.base.errors import UserError
 from remdm.base.reader import read_mapping
-from remdm.commands.configuration import configured
+from remdm.commands.configuration import call_of, configured
 from remdm.config.denoiser import NO_PAST, DenoiserConfig
 from remdm.config.layers import Layer
 from remdm.envs.craftax import Game
@@ -336,7 +336,7 @@ def test_the_wrong_game_or_kind_is_an_error_that_says_what_it_is(planner, tmp_pa
 
 
 def built(*arguments):
-    return configured(cli._parser().parse_args(list(arguments)))
+    return configured(call_of(cli._parser().parse_args(list(arguments))))
 
 
 def test_settings_come_from_the_record_unless_a_preset_or_a_flag_says_otherwise(planner):

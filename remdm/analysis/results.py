@@ -1,5 +1,6 @@
 """Reading what the stages left: one object for each results folder."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -61,8 +62,10 @@ class Result:
 
     @cached_property
     def run(self) -> dict[str, Any]:
-        """`run.json`."""
-        return read_json(self.folder / "run.json")
+        """`run.json`; repetitions, `r0` and so on, share that of the folder above."""
+        own, shared = (folder / "run.json" for folder in (self.folder, self.folder.parent))
+        is_repetition = re.fullmatch(r"r\d+", self.folder.name) and not own.exists()
+        return read_json(shared if is_repetition else own)
 
     @cached_property
     def summary(self) -> dict[str, Any]:

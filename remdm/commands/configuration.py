@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,45 @@ from remdm.workflow.digest import Origin, content_digest, stage_origin
 from remdm.workflow.plan import Plan
 
 START = "offline_checkpoint_path"  # the planner that DAgger starts from
+PRESETS = {"smoke": "smoke", "ablations": "ablations_default"}  # of modes that always have one
 
 
-def configured(arguments: argparse.Namespace) -> tuple[StageConfig, RuntimeConfig, list[str]]:
+@dataclass(frozen=True)
+class Call:
+    """What is asked of a stage, on the command line or from Python.
+
+    Attributes:
+        given: keys that lie over the preset's.
+        output: where the results go; null is `default_folder`.
+    """
+
+    mode: str
+    given: Layer
+    preset: str | None = None
+    output: Path | None = None
+
+    def folder(self, config: StageConfig) -> Path:
+        """Where the results go."""
+        return self.output or default_folder(self.mode, config, self.preset)
+
+
+def keys_of(mode: str) -> list[str]:
+    """The keys that a mode has."""
+    model = STAGES[mode].model
+    return [*model.owners(), *runtime_model(model).owners()]
+
+
+def call_of(arguments: argparse.Namespace) -> Call:
+    """What the command line asks for; flags are read as the values of files are."""
+    texts = {key: getattr(arguments, key) for key in keys_of(arguments.mode)}
+    given = {key: parse_value(text) for key, text in texts.items() if text is not None}
+    return Call(arguments.mode, Layer("command line", given), arguments.config, arguments.output)
+
+
+def configured(call: Call) -> tuple[StageConfig, RuntimeConfig, list[str]]:
     """The configuration of a stage, its inputs on this machine, and what there is to say about it."""
-    mode, model = arguments.mode, STAGES[arguments.mode].model
-    keys = [*model.owners(), *runtime_model(model).owners()]
-    given = {key: parse_value(text) for key in keys if (text := getattr(arguments, key)) is not None}
-    preset = arguments.config or ("smoke" if mode == "smoke" else None)
-    flags = Layer("command line", given)
-    layers = [*base_layers(preset), flags]
+    model, flags = STAGES[call.mode].model, call.given
+    layers = [*base_layers(call.preset or PRESETS.get(call.mode)), flags]
     runtime = build(runtime_model(model), layers)
     notes = overridden(model, layers)
 

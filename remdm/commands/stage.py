@@ -4,15 +4,21 @@ import argparse
 import logging
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from remdm.base.errors import UserError
 from remdm.base.log import configure_logging
 from remdm.base.state import STATE, noted_results
-from remdm.commands.configuration import configured, default_folder, origin_of
+from remdm.commands.configuration import Call, call_of, configured, origin_of
+from remdm.config.runtime import RuntimeConfig
 from remdm.config.stage import StageConfig
 from remdm.config.stages import STAGES
 from remdm.workflow.record import recorded_digest
+
+if TYPE_CHECKING:
+    from remdm.training.run import Watcher
 
 logger = logging.getLogger("remdm")
 
@@ -24,11 +30,32 @@ def run_stage(arguments: argparse.Namespace) -> None:
         UserError: such as a folder that holds the results of another run.
     """
     started = time.perf_counter()
-    mode = arguments.mode
-    config, runtime, notes = configured(arguments)
+    call = call_of(arguments)
+    run_call(call, *configured(call), started)
+
+
+def run_call(
+    call: Call,
+    config: StageConfig,
+    runtime: RuntimeConfig,
+    notes: Sequence[str],
+    started: float,
+    watchers: Sequence["Watcher"] = (),
+) -> None:
+    """Run the stage of a call that has been configured.
+
+    Args:
+        notes: what there is to say about the configuration.
+        started: when work on the call began, on the clock of `time.perf_counter`.
+        watchers: are told the metrics, beside those that the configuration asks for.
+
+    Raises:
+        UserError: such as a folder that holds the results of another run.
+        Interrupted: by a signal or a time limit; the state is saved.
+    """
+    mode, folder = call.mode, call.folder(config)
     origin = origin_of(mode, config)
     digest = origin.digest
-    folder = arguments.output or default_folder(mode, config, arguments.config)
     refuse_another_run(mode, folder, digest)
 
     # Only now what imports JAX: a mistake is reported at once.
@@ -42,7 +69,8 @@ def run_stage(arguments: argparse.Namespace) -> None:
     for note in notes:
         logger.warning(note)
     logger.info("%s: seed %d", mode, config.seed)
-    with Run(mode, folder, STATE / digest, digest, runtime, origin.record(), started) as run:
+    state = STATE / digest
+    with Run(mode, folder, state, digest, runtime, origin.record(), started, watchers=[*watchers]) as run:
         run_mode(mode, config, run)
     if jax.process_index() > 0:
         return  # the first of several processes has written the results
@@ -52,9 +80,9 @@ def run_stage(arguments: argparse.Namespace) -> None:
 
 def is_done(arguments: argparse.Namespace) -> bool:
     """Whether the run's results are there already."""
-    config, _, _ = configured(arguments)
-    folder = arguments.output or default_folder(arguments.mode, config, arguments.config)
-    return recorded_digest(folder / "run.json") == origin_of(arguments.mode, config).digest
+    call = call_of(arguments)
+    config, _, _ = configured(call)
+    return recorded_digest(call.folder(config) / "run.json") == origin_of(call.mode, config).digest
 
 
 def refuse_another_run(mode: str, folder: Path, digest: str) -> None:

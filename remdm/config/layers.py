@@ -82,12 +82,18 @@ def preset_path(name: str) -> Path:
 
 
 def file_layer(path: Path) -> Layer:
-    """The keys of a configuration file, all of them known.
+    """The keys of a configuration file, all of them known; in capitals, as elsewhere, they are the same.
 
     Raises:
-        ConfigError: the file cannot be read, or holds a key that no stage has.
+        ConfigError: the file cannot be read, or holds a key that no stage has, or one twice.
     """
-    return Layer(str(path), read_mapping(path)).checked(ALL_KEYS)
+    values: dict[str, Any] = {}
+    for key, value in read_mapping(path).items():
+        ours = key.lower() if key.isupper() else key
+        if ours in values:
+            raise ConfigError(f"{path}: {ours}: given twice, once in capitals; drop one")
+        values[ours] = value
+    return Layer(str(path), values).checked(ALL_KEYS)
 
 
 def base_layers(preset: str | None) -> list[Layer]:

@@ -42,6 +42,7 @@ def key_of(name: str, model: type[Section], defaults: dict[str, Any]) -> Key:
     return Key(name, section, kind, unit, defaults[name], modes, field.description or "")
 
 
+@cache
 def all_keys() -> dict[str, Key]:
     """Every key, in the order of `defaults.yaml`."""
     defaults = read_mapping(configs_folder() / "defaults.yaml")

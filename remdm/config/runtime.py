@@ -36,6 +36,10 @@ class TrainingRuntimeConfig(RuntimeConfig):
     time_limit_minutes: Minutes | None = Field(
         description="save and stop before this time is over; null is Slurm's limit, or none"
     )
+    use_tensorboard: bool = Field(
+        description="write metrics for TensorBoard too, into tensorboard/ of the results; needs the extra "
+        "tensorboard"
+    )
     resume_wandb_run_id: str | None = Field(
         description="W&B run to go on with; null takes that of resume_checkpoint_path"
     )

@@ -110,7 +110,7 @@ class PlannerEntry(_CheckpointEntry):
         if self.preset is None:
             return self.named("planner")
         start = () if self.warm_start is None else ("from", self.warm_start)
-        keys = (part for key, value in self.overrides.items() for part in (key, _written(value)))
+        keys = (part for key, value in self.overrides.items() for part in (key, written(value)))
         return "_".join((self.preset, *start, *keys))
 
     @property
@@ -133,7 +133,7 @@ class PlannerEntry(_CheckpointEntry):
         return super().plays(env) and (self.envs is None or env in self.envs)
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
     """A value as a part of a file's name."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]

@@ -108,6 +108,6 @@ def _play_into(
             trajectories.store(jax.device_get(played), first)
             row = {"update": first // CHUNK_STEPS + 1, "frames": stop * env.num_envs} | known(measured)
             metrics.write([row])
-            run.tracker.log([row])
+            run.log([row])
             progress.update(stop * env.num_envs)
         return progress.timing(compile_seconds)

@@ -63,7 +63,7 @@ def run_inference(config: InferenceConfig, run: Run) -> None:
     } | summarise(counted, env.game.achievements)
     _write_episodes(episodes, env.game, config.seed, run)
     write_json(run.folder / "summary.json", summary)
-    run.tracker.log([_as_row(summary)])
+    run.log([_as_row(summary)])
     run.finish(config, **timing)
     _report(summary, config)
 

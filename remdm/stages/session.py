@@ -4,6 +4,7 @@ import importlib
 import json
 import logging
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,11 @@ def prepare_jax(runtime: RuntimeConfig) -> RuntimeConfig:
         flag, value = "--xla_gpu_deterministic_ops", "true"
     flags = os.environ.get("XLA_FLAGS", "")
     if flag not in flags:
+        if _jax_has_started():
+            logger.warning(
+                f"JAX had started before, without {flag}={value}: digits may differ from the command's, and "
+                "from those of a run that is interrupted and resumed; in a fresh session, train first"
+            )
         os.environ["XLA_FLAGS"] = f"{flags} {flag}={value}".strip()
     import jax
 
@@ -77,6 +83,21 @@ def prepare_jax(runtime: RuntimeConfig) -> RuntimeConfig:
         return runtime
     logger.setLevel(logging.ERROR)
     return runtime.model_copy(update={"progress": False, "use_wandb": False})
+
+
+def _jax_has_started() -> bool:
+    """Whether JAX has read its flags; it then refuses another number of CPU devices."""
+    if "jax" not in sys.modules:
+        return False
+    import jax
+
+    number = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
+    try:
+        jax.config.update("jax_num_cpu_devices", 2 if number == 1 else 1)
+    except RuntimeError:
+        return True
+    jax.config.update("jax_num_cpu_devices", number)
+    return False
 
 
 def run_mode(mode: str, config: StageConfig, run: Run) -> None:

@@ -242,7 +242,7 @@ class _Loop:
         self.updates_in_time = max(1, int(CHUNK_SECONDS * chunk.length / seconds))
         self.longest_chunk = max(self.longest_chunk, seconds)
         per_update = self.algorithm.frames_per_update * self.algorithm.repeats
-        self.run.tracker.log(averaged(rows, {"train/sps": per_update * chunk.length / seconds}))
+        self.run.log(averaged(rows, {"train/sps": per_update * chunk.length / seconds}))
         self.progress.update((chunk.first + chunk.length) * per_update, note_of(rows[0]))
         self._warn_of_a_short_validation(rows[0][-1].get("val/unfinished", 0.0))
 

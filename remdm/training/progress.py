@@ -1,7 +1,8 @@
-"""How far a run is: a bar on a terminal, lines elsewhere."""
+"""How far a run is: a bar on a terminal and in a notebook, lines elsewhere."""
 
 import logging
 import time
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -30,10 +31,17 @@ class ProgressReport:
             console=console,
             disable=not (enabled and console.is_terminal),
         )
+        # In a notebook, the bar is shown once, and redrawn at each update: live, it would need ipywidgets.
+        self.in_notebook = enabled and console.is_jupyter
+        self.shown: Any = None
 
     def __enter__(self) -> "ProgressReport":
         self.bar.start()
         self.task = self.bar.add_task(self.stage, total=self.total, completed=self.done, rate="", note="")
+        if self.in_notebook:
+            from IPython.display import display
+
+            self.shown = display(self.bar, display_id=True)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -58,8 +66,10 @@ class ProgressReport:
         self.done = done
         if not self.enabled:
             return
-        if not self.bar.disable:
+        if self.in_notebook or not self.bar.disable:
             self.bar.update(self.task, completed=done, rate=f"{self.rate:,.0f}/s", note=note)
+            if self.in_notebook:
+                self.shown.update(self.bar)
             return
         now = time.perf_counter()
         if now - self.last_line >= LINE_EVERY_SECONDS or done >= self.total:

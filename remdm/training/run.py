@@ -5,7 +5,7 @@ import os
 import sys
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -22,9 +22,12 @@ from remdm.base.state import note_results, remove_leftovers, remove_state
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.config.stage import StageConfig
 from remdm.training.lock import locked
+from remdm.training.tensorboard import EventFiles
 from remdm.training.tracking import NoTracker, Tracker, new_run_id
 
 logger = logging.getLogger("remdm")
+
+Watcher = Callable[[Sequence[Mapping[str, float]]], None]  # is told rows of metrics as they are written
 
 PACKAGES = ("remdm", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "craftax", "numpy")
 
@@ -40,6 +43,7 @@ class Run:
         digest: of everything that decides the result.
         origin: all that decides it, as the digest was taken of it.
         started: when the process began to work, on the clock of `time.perf_counter`.
+        watchers: are told the metrics, as the tracker is.
     """
 
     stage: str
@@ -50,6 +54,7 @@ class Run:
     origin: Mapping[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
     tracker: Tracker | NoTracker = field(default_factory=NoTracker)
+    watchers: list[Watcher] = field(default_factory=list)
     wandb_run_id: str | None = None
     _opened: ExitStack = field(default_factory=ExitStack)
 
@@ -89,6 +94,15 @@ class Run:
             keys = {"mode": self.stage, **config.flat()}
             self.tracker = Tracker(self.runtime, self.wandb_run_id, name, keys)
             self._opened.callback(self.tracker.close)
+        if isinstance(self.runtime, TrainingRuntimeConfig) and self.runtime.use_tensorboard:
+            events = EventFiles(self.folder / "tensorboard")
+            self.watchers.append(events.log)
+            self._opened.callback(events.close)
+
+    def log(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Tell whoever watches the metrics of updates, each with the key `update`."""
+        for watcher in (self.tracker.log, *self.watchers):
+            watcher(rows)
 
     def _choose_wandb_run_id(self, inherited: str | None) -> str:
         """The one asked for; else this run's own if it was interrupted; else of the run it extends."""

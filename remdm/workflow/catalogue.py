@@ -113,6 +113,8 @@ class Catalogue:
         }
         if studied := self.of("imitation"):
             shown["gap"] = [*evaluated, *studied]
+        if any(cell.planner and cell.planner.grid for cell in self.cells.values()):
+            shown["grid"] = [*self.of("offline", "online"), *evaluated]
         suffixes = (".png", ".pdf", ".txt")
         return [
             Figure(f"{PAPER}/figures/{name}", suffixes, name, tuple(jobs)) for name, jobs in shown.items()

@@ -20,6 +20,7 @@ SHOWING = (
     "remdm/training/interruption.py",
     "remdm/training/lock.py",
     "remdm/training/progress.py",
+    "remdm/training/tensorboard.py",
     "remdm/training/tracking.py",
     "remdm/training/wandb_client.py",
 )
