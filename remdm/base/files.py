@@ -47,13 +47,23 @@ def read_text(path: Path, most: int) -> str:
         OSError: the file is missing or cannot be read.
         ValueError: it is a device, a pipe or a folder, larger, or not UTF-8.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("is no regular file")
+    check_regular(path)
     with path.open("rb") as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise ValueError(f"is larger than {most:,} bytes")
     return content.decode()
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what could give bytes for ever, or none: a device, a pipe or a folder.
+
+    Raises:
+        OSError: the file is missing.
+        ValueError: it is no regular file.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("is no regular file")
 
 
 def read_json(path: Path) -> Any:
