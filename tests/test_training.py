@@ -325,26 +325,55 @@ def test_slurms_time_limit_is_known(make_run, monkeypatch):
     assert deadline(runtime.model_copy(update={"time_limit_minutes": 2.0}), 5.0) == 125.0
 
 
-def test_a_slurm_that_does_not_tell_its_jobs_is_asked(make_run, monkeypatch, tmp_path, caplog):
-    """As `squeue` answers; tests/test_slurm.py asks a real one."""
-    runtime = make_run().runtime
-    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+@pytest.fixture
+def squeue(monkeypatch, tmp_path):
+    """Lets `squeue` be a script; tests/test_slurm.py asks a real one."""
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    squeue = tmp_path / "squeue"
-    squeue.write_text('#!/bin/sh\n[ "$SLURM_TIME_FORMAT" = %s ] && echo $(($(date +%s) + 100))\n')
-    squeue.chmod(0o755)
+    path = tmp_path / "squeue"
+
+    def answer(script):
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    answer("exit 1")
+    return answer
+
+
+def test_a_slurm_that_does_not_tell_its_jobs_is_asked(make_run, monkeypatch, squeue, caplog):
+    runtime = make_run().runtime
+    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+    squeue('[ "$SLURM_TIME_FORMAT" = %s ] && echo $(($(date +%s) + 100))')
     assert deadline(runtime, 5.0) - time.perf_counter() == pytest.approx(100, abs=5)
-    squeue.write_text("#!/bin/sh\necho NONE\n")
+    squeue("echo NONE")
     assert deadline(runtime, 5.0) is None
     assert "does not say when job 17 ends" in caplog.text
+
+
+@pytest.mark.parametrize("stale", [-1000, 50, 10**6])
+def test_the_end_of_another_job_does_not_count(stale, make_run, monkeypatch, squeue):
+    """As of the shell that submitted this one; and the time of a job may be extended while it runs."""
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + stale))
+    squeue("echo $(($(date +%s) + 100))")
+    assert deadline(make_run().runtime, 5.0) - time.perf_counter() == pytest.approx(100, abs=5)
+
+
+@pytest.mark.parametrize("script", ["exit 1", "echo 1700000000", "echo"])
+def test_a_job_that_has_ended_stops_no_training(script, make_run, monkeypatch, squeue, caplog):
+    """Its shell goes on in `tmux`, and with it what Slurm told it."""
+    monkeypatch.setenv("SLURM_JOB_END_TIME", "1700000000")
+    squeue(script)
+    assert deadline(make_run().runtime, 5.0) is None
+    assert caplog.messages == [
+        "Slurm does not say when job 17 ends (it says 1700000000, which is past, as of a job that has ended)"
+        ": set time_limit_minutes"
+    ]
 
 
 @pytest.mark.parametrize(
     "told", ["UNLIMITED", "Partition_Limit", "NOT_SET", "1-00:00:00", "N/A", "nan", "inf", "-1", "0", ""]
 )
-def test_a_slurm_that_gives_no_end_is_told_in_one_line(told, make_run, monkeypatch, caplog):
-    monkeypatch.setenv("SLURM_JOB_ID", "17")
+def test_a_slurm_that_gives_no_end_is_told_in_one_line(told, make_run, monkeypatch, squeue, caplog):
     monkeypatch.setenv("SLURM_JOB_END_TIME", told)
     assert deadline(make_run().runtime, 5.0) is None
     assert caplog.messages == [
