@@ -39,6 +39,7 @@ from remdm.training.metrics import MetricsTable
 from remdm.training.optimizer import adamw, at_step, cosine_schedule, muon_adamw
 from remdm.training.snapshots import Snapshots
 from remdm.training.state import Start, TrainState, first_state
+from tests.devices import algorithm_of
 from tests.kill import read_metrics
 from tests.test_planners import OnlineConfig, config_of
 from tests.toy import toy_env, toy_expert
@@ -100,6 +101,37 @@ def test_rows_validation_and_best_do_not_depend_on_chunks(make_run, chunk_update
     seconds = table["seconds"].to_numpy()
     assert (np.diff(seconds, prepend=0.0) > 0).all()
     assert seconds[-1] <= timing["run_seconds"] + 0.01
+
+
+@pytest.mark.parametrize("chunk_updates", [1, 100])
+def test_a_learning_rate_that_changes_is_a_column(make_run, chunk_updates):
+    run = make_run(chunk_updates=chunk_updates)
+    rate = optax.linear_schedule(1.0, 0.0, 8)
+    train(replace(counting(), learning_rate=lambda update: rate(2 * update - 1)), 0, run, repeats=2)
+    for repeat in ("r0", "r1"):
+        table = pl.read_parquet(run.folder / repeat / "metrics.parquet")
+        assert table["train/learning_rate"].to_list() == [0.875, 0.625, 0.375, 0.125, 0, 0, 0]
+    train(counting(), 0, make_run(name="constant"))
+    assert "train/learning_rate" not in pl.read_parquet(run.folder.parent / "constant" / "metrics.parquet")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "schedule"),
+    [
+        ("ppo", optax.linear_schedule(1e-2, 0.0, 6)),
+        ("offline", cosine_schedule(2e-3, 6, 0)),
+        ("online", cosine_schedule(2e-3, 6, 0)),
+    ],
+)
+def test_the_rate_of_a_row_is_that_of_its_last_step(stage, schedule):
+    """By the optimiser's own count, whose n-th step, from 0, has the schedule's n-th rate."""
+    algorithm = algorithm_of(stage)
+    state, _ = algorithm.update(algorithm.init(jax.random.PRNGKey(0)))
+    opt_state = state.opt_state if stage == "ppo" else state.learner.opt_state
+    steps = optax.tree.get(opt_state, "count", filtering=lambda path, _: "ScaleBySchedule" in str(path))
+    for update, step in ((1, int(steps) - 1), (algorithm.num_updates, 5)):
+        assert algorithm.learning_rate(update) == pytest.approx(float(schedule(step)), rel=1e-6)
 
 
 @pytest.mark.parametrize(("unfinished", "warned"), [(0.6, True), (0.5, False)])
