@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from remdm.base.files import replace, write_json
 from tests import kill
 from tests.filesystems import CHECK, ENVIRONMENT, faulty, mounted
 
@@ -40,6 +41,19 @@ def test_an_odd_file_system_is_enough(faults, missing, tmp_path):
     assert lines[-1] == "left:"
     assert len(messages) == ("fsync" in faults), messages
     assert all("a power cut may lose what is new" in message for message in messages)
+
+
+def test_a_folder_in_the_place_of_a_file_is_kept(tmp_path):
+    """Nor is a file removed for a folder."""
+    (tmp_path / "run.json").mkdir()
+    (tmp_path / "run.json" / "thesis").write_text("mine")
+    with pytest.raises(OSError, match="directory"):
+        write_json(tmp_path / "run.json", 1)
+    (tmp_path / "new").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        replace(tmp_path / "run.json" / "thesis", tmp_path / "new")
+    assert (tmp_path / "run.json" / "thesis").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "run.json"]
 
 
 def test_a_file_that_does_not_reach_the_disk_is_an_error(tmp_path):

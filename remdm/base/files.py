@@ -106,7 +106,7 @@ def replace(path: Path, new: Path) -> None:
     try:
         new.replace(path)
     except OSError:
-        if not path.exists():
+        if not path.exists() or path.is_dir() != new.is_dir():
             raise
         old = path.with_name(f".{path.name}.replaced")
         remove(old)
