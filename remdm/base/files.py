@@ -115,12 +115,12 @@ def replace(path: Path, new: Path) -> None:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            remove(path)  # overlays rename no folder of their lower layer
+            shutil.copytree(path, old)  # overlays rename no folder of their lower layer
+            remove(path)
         try:
             new.rename(path)
         except OSError:
-            if old.exists():
-                old.rename(path)
+            old.rename(path)
             raise
         remove(old)
     folder_to_disk(path.parent)
@@ -223,7 +223,7 @@ DISK_ERRORS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.EXDEV, errno.EMLINK, errno.EMFILE, errno.ENFILE, errno.EBUSY),
     *(errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENODEV, errno.ENXIO, errno.ENOLCK),
-    *(errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EREMOTEIO),
+    *(errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN),
 }
 
 
