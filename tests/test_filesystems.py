@@ -145,6 +145,25 @@ print((folder / "file.json").read_text().strip(), *folder.rglob(".*"))
         assert lines[-1] == '"before"'
 
 
+@pytest.mark.slow
+def test_room_for_trajectories_is_taken_before_they_are_played(tmp_path):
+    """A file that is mapped into memory is written without calls that could fail: the process would end."""
+    code = """
+import sys; from pathlib import Path
+import jax
+from remdm.base.errors import UserError
+from remdm.stages.trajectories import _on_disk
+try:
+    _on_disk(Path(sys.argv[1], "obs.npy"), jax.ShapeDtypeStruct((10**6,), "float32"))[:] = 1
+except UserError as error:
+    print(error)
+"""
+    done = mounted(f"mount -t tmpfs -o size=64k none {tmp_path}", [sys.executable, "-c", code, tmp_path])
+    assert done.returncode == 0, done
+    assert done.stdout.startswith(f"{tmp_path}/obs.npy: cannot be made or mapped")
+    assert "(No space left on device), as collect needs; lower collect_num_steps" in done.stdout
+
+
 def run(mounts, folder, *more):
     """The toy's PPO as a user starts it, in a folder; the exit status and the messages."""
     arguments = [*kill.command("ppo", "toy", folder, None), *more]

@@ -109,7 +109,7 @@ def _on_disk(path: Path, like: jax.ShapeDtypeStruct) -> np.memmap:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be mapped into memory ({error.strerror}), as collect needs; lower "
+            f"{path}: cannot be made or mapped into memory ({error.strerror}), as collect needs; lower "
             f"collect_num_steps, or run it in a folder on another disk"
         ) from None
     return array
