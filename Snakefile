@@ -11,7 +11,7 @@ from remdm.base.machine import (
     stage_threads,
 )
 from remdm.config.stages import STAGES
-from remdm.workflow.cluster import remedies
+from remdm.workflow.cluster import foreign_profile, remedies
 from remdm.workflow.plan import Plan
 from remdm.workflow.status import Status
 
@@ -20,12 +20,16 @@ import_nothing_from_the_working_folder()
 try:
     check_interpreter()
     plan = Plan.load(Path(workflow.basedir) / "workflow_config.yaml", config)
+    # On one machine a stage has a GPU to itself, if there are any. A cluster counts itself.
+    is_local = workflow.is_main_process and workflow.nodes is None
+    shared = shared_resources() if is_local else {}
 except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
 
 if workflow.is_main_process:
-    for note in plan.notes:
+    foreign = None if is_local else foreign_profile(workflow.resource_settings.overwrite_resources)
+    for note in [*plan.notes, *([foreign] if foreign else [])]:
         print(f"note: {note}", file=sys.stderr)
     if unseen := plan.unseen():
         print(
@@ -42,13 +46,12 @@ config["origins"] = plan.origins
 CORES = workflow.cores or 1
 
 status = None
-# On one machine a stage has a GPU to itself, if there are any. A cluster counts itself.
-if workflow.is_main_process and workflow.nodes is None:
+if is_local:
     from snakemake.logging import logger
 
     status = Status(plan.scale.expected_seconds, CORES)
     logger.addHandler(status)
-    for name, amount in shared_resources().items():
+    for name, amount in shared.items():
         if name not in workflow.global_resources:
             workflow.register_resource(name, amount)
 

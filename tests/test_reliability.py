@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import termios
@@ -21,6 +22,13 @@ from tests import kill
 from tests.compiling import quick_environment
 from tests.conftest import REPOSITORY
 from tests.test_keys import config_of
+
+
+def test_the_page_names_tests_that_there_are():
+    named = re.findall(r"`(test_\w+)`", (REPOSITORY / "docs" / "reliability.md").read_text())
+    sources = "".join(path.read_text() for path in (REPOSITORY / "tests").glob("test_*.py"))
+    assert len(named) > 50
+    assert [name for name in named if f"def {name}(" not in sources] == []
 
 
 def test_killed_once_and_none_the_worse(tmp_path):

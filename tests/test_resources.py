@@ -4,12 +4,18 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import time
 from contextlib import nullcontext
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
+import yaml
 
+from remdm.base import machine
+from remdm.base.cgroup import memory_limits
 from remdm.base.clone import git_commit
 from remdm.base.errors import UserError
 from remdm.base.machine import gpu_for_jax, shared_resources, stage_threads, visible_gpus
@@ -17,6 +23,7 @@ from remdm.config.layers import Layer, base_layers, build
 from remdm.config.runtime import RuntimeConfig
 from remdm.stages.device import claimed
 from remdm.stages.session import prepare_jax
+from remdm.workflow.cluster import foreign_profile
 from tests.conftest import REPOSITORY
 from tests.smallest import snakemake
 
@@ -99,6 +106,116 @@ def test_gpus_are_asked_for_where_nothing_names_them(monkeypatch, tmp_path):
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin")
     assert visible_gpus() == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["exec sleep 60", "trap '' TERM; while :; do sleep 1; done", "sleep 60 & wait"],
+    ids=["asleep", "deaf", "its child holds the pipe, as what hangs in a driver cannot be killed"],
+)
+def test_a_driver_that_hangs_is_named(script, tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(machine, "NVIDIA_SMI_SECONDS", 0.3)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    began = time.monotonic()
+    for use in (shared_resources, machine.has_nvidia_gpu, claimed(1).__enter__):
+        with pytest.raises(UserError, match=r"nvidia-smi: no answer within .* set CUDA_VISIBLE_DEVICES"):
+            use()
+    assert time.monotonic() - began < 30
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert visible_gpus() == ["0"]
+
+
+MEMORY = 3 * 2**30
+# Lines of `cgroup` and `mountinfo` of a process, and the file that has a limit: in a container, with and
+# without a namespace of its own, in a step of a job of Slurm, with systemd, with other hierarchies beside.
+V1 = "32 25 0:28 {root} {point} rw,nosuid shared:9 - cgroup cgroup rw,memory"
+V2 = "32 25 0:28 {root} {point} rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot"
+OTHER = "33 25 0:29 / /nowhere rw - cgroup cgroup rw,cpu,cpuacct"
+GROUPS = {
+    "v2, own": ("0::/", V2, "/", "memory.max"),
+    "v2, of a service": ("0::/user.slice/a.service", V2, "/", "user.slice/a.service/memory.max"),
+    "v2, around it": ("0::/user.slice/a.service", V2, "/", "user.slice/memory.max"),
+    "v2, of a job": ("0::/slurm/job_1/step_0/task_0", V2, "/", "slurm/job_1/memory.max"),
+    "v2, in no namespace": ("0::/docker/a/b", V2, "/docker/a", "b/memory.max"),
+    "v2, outside": ("0::/../else", V2, "/", "memory.max"),
+    "v1, own": ("5:cpu,cpuacct:/x\n4:memory:/\n0::/x", V1, "/", "memory.limit_in_bytes"),
+    "v1, of a job": ("4:memory:/slurm/uid_0/job_1", V1, "/", "slurm/uid_0/memory.limit_in_bytes"),
+    "v1, in no namespace": ("4:memory:/docker/a", V1, "/docker/a", "memory.limit_in_bytes"),
+    "v1, mounted elsewhere": ("4:memory:/docker/a", V1, "/docker/b", "memory.limit_in_bytes"),
+    "v1, with another": ("4:hugetlb,memory:/a", V1.replace(",memory", ",hugetlb,memory"), "/",
+                         "a/memory.limit_in_bytes"),
+    "v1, a path with a colon": ("4:memory:/a:b", V1, "/", "a:b/memory.limit_in_bytes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("groups", "mount", "root", "limited"), GROUPS.values(), ids=GROUPS)
+def test_the_memory_of_a_group_counts(groups, mount, root, limited, tmp_path):
+    proc, point = tmp_path / "proc", tmp_path / "a mount"
+    proc.mkdir()
+    (proc / "cgroup").write_text(groups + "\n")
+    mounts = [OTHER, mount.format(root=root, point=str(point).replace(" ", "\\040"))]
+    (proc / "mountinfo").write_text("\n".join(mounts) + "\n")
+    file = point / limited
+    file.parent.mkdir(parents=True)
+    assert list(memory_limits(proc)) == []
+    file.write_text("max\n")
+    assert list(memory_limits(proc)) == []
+    file.write_text(f"{MEMORY}\n")
+    assert list(memory_limits(proc)) == [MEMORY]
+
+
+def test_without_groups_all_memory_counts(tmp_path):
+    assert list(memory_limits(tmp_path)) == []
+
+
+def own_group():
+    """The folder of this process's group of memory, and the name of its limit, of this machine's version."""
+    lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    v1 = next((path for _, names, path in lines if "memory" in names.split(",")), None)
+    v2 = next(path for _, names, path in lines if not names)
+    root = Path("/sys/fs/cgroup")
+    return (root / "memory" / v1[1:], "limit_in_bytes") if v1 is not None else (root / v2[1:], "max")
+
+
+def test_a_real_group_around_the_process_counts(request):
+    """As Slurm's, the limit is of a group that has others in it, and the process is in one of these."""
+    around, name = own_group() if Path("/proc/self/cgroup").exists() else (Path("/nowhere"), "")
+    outer = around / f"remdm-test-{os.getpid()}"
+    try:
+        (outer / "inner").mkdir(parents=True)
+        request.addfinalizer(lambda: [folder.rmdir() for folder in (outer / "inner", outer)])
+        (outer / f"memory.{name}").write_text(str(MEMORY))
+    except OSError as error:
+        pytest.skip(f"no group can be made here: {error}")
+    code = "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid())); "
+    code += "from remdm.base.machine import memory; print(memory())"
+    run = [sys.executable, "-c", code, str(outer / "inner" / "cgroup.procs")]
+    done = subprocess.run(run, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == MEMORY
+    assert machine.memory() != MEMORY
+
+
+def test_a_profile_without_our_stages_is_named():
+    ours = yaml.safe_load((REPOSITORY / "profiles" / "slurm" / "config.yaml").read_text())["set-resources"]
+    assert foreign_profile(ours) is None
+    assert foreign_profile({}).startswith("the profile in use has no set-resources for ppo, collect, offline")
+    assert "set-resources for film: their" in foreign_profile(ours.keys() - {"film"})
+
+
+@pytest.mark.slow
+def test_a_users_own_profile_of_that_name_is_not_taken_for_ours(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    theirs = tmp_path / "config" / "snakemake" / "slurm"
+    theirs.mkdir(parents=True)
+    (theirs / "config.yaml").write_text("executor: slurm\njobs: 5\n")
+    (tmp_path / "run").mkdir()
+    for profile, foreign in (("slurm", True), (str(REPOSITORY / "profiles" / "slurm"), False)):
+        done = snakemake(tmp_path / "run", "-n", "--quiet", "--profile", profile)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert ("note: the profile in use has no set-resources" in done.stderr) == foreign
 
 
 @pytest.mark.parametrize("why", ["a link", "another user's"])

@@ -353,6 +353,78 @@ def test_the_users_mode_is_kept(mode, runs, tmp_path, server, monkeypatch, caplo
     assert not server.paths
 
 
+SETTINGS = [Path("wandb", "settings"), Path(".config", "wandb", "settings")]  # of the folder, of the user
+
+
+def settle(path, **entries):
+    """Write a file of W&B's settings, as `wandb offline`, `wandb disabled` and `wandb login --host` do."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("[default]\n" + "".join(f"{key} = {value}\n" for key, value in entries.items()))
+
+
+@pytest.mark.parametrize("file", SETTINGS, ids=str)
+@pytest.mark.parametrize(("mode", "runs"), [("offline", 1), ("disabled", 0)])
+def test_a_mode_in_the_users_settings_is_kept_and_named(mode, runs, file, tmp_path, server, caplog):
+    settle(tmp_path / file, mode=mode)
+    tracker = Tracker(runtime(), "the-id", "a name", {})
+    tracker.log(ROWS)
+    tracker.close()
+    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == runs
+    [message] = messages(caplog)
+    assert f"mode = {mode} in {tmp_path / file}" in message
+    assert not server.paths
+
+
+@pytest.mark.parametrize(
+    ("file", "variable", "named"),
+    [
+        ("mode = nonsense\n", None, "mode = 'nonsense': Input should be 'online'"),
+        (
+            "[default]\nmode = disabled\ncolour = red\n",
+            None,
+            "colour = 'red': Extra inputs are not permitted",
+        ),
+        ("garbage\n", None, ".config/wandb/settings: File contains no section headers"),
+        (None, "nonsense", "mode = 'nonsense': Input should be 'online'"),
+    ],
+)
+def test_settings_that_are_none_are_named(file, variable, named, tmp_path, monkeypatch, caplog):
+    if file is not None:
+        settle(tmp_path / SETTINGS[1])
+        path = tmp_path / SETTINGS[1]
+        path.write_text(file if file == "garbage\n" or "[" in file else f"[default]\n{file}")
+    if variable is not None:
+        monkeypatch.setenv("WANDB_MODE", variable)
+    tracker = Tracker(runtime(), "the-id", "a name", {})
+    tracker.log(ROWS)
+    tracker.close()
+    assert [named in message for message in messages(caplog)].count(True) == 1, messages(caplog)
+
+
+def test_the_server_that_has_no_login_is_named(tmp_path, caplog):
+    """One of old, to which nobody is logged in any more."""
+    settle(tmp_path / SETTINGS[1], base_url="https://old.example")
+    (tmp_path / "netrc").write_text(f"machine api.wandb.ai login user password {KEY}\n")
+    tracker = Tracker(runtime(), "the-id", "a name", {})
+    tracker.log(ROWS)
+    tracker.close()
+    [message] = messages(caplog)
+    assert "recording offline (no credentials for https://old.example)" in message
+    assert "them for https://old.example, or" in refused("wandb:someone/remdm/model:v3", tmp_path)
+
+
+def test_a_proxy_that_is_gone_is_named(server, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(tracking, "INIT_SECONDS", 3.0)
+    settle(tmp_path / SETTINGS[1], http_proxy="http://127.0.0.1:9")
+    tracker = Tracker(runtime(), "the-id", "a name", {})
+    tracker.log(ROWS)
+    tracker.close()
+    assert not server.paths
+    [message] = messages(caplog)
+    assert "recording offline (" in message
+    assert KEY not in message
+
+
 def test_a_stored_login_is_enough(server, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY")
     (tmp_path / "netrc").write_text(f"machine 127.0.0.1:{server.server_port} login user password {KEY}\n")

@@ -39,6 +39,7 @@ from remdm.training.metrics import MetricsTable
 from remdm.training.optimizer import adamw, at_step, cosine_schedule, muon_adamw
 from remdm.training.snapshots import Snapshots
 from remdm.training.state import Start, TrainState, first_state
+from tests.devices import algorithm_of
 from tests.kill import read_metrics
 from tests.test_planners import OnlineConfig, config_of
 from tests.toy import toy_env, toy_expert
@@ -100,6 +101,37 @@ def test_rows_validation_and_best_do_not_depend_on_chunks(make_run, chunk_update
     seconds = table["seconds"].to_numpy()
     assert (np.diff(seconds, prepend=0.0) > 0).all()
     assert seconds[-1] <= timing["run_seconds"] + 0.01
+
+
+@pytest.mark.parametrize("chunk_updates", [1, 100])
+def test_a_learning_rate_that_changes_is_a_column(make_run, chunk_updates):
+    run = make_run(chunk_updates=chunk_updates)
+    rate = optax.linear_schedule(1.0, 0.0, 8)
+    train(replace(counting(), learning_rate=lambda update: rate(2 * update - 1)), 0, run, repeats=2)
+    for repeat in ("r0", "r1"):
+        table = pl.read_parquet(run.folder / repeat / "metrics.parquet")
+        assert table["train/learning_rate"].to_list() == [0.875, 0.625, 0.375, 0.125, 0, 0, 0]
+    train(counting(), 0, make_run(name="constant"))
+    assert "train/learning_rate" not in pl.read_parquet(run.folder.parent / "constant" / "metrics.parquet")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "schedule"),
+    [
+        ("ppo", optax.linear_schedule(1e-2, 0.0, 6)),
+        ("offline", cosine_schedule(2e-3, 6, 0)),
+        ("online", cosine_schedule(2e-3, 6, 0)),
+    ],
+)
+def test_the_rate_of_a_row_is_that_of_its_last_step(stage, schedule):
+    """By the optimiser's own count, whose n-th step, from 0, has the schedule's n-th rate."""
+    algorithm = algorithm_of(stage)
+    state, _ = algorithm.update(algorithm.init(jax.random.PRNGKey(0)))
+    opt_state = state.opt_state if stage == "ppo" else state.learner.opt_state
+    steps = optax.tree.get(opt_state, "count", filtering=lambda path, _: "ScaleBySchedule" in str(path))
+    for update, step in ((1, int(steps) - 1), (algorithm.num_updates, 5)):
+        assert algorithm.learning_rate(update) == pytest.approx(float(schedule(step)), rel=1e-6)
 
 
 @pytest.mark.parametrize(("unfinished", "warned"), [(0.6, True), (0.5, False)])
@@ -325,26 +357,55 @@ def test_slurms_time_limit_is_known(make_run, monkeypatch):
     assert deadline(runtime.model_copy(update={"time_limit_minutes": 2.0}), 5.0) == 125.0
 
 
-def test_a_slurm_that_does_not_tell_its_jobs_is_asked(make_run, monkeypatch, tmp_path, caplog):
-    """As `squeue` answers; tests/test_slurm.py asks a real one."""
-    runtime = make_run().runtime
-    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+@pytest.fixture
+def squeue(monkeypatch, tmp_path):
+    """Lets `squeue` be a script; tests/test_slurm.py asks a real one."""
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    squeue = tmp_path / "squeue"
-    squeue.write_text('#!/bin/sh\n[ "$SLURM_TIME_FORMAT" = %s ] && echo $(($(date +%s) + 100))\n')
-    squeue.chmod(0o755)
+    path = tmp_path / "squeue"
+
+    def answer(script):
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    answer("exit 1")
+    return answer
+
+
+def test_a_slurm_that_does_not_tell_its_jobs_is_asked(make_run, monkeypatch, squeue, caplog):
+    runtime = make_run().runtime
+    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+    squeue('[ "$SLURM_TIME_FORMAT" = %s ] && echo $(($(date +%s) + 100))')
     assert deadline(runtime, 5.0) - time.perf_counter() == pytest.approx(100, abs=5)
-    squeue.write_text("#!/bin/sh\necho NONE\n")
+    squeue("echo NONE")
     assert deadline(runtime, 5.0) is None
     assert "does not say when job 17 ends" in caplog.text
+
+
+@pytest.mark.parametrize("stale", [-1000, 50, 10**6])
+def test_the_end_of_another_job_does_not_count(stale, make_run, monkeypatch, squeue):
+    """As of the shell that submitted this one; and the time of a job may be extended while it runs."""
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + stale))
+    squeue("echo $(($(date +%s) + 100))")
+    assert deadline(make_run().runtime, 5.0) - time.perf_counter() == pytest.approx(100, abs=5)
+
+
+@pytest.mark.parametrize("script", ["exit 1", "echo 1700000000", "echo"])
+def test_a_job_that_has_ended_stops_no_training(script, make_run, monkeypatch, squeue, caplog):
+    """Its shell goes on in `tmux`, and with it what Slurm told it."""
+    monkeypatch.setenv("SLURM_JOB_END_TIME", "1700000000")
+    squeue(script)
+    assert deadline(make_run().runtime, 5.0) is None
+    assert caplog.messages == [
+        "Slurm does not say when job 17 ends (it says 1700000000, which is past, as of a job that has ended)"
+        ": set time_limit_minutes"
+    ]
 
 
 @pytest.mark.parametrize(
     "told", ["UNLIMITED", "Partition_Limit", "NOT_SET", "1-00:00:00", "N/A", "nan", "inf", "-1", "0", ""]
 )
-def test_a_slurm_that_gives_no_end_is_told_in_one_line(told, make_run, monkeypatch, caplog):
-    monkeypatch.setenv("SLURM_JOB_ID", "17")
+def test_a_slurm_that_gives_no_end_is_told_in_one_line(told, make_run, monkeypatch, squeue, caplog):
     monkeypatch.setenv("SLURM_JOB_END_TIME", told)
     assert deadline(make_run().runtime, 5.0) is None
     assert caplog.messages == [

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from remdm.base import files
+from remdm.base.arrays import read_npz
 from remdm.base.errors import UserError
 
 T = TypeVar("T")
@@ -140,12 +141,7 @@ def read_arrays(
     path: Path, names: Sequence[str] | None = None, remedy: str | None = None
 ) -> dict[str, np.ndarray]:
     """Arrays from a file, all if no names are given; other arguments and errors as of `read_file`."""
-
-    def read(path: Path) -> dict[str, np.ndarray]:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in names or arrays.files}
-
-    return read_file(path, read, remedy)
+    return read_file(path, lambda path: read_npz(path, names), remedy)
 
 
 def read_file(path: Path, reader: Callable[[Path], T], remedy: str | None = None) -> T:

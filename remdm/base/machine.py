@@ -9,18 +9,36 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from remdm.base.cgroup import memory_limits
 from remdm.base.errors import UserError
+
+NVIDIA_SMI_SECONDS = 60.0  # some need many to wake the GPUs of a large node
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that a process started here may use, as `CUDA_VISIBLE_DEVICES` names them."""
+    """The GPUs that a process started here may use, as `CUDA_VISIBLE_DEVICES` names them.
+
+    Raises:
+        UserError: nothing names them, and the driver does not answer.
+    """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [name for name in visible.split(",") if name.strip() not in ("", "-1", "NoDevFiles")]
-    if shutil.which("nvidia-smi") is None:
-        return []
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
-    return [str(number) for number, _ in enumerate(gpu for gpu in listed.splitlines() if gpu[:4] == "GPU ")]
+    listed = _nvidia_smi().splitlines() if shutil.which("nvidia-smi") else []
+    return [str(number) for number, _ in enumerate(gpu for gpu in listed if gpu[:4] == "GPU ")]
+
+
+def _nvidia_smi() -> str:
+    command = ["nvidia-smi", "-L"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        return process.communicate(timeout=NVIDIA_SMI_SECONDS)[0]
+    except subprocess.TimeoutExpired:
+        process.kill()  # and not waited for: what hangs in the driver cannot be killed
+        raise UserError(
+            f"nvidia-smi: no answer within {NVIDIA_SMI_SECONDS:.0f} s, so the GPU's driver hangs; reset it, "
+            f"or set CUDA_VISIBLE_DEVICES to the GPUs to use, and to nothing for the CPU"
+        ) from None
 
 
 def gpu_for_jax() -> str | None:
@@ -46,9 +64,13 @@ def has_nvidia_gpu() -> bool:
 
 def shared_resources() -> dict[str, int]:
     """What local jobs share: `mem_mb`, and `gpu` where there are any."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     gpus = len(visible_gpus())
-    return {"mem_mb": memory // 2**20} | ({"gpu": gpus} if gpus else {})
+    return {"mem_mb": memory() // 2**20} | ({"gpu": gpus} if gpus else {})
+
+
+def memory() -> int:
+    """Bytes that this process may use: all that the machine has, or what its control groups leave of it."""
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *memory_limits()])
 
 
 def stage_threads(cores: int, gpus: int) -> int:

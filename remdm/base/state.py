@@ -1,11 +1,12 @@
 """The folder of a run's state, `state/<digest>`, and whose results an unfinished run has begun to write."""
 
+import errno
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from remdm.base.files import whole_file
+from remdm.base.files import remove, replace, whole_file
 
 STATE = Path("state")
 # In the folder of a state: the way from there to the folder of the results; and whole results.
@@ -37,7 +38,12 @@ def remove_state(state: Path) -> None:
     Raises:
         OSError: it is not there, or cannot be renamed.
     """
-    state.replace(_removed(state))
+    try:
+        state.replace(_removed(state))
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        remove(state)  # overlays rename no folder of their lower layer
     remove_leftovers(state)
 
 
@@ -72,12 +78,18 @@ def restore_results(state: Path, folder: Path, names: Sequence[str]) -> bool:
         names: the files and folders to put back; the last one says that the others are whole.
 
     Raises:
-        OSError: one is there already, or the disk does not take it.
+        OSError: the disk does not take one.
     """
     if not (state / KEPT / names[-1]).exists():
         return False
-    for name in names:
-        (state / KEPT / name).rename(folder / name)
+    for name in names:  # not moved, so that a kill between two of them loses none
+        kept, partial = state / KEPT / name, folder / f".{name}.partial"
+        remove(partial)
+        if kept.is_dir():
+            shutil.copytree(kept, partial, copy_function=_link)
+        else:
+            _link(str(kept), str(partial))
+        replace(folder / name, partial)
     remove_state(state)
     return True
 

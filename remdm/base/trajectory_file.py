@@ -2,12 +2,17 @@
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, get_type_hints
+from typing import NamedTuple, TypeVar, get_type_hints
 
 import numpy as np
 
+from remdm.base.arrays import Header, open_npz, read_array, read_header
 from remdm.base.errors import UserError
+from remdm.base.files import LARGEST_JSON
+
+T = TypeVar("T")
 
 METADATA = "metadata"  # JSON in an array of one string, so that numpy reads it without pickle
 AFTER_ACTION = "after_action"
@@ -40,8 +45,8 @@ def load_trajectories(path: str | Path) -> CollectedTrajectories:
     """Read the `trajectories.npz` of `remdm collect` into memory, 4 D + 9 bytes a frame.
 
     Raises:
-        UserError: the file is missing, damaged or not of `collect`, or its metadata names another
-            convention of `dones`.
+        UserError: the file is missing, damaged or not of `collect`, its arrays are not those that its
+            metadata describes, or its metadata names another convention of `dones`.
     """
     path = Path(path)
     with _opened(path) as archive:
@@ -49,33 +54,36 @@ def load_trajectories(path: str | Path) -> CollectedTrajectories:
             raise UserError(
                 f"{path}: has no {METADATA}: older code or another program wrote it; run remdm collect again"
             )
-        metadata = _metadata(path, _read(path, archive, METADATA))
-        arrays = {name: _read(path, archive, name) for name in DTYPES}
-    for name, array in arrays.items():
-        _check_array(path, name, array, metadata)
+        metadata = _metadata(path, archive)
+        for name in DTYPES:
+            _check_header(path, name, _reading(path, archive, name, read_header), metadata)
+        arrays = {name: _reading(path, archive, name, read_array) for name in DTYPES}
     return CollectedTrajectories(**arrays, metadata=metadata)
 
 
 def _opened(path: Path) -> zipfile.ZipFile:
     try:
-        return zipfile.ZipFile(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+        return open_npz(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     except Exception as error:  # zipfile raises many types
         raise UserError(f"{path}: is no .npz file, or a truncated one ({error})") from None
 
 
-def _read(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
+def _reading(path: Path, archive: zipfile.ZipFile, name: str, read: Callable[..., T]) -> T:
     try:
-        with archive.open(f"{name}.npy") as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
+        return read(archive, name)
     except Exception as error:  # zipfile, zlib and numpy raise many types
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: {name} cannot be read ({reason})") from None
 
 
-def _metadata(path: Path, array: np.ndarray) -> TrajectoryMetadata:
+def _metadata(path: Path, archive: zipfile.ZipFile) -> TrajectoryMetadata:
     types = get_type_hints(TrajectoryMetadata)
+    size = archive.getinfo(f"{METADATA}.npy").file_size
+    if size > LARGEST_JSON:
+        raise UserError(f"{path}: {METADATA} has {size:,} bytes, more than {LARGEST_JSON:,}")
+    array = _reading(path, archive, METADATA, read_array)
     try:
         fields = json.loads(str(array))
         metadata = TrajectoryMetadata(**{key: fields[key] for key in types})
@@ -94,10 +102,10 @@ def _metadata(path: Path, array: np.ndarray) -> TrajectoryMetadata:
     return metadata
 
 
-def _check_array(path: Path, name: str, array: np.ndarray, metadata: TrajectoryMetadata) -> None:
-    dtype, shape = np.dtype(DTYPES[name]), array.shape
+def _check_header(path: Path, name: str, header: Header, metadata: TrajectoryMetadata) -> None:
+    dtype, shape = np.dtype(DTYPES[name]), header.shape
     steps = (metadata.num_envs, metadata.num_steps)
     axes, last = (3, ", D") if name == "obs" else (2, "")
-    if array.dtype != dtype or shape[:2] != steps or len(shape) != axes:
+    if header.dtype != dtype or shape[:2] != steps or len(shape) != axes:
         needed = f"{dtype}[{steps[0]}, {steps[1]}{last}]"
-        raise UserError(f"{path}: {name} is {array.dtype}{list(shape)}, but {needed} is needed")
+        raise UserError(f"{path}: {name} is {header.dtype}{list(shape)}, but {needed} is needed")

@@ -220,4 +220,5 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
         adopt=adopt,
         num_updates=config.num_updates,
         frames_per_update=config.frames_per_update,
+        learning_rate=jax.jit(lambda update: schedule(update * grad_steps - 1)),
     )

@@ -46,10 +46,19 @@ class Learner(NamedTuple):
 
 def make_optimizer(config: PlannerTrainingConfig) -> optax.GradientTransformation:
     """The clipped optimiser on a cosine over all gradient steps of the run."""
-    total = config.num_updates * config.grad_steps_per_update
-    schedule = cosine_schedule(config.lr, total, config.warmup_grad_steps)
-    keys = schedule, config.max_grad_norm, config.weight_decay
+    keys = _schedule(config), config.max_grad_norm, config.weight_decay
     return adamw(*keys) if config.optimizer == "adamw" else muon_adamw(*keys, hidden_matrices)
+
+
+def learning_rate(config: PlannerTrainingConfig) -> Callable[[int], Any]:
+    """Updates done -> the learning rate of the last one's last gradient step."""
+    schedule = _schedule(config)
+    return jax.jit(lambda update: schedule(update * config.grad_steps_per_update - 1))
+
+
+def _schedule(config: PlannerTrainingConfig) -> optax.Schedule:
+    total = config.num_updates * config.grad_steps_per_update
+    return cosine_schedule(config.lr, total, config.warmup_grad_steps)
 
 
 def adopted(learner: Learner, params: Any, update: int, config: PlannerTrainingConfig) -> Learner:

@@ -19,6 +19,7 @@ from remdm.planners.learner import (
     Labels,
     Learner,
     adopted,
+    learning_rate,
     make_optimizer,
     make_step,
     train_in_minibatches,
@@ -185,4 +186,5 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         frames_per_update=config.frames_per_update,
         validate=lambda key, params: validate(key, val_env, denoiser, params, config),
         val_every=config.val_every,
+        learning_rate=learning_rate(config),
     )

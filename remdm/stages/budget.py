@@ -1,9 +1,7 @@
 """Print the plan of a training and check its memory before it begins."""
 
 import logging
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +9,7 @@ import numpy as np
 
 from remdm.base.errors import UserError
 from remdm.base.fields import Role, fields_with
+from remdm.base.machine import memory
 from remdm.config.online import DaggerConfig
 from remdm.config.planner import PlannerTrainingConfig
 from remdm.config.ppo import PPOConfig
@@ -186,11 +185,7 @@ def device_memory() -> int | None:
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("bytes_limit")
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    group = Path("/sys/fs/cgroup/memory.max")
-    if group.exists() and (text := group.read_text().strip()).isdigit():
-        limits.append(int(text))
-    return min(limits)
+    return memory()
 
 
 def _bytes(size: float) -> str:

@@ -1,5 +1,6 @@
 """JAX's persistent cache of compiled programs: where it is, its size, and entries that do not load."""
 
+import functools
 import logging
 import re
 import warnings
@@ -15,19 +16,28 @@ logger = logging.getLogger("remdm")
 
 LARGEST = 2 * 2**30  # bytes; JAX's own limit writes nothing more once a kill left an entry without its time
 UNREAD = re.compile(r"Error reading persistent compilation cache entry for '([^'/]+)'")
+# What follows is the error's type, and of the system its number, text and file.
+UNWRITTEN = re.compile(
+    r"Error writing persistent compilation cache entry for '[^']+': \w+: (?:\[Errno \d+\] )?([^:]+)"
+)
 
 
 def use_cache(folder: str) -> None:
     """Have JAX keep what it compiles.
 
     The entries used longest ago are removed while there are too many. One that does not load is replaced;
-    JAX alone would warn of it for ever.
+    JAX alone would warn of it for ever. A folder that cannot be made, written to or filled is said once.
     """
     cache = compilation_cache(folder)
     if cache is None:
         return
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _warn_of(cache, f"cannot be made ({error.strerror})")
+        return
     _remove_oldest(cache)
-    _replace_unread(cache)
+    _heed_warnings(cache)
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
@@ -45,11 +55,20 @@ def _remove_oldest(cache: Path) -> None:
             _remove(entry)
 
 
-def _replace_unread(cache: Path) -> None:
-    """Where JAX says that an entry does not load, remove it, so that JAX writes it again, and say so."""
-    shown = warnings.showwarning
+def _warn_of(cache: Path, problem: str) -> None:
+    logger.warning(
+        "compilation cache %s: %s, so nothing is kept there; name another folder by compilation_cache_dir",
+        cache, problem,
+    )  # fmt: skip
+
+
+def _heed_warnings(cache: Path) -> None:
+    """Say in one line what JAX warns of; an entry that does not load is removed, to be written again."""
+    shown, warn_once = warnings.showwarning, functools.cache(_warn_of)
 
     def showwarning(message: Warning | str, *where: Any, **more: Any) -> None:
+        if unwritten := UNWRITTEN.match(str(message)):
+            return warn_once(cache, f"cannot be written ({unwritten[1]})")
         unread = UNREAD.match(str(message))
         if unread is None:
             return shown(message, *where, **more)

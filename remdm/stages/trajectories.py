@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -56,10 +57,7 @@ class Trajectories:
                     f"collect_num_steps = {frames}: {needed / 1e9:.1f} GB are needed where {place} lies, "
                     f"which has {free / 1e9:.1f} GB free; lower it"
                 )
-        self.arrays = {
-            name: np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=x.dtype, shape=x.shape)
-            for name, x in arrays.items()
-        }
+        self.arrays = {name: _on_disk(folder / f"{name}.npy", x) for name, x in arrays.items()}
 
     def store(self, played: Transition, first: int) -> None:
         """Put steps [T, E, ...] with packed observations where they belong, the first of them at `first`."""
@@ -96,3 +94,22 @@ class Trajectories:
         unpacked = jax.jit(lambda packed: unpack(packed, self.game))
         starts = range(0, len(rows[0]), ROWS)
         return one_behind(unpacked(Packed(*(x[first : first + ROWS] for x in rows))) for first in starts)
+
+
+def _on_disk(path: Path, like: jax.ShapeDtypeStruct) -> np.memmap:
+    """An array in a file, whose room on the disk is taken at once: later, a full disk would end the process.
+
+    Raises:
+        UserError: there is no room, or the file system maps no files into memory.
+    """
+    try:
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=like.dtype, shape=like.shape)
+        if hasattr(os, "posix_fallocate"):
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be made or mapped into memory ({error.strerror}), as collect needs; lower "
+            f"collect_num_steps, or run it in a folder on another disk"
+        ) from None
+    return array

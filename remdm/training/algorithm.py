@@ -26,6 +26,8 @@ class Algorithm:
         validate: (key, what `params` gives) -> metrics, every `val_every` updates; `val/score` chooses the
             best parameters. What has axes stays out of the table of metrics.
         val_every: updates between validations.
+        learning_rate: updates done -> the learning rate of the last one's last gradient step; None where it
+            is constant.
         repeats: independent repetitions; with more than one, arrays of the state but those that are given or
             shared (`remdm.base.fields`), metrics and parameters have a leading axis [R].
     """
@@ -38,6 +40,7 @@ class Algorithm:
     frames_per_update: int
     validate: Callable[[jax.Array, Any], Metrics] | None = None
     val_every: int = 1
+    learning_rate: Callable[[int], Any] | None = None
     repeats: int = 1
 
     def part(self, tree: Any, repeat: int | jax.Array) -> Any:

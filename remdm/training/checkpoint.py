@@ -6,13 +6,16 @@ A checkpoint is a folder of items (`params`, `training`, `buffer`), `metadata.js
 
 import hashlib
 import json
+import logging
 import math
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jax
@@ -25,7 +28,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from remdm.base.checkpoint_folder import METADATA, TREE
 from remdm.base.errors import UserError
-from remdm.base.files import is_utf8, read_json, to_disk
+from remdm.base.files import folder_to_disk, is_utf8, missing_feature, read_json, replace, to_disk
+
+logger = logging.getLogger("remdm")
 
 CHECKSUMS = "checksums.json"
 # Where early versions of Orbax put the arrays of a single device.
@@ -82,15 +87,14 @@ def save(path: Path, items: Mapping[str, Any], metadata: dict[str, Any]) -> None
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        with _checkpointer() as checkpointer:
+        with _written_first(partial) as place, _checkpointer() as checkpointer:
             for item, tree in items.items():
-                checkpointer.save(partial / item, _nested(tree))
+                checkpointer.save(place / item, _nested(tree))
         (partial / METADATA).write_text(description)
         (partial / CHECKSUMS).write_text(json.dumps(_checksums(partial), indent=2) + "\n")
-        for written in (partial / CHECKSUMS, partial):
-            to_disk(written)
-        _replace(path, partial)
-        to_disk(path.parent)
+        to_disk(partial / CHECKSUMS)
+        folder_to_disk(partial)
+        replace(path, partial)
     except Exception as error:  # Orbax raises many types
         shutil.rmtree(partial, ignore_errors=True)
         raise UserError(f"checkpoint {path}: cannot be written ({_reason(error)})") from error
@@ -104,14 +108,27 @@ def _checkpointer() -> ocp.Checkpointer:
     return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
-def _replace(path: Path, partial: Path) -> None:
-    """Rename a whole folder into place; what it replaces is gone only after that."""
-    replaced = path.with_name(f".{path.name}.replaced")
-    shutil.rmtree(replaced, ignore_errors=True)
-    if path.exists():
-        os.replace(path, replaced)
-    os.replace(partial, path)
-    shutil.rmtree(replaced, ignore_errors=True)
+@contextmanager
+def _written_first(folder: Path) -> Iterator[Path]:
+    """Where Orbax writes what belongs into a folder: there, or elsewhere if it could not."""
+    missing = missing_feature(folder)
+    if missing is None:
+        yield folder
+        return
+    with TemporaryDirectory(prefix="remdm-checkpoint-") as place:
+        _warn_of_copying(folder.parent, missing, Path(place).parent)
+        yield Path(place)
+        shutil.copytree(place, folder, dirs_exist_ok=True)
+
+
+@cache
+def _warn_of_copying(folder: Path, missing: str, place: Path) -> None:
+    logger.warning(
+        "%s: its file system cannot %s: checkpoints are written to %s (TMPDIR) and copied",
+        folder,
+        missing,
+        place,
+    )
 
 
 def _checksums(folder: Path) -> dict[str, str]:

@@ -41,6 +41,9 @@ def rows_of(chunk: Chunk, algorithm: Algorithm) -> list[list[Row]]:
     for repeat in range(algorithm.repeats):
         of_one = {name: values[:, repeat] for name, values in metrics.items()}
         rows.append(to_rows(of_one, chunk.first, algorithm.frames_per_update))
+        if algorithm.learning_rate is not None:
+            for row in rows[-1]:
+                row["train/learning_rate"] = float(algorithm.learning_rate(int(row["update"])))
         rows[-1][-1] |= known({name: np.ravel(x)[repeat] for name, x in validated.items()})
     return rows
 

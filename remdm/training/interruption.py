@@ -36,14 +36,19 @@ def _slurm_end() -> float | None:
     end_time, job = os.environ.get("SLURM_JOB_END_TIME"), os.environ.get("SLURM_JOB_ID")
     if end_time is None and job is None:
         return None
+    # The variable may be that of the shell that submitted the job, or of a job that is over: older versions
+    # set none, some set none in steps. And a job's time may have been extended.
     try:
-        # Older Slurm versions do not set SLURM_JOB_END_TIME, and some do not set it for job steps.
-        end_time = _asked(f"--jobs={job}") if end_time is None else end_time
-        if re.fullmatch(r"[1-9]\d*", end_time.strip()):
-            return float(end_time)
-        reason = f"it says {end_time.strip()!r}, not seconds since 1970"
+        answers = [] if job is None else [_asked(f"--jobs={job}")]
     except (OSError, subprocess.SubprocessError) as error:
-        reason = str(error)
+        answers, reason = [], str(error)
+    for answer in answers if end_time is None else [*answers, end_time]:
+        if not re.fullmatch(r"\s*[1-9]\d*\s*", answer):
+            reason = f"it says {answer.strip()!r}, not seconds since 1970"
+        elif float(answer) > time.time():
+            return float(answer)
+        else:
+            reason = f"it says {answer.strip()}, which is past, as of a job that has ended"
     logger.warning("Slurm does not say when job %s ends (%s): set time_limit_minutes", job, reason)
     return None
 

@@ -14,7 +14,7 @@ from typing import TextIO
 from remdm.base.errors import UserError
 
 # What `flock` says where the file system has none: Lustre mounted so, some network file systems.
-NO_FLOCK = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
+NO_FLOCK = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 
 
 @contextmanager
@@ -42,10 +42,10 @@ def locked_file(path: Path) -> AbstractContextManager[None]:
 def _locked(held: Path, path: Path) -> Iterator[None]:
     """Hold what a lock file stands for."""
     with _flocked(held, path) if _has_flock(path.parent) else _created(held, path) as file:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
         try:
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
             yield
         finally:
             if _is_at(file, path):  # the folder may be another's by now

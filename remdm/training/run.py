@@ -86,7 +86,11 @@ class Run:
                 self._opened.enter_context(locked(folder))
             note_results(self.state, self.folder)
         except OSError as error:
-            raise UserError(f"{self.folder}: cannot be made ({error.strerror})") from None
+            place = error.filename or f"{self.folder} or {self.state}"
+            raise UserError(
+                f"{place}: cannot be written ({error.strerror}); results go where --output says, "
+                f"and the state of a run goes into state/ of the working folder"
+            ) from None
         remove_leftovers(self.state)
         if self.runtime.use_wandb:
             self.wandb_run_id = self._choose_wandb_run_id(wandb_run_id)

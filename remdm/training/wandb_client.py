@@ -19,12 +19,19 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from remdm.base.errors import UserError
+from remdm.base.files import move
 
 if TYPE_CHECKING:
     from wandb import Artifact
     from wandb.sdk.wandb_run import Run
 
 logger = logging.getLogger("remdm")
+
+# What pydantic says of settings: a line that counts them, the first one's key, and what is wrong with it.
+INVALID = re.compile(
+    r"\d+ validation errors? for Settings\s+(?P<key>\S+)\n"
+    r"\s*(?P<problem>.*) \[type=.*, input_value=(?P<value>.*), input_type"
+)
 
 
 def track(lines: Iterator[str]) -> None:
@@ -50,14 +57,14 @@ def track(lines: Iterator[str]) -> None:
 
 
 def _open(wandb: ModuleType, settings: dict[str, Any], identity: dict[str, Any]) -> "Run":
-    mode = _start_service(wandb, settings)
-    if mode != "online":
-        return _init(wandb, identity, mode, "as asked")
+    chosen = _start_service(wandb, settings)
+    if chosen.mode != "online":
+        return _init(wandb, identity, chosen.mode, _who_chose(chosen))
     try:
         # Without this, `init` would ask for a key on the terminal.
         if wandb.login(prompt=False, verify=False):
             return _init(wandb, identity, "online")
-        reason = "no credentials"
+        reason = f"no credentials for {_one_line(chosen.base_url)}"
     except Exception as error:  # of any kind: recording offline remains
         reason = _reason(error)
     # A service does not give the id of a run that failed to start to another run.
@@ -66,18 +73,29 @@ def _open(wandb: ModuleType, settings: dict[str, Any], identity: dict[str, Any])
     return _init(wandb, identity, "offline", reason)
 
 
-def _start_service(wandb: ModuleType, settings: dict[str, Any]) -> str:
-    """Start the client's service process; returns the mode that the user chose."""
+def _start_service(wandb: ModuleType, settings: dict[str, Any]) -> Any:
+    """Start the client's service process; returns its settings, those of the user's files included."""
     fixed = {"silent": True, "console": "off", "finish_timeout_raises": True, "stop_fn": _refuse_to_stop}
     chosen = wandb.Settings(**fixed, **settings)
-    mode: str = wandb.setup(chosen).settings.mode
-    wandb.termsetup(chosen, _client_log())
-    return mode
+    wandb.termsetup(chosen, _client_log())  # before it reads the user's files
+    client = wandb.setup(chosen)
+    wandb.termsetup(chosen, _client_log())  # which that has undone
+    return client.settings
+
+
+def _who_chose(settings: Any) -> str:
+    """Where the user switched recording off, or uploading."""
+    if "WANDB_MODE" in os.environ:
+        return "as asked"
+    files = [file for file in (settings.settings_workspace, settings.settings_system) if Path(file).is_file()]
+    return f"mode = {settings.mode} in {' or '.join(files)}"
 
 
 def _init(wandb: ModuleType, identity: dict[str, Any], mode: str, reason: str = "") -> "Run":
     run: Run = wandb.init(mode=mode, resume="allow", **identity)
     if run.disabled:
+        if reason != "as asked":
+            logger.info(f"nothing is recorded ({reason})")
         return run
     logger.info(f"recording offline ({reason}); {_how_to_sync(run)}" if run.offline else run.url)
     run.define_metric("frames")
@@ -112,12 +130,15 @@ def _refuse_to_stop() -> None:
     logger.warning("asked to stop the run from its page, which it cannot")
 
 
+@cache
 def _client_log() -> SimpleNamespace:
     """Where a silent client's messages go: warnings, the first line of each once, to our log."""
     warn_once = cache(logger.warning)
 
     def warn(message: str) -> None:
-        warn_once(re.sub(r"^wandb: ([A-Z]+ )?", "", _one_line(message)))
+        message = re.sub(r"^wandb: ([A-Z]+ )?", "", message, flags=re.MULTILINE)
+        ignored = ", so W&B ignores the file of settings that says so" if INVALID.match(message) else ""
+        warn_once(_one_line(message) + ignored)
 
     return SimpleNamespace(info=lambda message: None, warning=warn, error=warn)
 
@@ -127,7 +148,8 @@ def fetch(name: str, download_dir: Path, scratch: Path) -> Path:
     with _client() as wandb:
         wandb.setup(wandb.Settings(silent=True, mode="online"))
         if not wandb.login(prompt=False, verify=False):
-            raise UserError("no credentials; `wandb login` stores them, or set WANDB_API_KEY")
+            host = _one_line(wandb.setup().settings.base_url)
+            raise UserError(f"no credentials; `wandb login` stores them for {host}, or set WANDB_API_KEY")
         artifact = wandb.Api().artifact(name)
         _check(artifact)
         folder = download_dir.joinpath(*name.rpartition(":")[0].split("/"), artifact.version)
@@ -139,7 +161,7 @@ def fetch(name: str, download_dir: Path, scratch: Path) -> Path:
         artifact.verify(str(fresh))
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        fresh.rename(folder)
+        move(fresh, folder)
     except OSError:
         # Another job may have fetched the same meanwhile.
         if not folder.exists():
@@ -190,8 +212,13 @@ def _reason(error: BaseException) -> str:
 
 
 def _one_line(message: str) -> str:
-    """The first line of a message of the client, without what may be a key or the login of a URL."""
+    """The first line of a message of the client, without what may be a key or the login of a URL.
+
+    Of settings that are none, the first one and what is wrong with it.
+    """
     line = message.strip().partition("\n")[0]
+    if wrong := INVALID.match(message.strip()):
+        line = "{key} = {value}: {problem}".format_map(wrong.groupdict())
     return re.sub(r"(?<=//)[^/\s]*@|[\w-]{40,}", "***", line)
 
 

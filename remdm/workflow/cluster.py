@@ -1,6 +1,9 @@
-"""Map errors of sbatch to the setting of the profile that must change, which sbatch does not name."""
+"""A profile that is not ours, and the setting of ours that an error of sbatch does not name."""
 
 import re
+from collections.abc import Container
+
+from remdm.config.stages import STAGES
 
 REFUSED = re.compile(
     r"Error in rule (\w+):\s+message: SLURM sbatch failed\. The error message was '(.*?)'\.\n", re.DOTALL
@@ -25,3 +28,18 @@ def remedies(log: str) -> list[str]:
         advice = f"; in profiles/slurm/config.yaml, {right[0]}" if right else ""
         lines.append(f"error: Slurm refused {rule}: {message}{advice}")
     return list(dict.fromkeys(lines))
+
+
+def foreign_profile(set_resources: Container[str]) -> str | None:
+    """One line if the profile says nothing of a stage's time limit, as another one of that name would not.
+
+    Args:
+        set_resources: the rules that it sets resources of.
+    """
+    absent = [name for name, stage in STAGES.items() if stage.in_pipeline and name not in set_resources]
+    if not absent:
+        return None
+    return (
+        f"the profile in use has no set-resources for {', '.join(absent)}: their time limits are the "
+        f"cluster's; `--profile profiles/slurm` is ours, and another may lie in ~/.config/snakemake"
+    )
