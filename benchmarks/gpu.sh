@@ -3,10 +3,10 @@
 #
 #     uv run --extra cuda benchmarks/gpu.sh FOLDER [MINUTES [PRESET]]
 #
-# A piece has a time limit of its own, and what it prints is in FOLDER/PIECE.txt as it comes; figures are in
-# FOLDER/bench.parquet. After MINUTES (10) the script stops. Called again, it goes on: with the pieces that were not
-# reached, and then with the training, from its saved state. PRESET (final_classic_ucl), of configs/ or a path, has the
-# sizes. FOLDER/pieces.txt says how each piece ended; delete a line of it to repeat the piece.
+# A piece has a time limit of its own, below in seconds where MINUTES is 10, and what it prints is in FOLDER/PIECE.txt as
+# it comes; figures are in FOLDER/bench.parquet. After MINUTES (10) the script stops. Called again, it goes on: with the
+# pieces that were not reached, and then with the training, from its saved state. PRESET (final_classic_ucl), of configs/
+# or a path, has the sizes. FOLDER/pieces.txt says how each piece ended; delete a line of it to repeat the piece.
 set -uo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 minutes=${2:-10}
@@ -26,7 +26,7 @@ if command -v nvidia-smi > /dev/null; then
 fi
 
 piece() { # NAME SECONDS COMMAND ...
-  local name=$1 limit=$2 began=$SECONDS left=$((end - SECONDS)) status
+  local name=$1 limit=$(($2 * minutes / 10)) began=$SECONDS left=$((end - SECONDS)) status
   shift 2
   grep -q "^$name: " pieces.txt && return
   if [ "$left" -lt 15 ]; then
@@ -51,7 +51,8 @@ bench() { # PIECE SECONDS FILE ARGUMENTS ...
 software='import jax; print(jax.__version__, jax.devices(), jax.devices()[0].client.platform_version)'
 piece device 60 python -c "$software"
 # Does a run repeat bit for bit, does that need the flag, and what does the flag cost?
-piece repeats-gradient 240 python "$root/benchmarks/repeats.py" gradient --config "$preset" --compute_dtype bfloat16
+piece repeats-gradient 240 python "$root/benchmarks/repeats.py" gradient --config "$preset" --processes 2 \
+  --compute_dtype bfloat16
 # Rates, and shares of what the device reaches in products and copies.
 bench gradient-bfloat16 150 bench.parquet gradient --compute_dtype bfloat16
 bench gradient-float32 150 float32.parquet gradient
@@ -66,7 +67,7 @@ piece repeats-ppo 600 python "$root/benchmarks/repeats.py" ppo --config "$preset
 piece trace-gradient 240 python -m benchmarks.bench --config "$preset" gradient --compute_dtype bfloat16 --repeats 2 \
   --trace trace
 # The expert, in as many calls as it takes. It saves its state a minute before the time is over.
-left=$((end - SECONDS))
+left=$((end > SECONDS ? end - SECONDS : 1))
 limit=$(awk "BEGIN { print ($left > 120 ? $left - 60 : $left / 2) / 60 }")
 piece train 1000000 python -m remdm.cli ppo --config "$preset" --seed 0 --no-use-wandb --output ppo \
   --time_limit_minutes "$limit"

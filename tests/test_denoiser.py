@@ -11,7 +11,7 @@ import pytest
 from optax.contrib import MuonDimensionNumbers
 
 from remdm.config.denoiser import DenoiserConfig
-from remdm.config.layers import base_layers, build
+from remdm.config.layers import Layer, base_layers, build
 from remdm.models.denoiser import (
     Attention,
     Denoiser,
@@ -22,6 +22,7 @@ from remdm.models.denoiser import (
     hidden_matrices,
     sinusoidal_embedding,
 )
+from remdm.planners.denoising import param_shapes
 from tests.conftest import REPOSITORY
 
 B, H, D, V = 2, 6, 7, 5
@@ -236,6 +237,14 @@ def test_cudnns_attention_is_used_where_there_is_one(monkeypatch, capability, dt
     device = SimpleNamespace() if capability is None else SimpleNamespace(compute_capability=capability)
     monkeypatch.setattr("jax.local_devices", lambda: [device])
     assert cudnn_attends(jnp.dtype(dtype), width) == fused
+
+
+def test_shapes_of_parameters_are_known_without_asking_for_devices(monkeypatch):
+    """That would start JAX, whose settings a command has not made yet."""
+    monkeypatch.setattr("jax.local_devices", lambda: pytest.fail("JAX is started"))
+    config = build(DenoiserConfig, [*base_layers("small"), Layer("test", {"compute_dtype": "bfloat16"})])
+    shapes = param_shapes(config, D, V)
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
 
 
 def test_heads_of_all_presets_fit_cudnns_attention(monkeypatch):

@@ -163,8 +163,8 @@ class Attention(nn.Module):
         three = [Projection((width,), heads, name=name)() for name in ("query", "key", "value")]
         kernels, biases = zip(*three, strict=True)
         projected = apply(x, jnp.concatenate(kernels, axis=1), jnp.concatenate(biases))
-        split = (y.reshape(*y.shape[:2], *heads) for y in jnp.split(projected, 3, axis=-1))
-        mixed = attend(*split, self.fused)
+        query, key, value = (y.reshape(*y.shape[:2], *heads) for y in jnp.split(projected, 3, axis=-1))
+        mixed = attend(query, key, value, self.fused)
         return apply(mixed.reshape(x.shape), *Projection(heads, (width,), name="out")())
 
 
