@@ -4,11 +4,7 @@ Nothing here looks at a clock: what is compared is the same on every machine.
 """
 
 import math
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -25,17 +21,11 @@ from benchmarks.bench.measure import measure
 from benchmarks.bench.program import Program, products
 from benchmarks.bench.table import COMPARED, comparison
 from benchmarks.bench.trace import OTHER, SCOPES, TRANSFER, WAITING, Event, by_scope, scope_of, trace
-from benchmarks.hours import H100, Costs, seconds
-from benchmarks.hours import table as hours_table
 from remdm.base.errors import UserError
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.offline import OfflineConfig
-from remdm.config.ppo import PPOConfig
 from remdm.planners.offline import make_offline
 from remdm.training.loop import train
-from remdm.workflow.plan import Plan
-from tests.conftest import REPOSITORY
-from tests.smallest import stand_in
 from tests.toy import GAME, toy_env, toy_expert
 
 SMOKE = Request("", "bench_smoke", {}, repeats=1)
@@ -77,6 +67,51 @@ def test_every_case_gives_finite_positive_figures(rows, case):
     assert row["seconds_min"] <= row["seconds"] <= row["seconds_max"]
     assert row["rate"] == row["work"] / row["seconds"]
     assert re.fullmatch(r"[a-z0-9-]+", row["machine"])
+
+
+SUM = re.compile(r"\[([\d,]*)\]\S* reduce\(.*dimensions=\{([\d,]+)\}")
+
+
+def products_summed_across(text):
+    """Fusions of a compiled program in which YNNPACK sums a product along another axis than its last."""
+    program, found = Program(text), []
+    for name in re.findall(r"calls=%?([\w.\-]+).*__ynn_fusion", text):
+        body = text.partition(f"\n%{name} (")[2].partition("\n}")[0]
+        is_product = any(x.op == "dot" for x in program.computations[name].instructions.values())
+        across = any(axes != str(len(re.findall(r"\d+", kept))) for kept, axes in SUM.findall(body))
+        found += [name] if is_product and across else []
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.optimised
+@pytest.mark.parametrize("case", [name for name, entry in CASES.items() if entry.compiles])
+def test_no_program_has_the_fusion_that_jax_0_10_2_computes_wrongly(cases, case):
+    """On CPUs, without a word (JAX's issue 39103); it is the last JAX for Python 3.11."""
+    assert products_summed_across(cases[case].program.as_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("axis", "product", "found"), [(0, "dot", ["fused"]), (1, "dot", []), (0, "add", [])]
+)
+def test_the_fusion_that_jax_0_10_2_computes_wrongly_is_found(axis, product, found):
+    text = f"""HloModule jit_f
+
+%fused (p: f32[32769,3], w: f32[3,3]) -> f32[32769] {{
+  %p = f32[32769,3]{{1,0}} parameter(0)
+  %w = f32[3,3]{{1,0}} parameter(1)
+  %dot = f32[3,32769]{{1,0}} {product}(%w, %p), lhs_contracting_dims={{1}}, rhs_contracting_dims={{1}}
+  %zero = f32[] constant(0)
+  ROOT %sum = f32[32769]{{0}} reduce(%dot, %zero), dimensions={{{axis}}}, to_apply=%region
+}}
+
+ENTRY %main (x: f32[32769,3], w.1: f32[3,3]) -> f32[32769] {{
+  %x = f32[32769,3]{{1,0}} parameter(0)
+  %w.1 = f32[3,3]{{1,0}} parameter(1)
+  ROOT %y = f32[32769]{{0}} fusion(%x, %w.1), calls=%fused, backend_config={{"kind":"__ynn_fusion"}}
+}}
+"""
+    assert products_summed_across(text) == found
 
 
 def test_every_case_has_a_maker():
@@ -122,87 +157,6 @@ def test_a_training_compiles_its_programs_once(compilations, make_run):
     train(algorithm, 0, run)
     assert compilations.count("jit(chunk)") == compilations.count("jit(validate)") == 1
     assert len(compilations) <= MOST_COMPILATIONS
-
-
-PIECES = [
-    "device", "repeats-gradient", "gradient-bfloat16", "gradient-float32", "bfloat16-gains", "env_step",
-    "ppo", "inference", "env_step-graphs", "graphs-gain", "repeats-ppo", "trace-gradient", "train",
-]  # fmt: skip
-
-
-def gpu_script(folder, *arguments):
-    """`benchmarks/gpu.sh` in a small game, on whatever device there is."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    command = [str(REPOSITORY / "benchmarks" / "gpu.sh"), str(folder), *map(str, arguments)]
-    return subprocess.run(command, env=stand_in() | {"PATH": path}, capture_output=True, text=True)
-
-
-def ended(folder):
-    """How each piece of the script ended."""
-    return dict(re.findall(r"^(\S+): exit status (\d+) ", (folder / "pieces.txt").read_text(), re.MULTILINE))
-
-
-def test_the_script_for_gpus_starts_nothing_without_time_and_leaves_out_what_is_done(tmp_path):
-    (tmp_path / "pieces.txt").write_text(
-        "".join(f"{name}: exit status 0 after 1 s\n" for name in PIECES[:-1])
-    )
-    done = gpu_script(tmp_path, 0)
-    assert (done.returncode, "call again" in done.stdout) == (75, True), done.stderr
-    with (tmp_path / "pieces.txt").open("a") as file:
-        file.write("train: exit status 0 after 1 s\n")
-    assert gpu_script(tmp_path, 0).returncode == 0
-    (tmp_path / "pieces.txt").write_text(
-        "ppo: exit status 1 after 1 s\n" + (tmp_path / "pieces.txt").read_text()
-    )
-    assert gpu_script(tmp_path, 0).returncode == 1
-
-
-@pytest.mark.slow
-def test_the_script_for_gpus_measures_compares_and_trains(tmp_path):
-    preset = tmp_path / "small.yaml"
-    preset.write_text(
-        (REPOSITORY / "configs" / "bench_smoke.yaml").read_text() + "ppo_total_timesteps: 1280\n"
-    )
-    done = gpu_script(tmp_path / "gpu", 30, preset)
-    assert done.returncode == 0, done.stdout + done.stderr
-    folder = tmp_path / "gpu"
-    assert ended(folder) == dict.fromkeys(PIECES, "0")
-    for case in ("gradient", "ppo"):  # on CPUs the flag changes nothing
-        told = (folder / f"repeats-{case}.txt").read_text()
-        assert re.findall(r"deterministic_ops=(\w+), \d processes: (\w+)", told) == [
-            ("true", "equal"),
-            ("false", "equal"),
-        ]
-    rows = pl.read_parquet(folder / "bench.parquet")
-    assert rows["case"].to_list() == ["gradient", "env_step", "ppo", "inference"]
-    assert (rows.drop_nulls("flops_share")["flops_share"] > 0).all()
-    assert "env_step" in (folder / "graphs-gain.txt").read_text()
-    assert (folder / "ppo" / "run.json").is_file()
-
-
-def test_the_papers_hours_are_in_its_page():
-    """A change of presets or scale changes them: `python -m benchmarks.hours` prints the table anew."""
-    plan = Plan.load(REPOSITORY / "workflow_config.yaml", {"scale": "paper"})
-    assert hours_table(plan) in (REPOSITORY / "docs" / "paper.md").read_text()
-
-
-def test_hours_follow_from_frames_bytes_and_kernels():
-    def of(preset, model=OfflineConfig, **keys):
-        return build(model, [*base_layers(preset), Layer("test", {"ppo_checkpoint_path": "x", **keys})])
-
-    usual = of("final_classic_ucl")
-    costs = Costs(H100, usual.env.env_name, usual.denoiser, "float32")
-    half = Costs(H100, usual.env.env_name, usual.denoiser, "bfloat16")
-    # 34 tokens x 6 layers x (10 x 384 + 3 x 768 + 2 x 8 x 34) numbers, 11 times, for 512 x 97 / 8 windows.
-    assert costs.gradient(6208) == pytest.approx(4 * 34 * 6 * 6688 * 11 * 6208 / 3.35e12)
-    assert costs.gradient(6208) == 2 * half.gradient(6208)
-    # A few plans are as many kernels as any: 6 x 12 + 25 of them.
-    assert costs.call(1) == costs.call(50) == half.call(100) == pytest.approx(97 * 3e-6)
-    twice = of("final_classic_ucl", offline_total_timesteps=2e8)
-    ratio = seconds(twice, costs) / seconds(usual, costs)
-    assert ratio == pytest.approx(twice.num_updates / usual.num_updates)
-    tenth = seconds(of(None, PPOConfig, ppo_total_timesteps=1e8), costs)
-    assert tenth == pytest.approx(seconds(of(None, PPOConfig), costs) / 10, rel=1e-3)
 
 
 # What a program costs.
