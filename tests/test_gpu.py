@@ -71,7 +71,7 @@ def test_the_script_for_gpus_measures_compares_and_trains(tmp_path):
     assert repeats == [("true", "equal"), ("false", "equal")]
     rows = pl.read_parquet(folder / "bench.parquet")
     assert rows["case"].to_list() == ["gradient", "env_step", "ppo"]
-    assert (rows.drop_nulls("flops_share")["flops_share"] > 0).all()
+    assert (rows["flops_share"] > 0).to_list() == [True, False, True]  # games multiply no matrices
     assert "env_step" in (folder / "graphs-gain.txt").read_text()
     assert (folder / "ppo" / "run.json").is_file()
 
