@@ -1,6 +1,6 @@
 # An image for Docker and Podman, with what remdm.def has: `docker build --tag remdm .`, then
 # `docker run --rm --volume "$PWD:/work" remdm smoke`; on GPUs with `--gpus all`.
-FROM python:3.11-slim
+FROM python:3.12-slim
 
 WORKDIR /opt/remdm
 COPY requirements.lock pyproject.toml README.md LICENSE ./

@@ -69,6 +69,51 @@ def test_every_case_gives_finite_positive_figures(rows, case):
     assert re.fullmatch(r"[a-z0-9-]+", row["machine"])
 
 
+SUM = re.compile(r"\[([\d,]*)\]\S* reduce\(.*dimensions=\{([\d,]+)\}")
+
+
+def products_summed_across(text):
+    """Fusions of a compiled program in which YNNPACK sums a product along another axis than its last."""
+    program, found = Program(text), []
+    for name in re.findall(r"calls=%?([\w.\-]+).*__ynn_fusion", text):
+        body = text.partition(f"\n%{name} (")[2].partition("\n}")[0]
+        is_product = any(x.op == "dot" for x in program.computations[name].instructions.values())
+        across = any(axes != str(len(re.findall(r"\d+", kept))) for kept, axes in SUM.findall(body))
+        found += [name] if is_product and across else []
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.optimised
+@pytest.mark.parametrize("case", [name for name, entry in CASES.items() if entry.compiles])
+def test_no_program_has_the_fusion_that_jax_0_10_2_computes_wrongly(cases, case):
+    """On CPUs, without a word (JAX's issue 39103); it is the last JAX for Python 3.11."""
+    assert products_summed_across(cases[case].program.as_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("axis", "product", "found"), [(0, "dot", ["fused"]), (1, "dot", []), (0, "add", [])]
+)
+def test_the_fusion_that_jax_0_10_2_computes_wrongly_is_found(axis, product, found):
+    text = f"""HloModule jit_f
+
+%fused (p: f32[32769,3], w: f32[3,3]) -> f32[32769] {{
+  %p = f32[32769,3]{{1,0}} parameter(0)
+  %w = f32[3,3]{{1,0}} parameter(1)
+  %dot = f32[3,32769]{{1,0}} {product}(%w, %p), lhs_contracting_dims={{1}}, rhs_contracting_dims={{1}}
+  %zero = f32[] constant(0)
+  ROOT %sum = f32[32769]{{0}} reduce(%dot, %zero), dimensions={{{axis}}}, to_apply=%region
+}}
+
+ENTRY %main (x: f32[32769,3], w.1: f32[3,3]) -> f32[32769] {{
+  %x = f32[32769,3]{{1,0}} parameter(0)
+  %w.1 = f32[3,3]{{1,0}} parameter(1)
+  ROOT %y = f32[32769]{{0}} fusion(%x, %w.1), calls=%fused, backend_config={{"kind":"__ynn_fusion"}}
+}}
+"""
+    assert products_summed_across(text) == found
+
+
 def test_every_case_has_a_maker():
     assert list(MAKERS) == list(CASES)
 

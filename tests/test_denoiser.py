@@ -1,5 +1,8 @@
 """Properties of the network, through gradients and symmetries rather than shapes alone."""
 
+import re
+from types import SimpleNamespace
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,7 +10,20 @@ import numpy as np
 import pytest
 from optax.contrib import MuonDimensionNumbers
 
-from remdm.models.denoiser import Attention, Denoiser, Dropout, embed, hidden_matrices, sinusoidal_embedding
+from remdm.config.denoiser import DenoiserConfig
+from remdm.config.layers import Layer, base_layers, build
+from remdm.models.denoiser import (
+    Attention,
+    Denoiser,
+    Dropout,
+    attend,
+    cudnn_attends,
+    embed,
+    hidden_matrices,
+    sinusoidal_embedding,
+)
+from remdm.planners.denoising import param_shapes
+from tests.conftest import REPOSITORY
 
 B, H, D, V = 2, 6, 7, 5
 
@@ -167,3 +183,72 @@ def test_hidden_matrices_are_those_between_the_observation_and_the_logits(networ
     encoder = {f"obs_encoder/Dense_{k}/kernel": one for k in (1, 2)}
     time = {f"time_embedding/Dense_{k}/kernel": one for k in (0, 1)}
     assert chosen == blocks | encoder | time
+
+
+def test_attention_is_jaxs_by_its_conventions():
+    """Of axes and scale, which are those of cuDNN's too."""
+    query, key, value = jax.random.normal(jax.random.PRNGKey(0), (3, 2, 7, 3, 8))
+    expected = jax.nn.dot_product_attention(query, key, value, implementation="xla")
+    np.testing.assert_allclose(attend(query, key, value), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("repeats", [None, 2])
+def test_fused_attention_lowers_to_cudnns_forward_and_backward(monkeypatch, repeats):
+    """On any machine, though it runs on GPUs alone; `repeats` is as `num_repeats` trains."""
+    monkeypatch.setattr("jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version", lambda: 91000)
+    sizes = {"d_model": 96, "n_heads": 2, "n_layers": 2, "d_ff": 32, "obs_encoder_layers": 1}
+    denoiser = Denoiser(
+        V, 32, **sizes, obs_encoder_width=8, time_scale=1000.0, dropout_rate=0.1, dtype=jnp.dtype("bfloat16"),
+        fused_attention=True,
+    )  # fmt: skip
+    given = (jnp.zeros((B, D)), jnp.zeros((B, 32), int), jnp.zeros(B))
+    params = jax.eval_shape(denoiser.init, jax.random.PRNGKey(0), *given)
+
+    def loss(params, key):
+        logits = denoiser.apply(params, *given, False, rngs={"dropout": key})
+        return jnp.sum(logits.astype(jnp.float32) ** 2)
+
+    gradient, key = jax.grad(loss), jax.ShapeDtypeStruct((2,), jnp.uint32)
+    if repeats:
+        gradient = jax.vmap(gradient)
+        params, key = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((repeats, *x.shape), x.dtype), (params, key)
+        )
+    text = jax.jit(gradient).trace(params, key).lower(lowering_platforms=("cuda",)).as_text()
+    calls = re.findall(r"@__cudnn\$(\w+)", text)
+    assert sorted(calls) == ["fmhaSoftmax"] * 2 + ["fmhaSoftmaxBackward"] * 2
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype", "width", "fused"),
+    [
+        ("9.0", "bfloat16", 48, True),
+        ("8.0", "bfloat16", 128, True),
+        ("10.0", "bfloat16", 64, True),
+        ("7.5", "bfloat16", 48, False),
+        ("9.0", "float32", 48, False),
+        ("9.0", "bfloat16", 20, False),
+        ("9.0", "bfloat16", 256, False),
+        ("gfx90a", "bfloat16", 48, False),
+        (None, "bfloat16", 48, False),
+    ],
+)
+def test_cudnns_attention_is_used_where_there_is_one(monkeypatch, capability, dtype, width, fused):
+    device = SimpleNamespace() if capability is None else SimpleNamespace(compute_capability=capability)
+    monkeypatch.setattr("jax.local_devices", lambda: [device])
+    assert cudnn_attends(jnp.dtype(dtype), width) == fused
+
+
+def test_shapes_of_parameters_are_known_without_asking_for_devices(monkeypatch):
+    """That would start JAX, whose settings a command has not made yet."""
+    monkeypatch.setattr("jax.local_devices", lambda: pytest.fail("JAX is started"))
+    config = build(DenoiserConfig, [*base_layers("small"), Layer("test", {"compute_dtype": "bfloat16"})])
+    shapes = param_shapes(config, D, V)
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
+
+
+def test_heads_of_all_presets_fit_cudnns_attention(monkeypatch):
+    monkeypatch.setattr("jax.local_devices", lambda: [SimpleNamespace(compute_capability="8.0")])
+    for preset in (REPOSITORY / "configs").glob("*_*.yaml"):
+        config = build(DenoiserConfig, base_layers(preset.stem))
+        assert cudnn_attends(jnp.dtype("bfloat16"), config.d_model // config.n_heads), preset.stem

@@ -35,8 +35,10 @@ def ppo_config(**keys):
     return build(PPOConfig, [*base_layers(None), Layer("test", {**TOY_KEYS, **keys})])
 
 
-def test_gru_equals_flax_and_forgets_at_the_start_of_an_episode():
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_gru_equals_flax_and_forgets_at_the_start_of_an_episode(monkeypatch, platform):
     """Outputs, and the gradients by every input, of which those of the sequence are written by hand."""
+    monkeypatch.setattr("remdm.experts.gru.jax.default_backend", lambda: platform)
     key = jax.random.PRNGKey(0)
     x, hidden = jax.random.normal(key, (5, 3, 4)), jax.random.normal(key, (3, 6))
     first = jnp.zeros((5, 3), bool).at[2, 1].set(True)

@@ -14,13 +14,14 @@ import pytest
 from remdm.config.arms import ARMS
 from remdm.envs.batch import make_batch_env, make_paired_env
 from remdm.experts.acting import expert_policy
+from remdm.experts.gru import GPU_UNROLL
 from remdm.experts.network import init_params as init_expert
 from remdm.experts.network import make_network
 from remdm.planners.control import Planner
 from remdm.planners.denoising import init_params, make_denoiser, make_sampler
 from remdm.play.player import play_chunk
 from remdm.play.rollout import start
-from tests.programs import Counts, counts, serial_scatters
+from tests.programs import Counts, counts, equations, serial_scatters
 from tests.test_keys import algorithm_of, config_of
 from tests.tiers import slow_except
 from tests.toy import GAME, paired_env, toy_env
@@ -137,6 +138,14 @@ def test_programs_lower_for_cuda_without_float64(name):
     text = traced(name).lower(lowering_platforms=("cuda",)).as_text()
     assert "stablehlo.while" in text
     assert not re.search(r"[<x]f64>", text)
+
+
+def test_on_gpus_nothing_is_looked_ahead_and_the_gru_takes_several_steps_a_turn(monkeypatch):
+    """Calls of the network count there, and turns of a loop of small kernels."""
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    assert counts(planner(whole_plans=False).jaxpr) == PROGRAMS["planner"][1]
+    unrolled = [each for each in equations(update("ppo").jaxpr) if each.params.get("unroll") == GPU_UNROLL]
+    assert {each.params["reverse"] for each in unrolled} == {False, True}
 
 
 @pytest.mark.slow

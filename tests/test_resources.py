@@ -314,6 +314,37 @@ def test_a_gpu_that_jax_does_not_use_is_an_error(install, monkeypatch, platforms
 
 
 @pytest.mark.parametrize(
+    ("version", "platforms", "visible", "advice"),
+    [
+        ((3, 11), "", "0", "uv sync --python 3.12 --extra cuda, or cuda12 "),
+        ((3, 13), "", "0", "uv sync --extra cuda, or cuda12 "),
+        ((3, 13), "cpu", "0", None),
+        ((3, 13), "", "", None),
+    ],
+)
+def test_a_gpu_without_cuda_is_named_and_not_used(
+    install, monkeypatch, caplog, version, platforms, visible, advice
+):
+    """On Python 3.11 the extras install nothing, so the advice names a later one."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setenv("JAX_PLATFORMS", platforms)
+    monkeypatch.setattr("sys.version_info", version)
+    prepare_jax(build(RuntimeConfig, [*base_layers(None), Layer("test", {"compilation_cache_dir": None})]))
+    assert len(caplog.messages) == (advice is not None)
+    assert advice is None or advice in caplog.text
+
+
+def test_gpus_get_no_jax_that_crawls_on_them():
+    """Nor one that plans our programs badly: JAX before 0.11.1, which Python 3.11 has nothing after."""
+    lock = (REPOSITORY / "requirements.lock").read_text()
+    plugins = re.findall(r"^jax-cuda\d+-\w+==([\d.]+) ; (.*?) \\", lock, re.MULTILINE)
+    assert plugins
+    for release, marker in plugins:
+        assert tuple(map(int, release.split("."))) >= (0, 11, 1)
+        assert "python_full_version >= '3.12'" in marker
+
+
+@pytest.mark.parametrize(
     ("setting", "given"),
     [
         ("jax_enable_x64", True),

@@ -56,7 +56,7 @@ class Case:
 
     Attributes:
         work: done by one call, in the case's unit.
-        call: does it, and waits until it is done.
+        call: does it, waits until it is done, and returns what was computed, if arrays.
         compile_seconds: what tracing and compiling took; None where nothing is compiled.
         program: the compiled program, and `traced` the same before it was compiled.
         warm_up: calls before the first that is timed.
@@ -174,11 +174,11 @@ def _updating(algorithm: Algorithm, steps: int) -> Case:
     state = jax.jit(algorithm.init)(KEY)
     case = _compiled(algorithm.update, state, donate=True)
 
-    def call() -> None:
+    def call() -> Any:
         nonlocal state
         assert case.program is not None
-        state, metrics = case.program(state)
-        jax.block_until_ready((state, metrics))
+        state, metrics = jax.block_until_ready(case.program(state))
+        return state, metrics
 
     case.work, case.call, case.warm_up = algorithm.frames_per_update, call, -(-WARM_UP_STEPS // steps)
     return case

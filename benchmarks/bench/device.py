@@ -13,8 +13,10 @@ import jax.numpy as jnp
 
 from remdm.base.machine import process_peak_memory
 
-SIDE = 2048  # of the matrices
-COPIED = 2**28  # bytes of the array that is read and written
+# Sides of the matrices and products in a call, and bytes of the array that is read and written. Starting a
+# program on a GPU takes as long as a small product there.
+SIDE, CHAINED, COPIED = 2048, 1, 2**28
+GPU_SIDE, GPU_CHAINED, GPU_COPIED = 8192, 8, 2**31
 REPEATS = 7
 
 
@@ -36,9 +38,19 @@ def _sanitised(text: str) -> str:
 
 
 def matmul_rate(dtype: str) -> float:
-    """FLOP/s of a product of two square matrices of this type, the median of several."""
-    x = jnp.ones((SIDE, SIDE), dtype)
-    return 2.0 * SIDE**3 / _seconds(jax.jit(lambda x: x @ x / SIDE), x)
+    """FLOP/s of products of square matrices of random numbers of this type, the median of several calls."""
+    side, chained = (SIDE, CHAINED) if jax.default_backend() == "cpu" else (GPU_SIDE, GPU_CHAINED)
+    x, w = jax.random.normal(jax.random.PRNGKey(0), (2, side, side)).astype(dtype)
+
+    @jax.jit
+    def multiply(pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        def product(_: int, x: jax.Array) -> jax.Array:
+            return x @ w * (1 / side**0.5)  # the numbers stay as large as they were
+
+        x, w = pair
+        return jax.lax.fori_loop(0, chained, product, x), w
+
+    return chained * 2.0 * side**3 / _seconds(multiply, (x, w))
 
 
 def copy_rate() -> float:
@@ -46,11 +58,12 @@ def copy_rate() -> float:
 
     In place, for the pages of a new array would be made first.
     """
-    x = jnp.ones(COPIED // 4, jnp.float32)
+    copied = COPIED if jax.default_backend() == "cpu" else GPU_COPIED
+    x = jnp.ones(copied // 4, jnp.float32)
     return 2.0 * x.nbytes / _seconds(jax.jit(lambda x: x + 1.0, donate_argnums=0), x)
 
 
-def _seconds(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> float:
+def _seconds(function: Callable[[Any], Any], x: Any) -> float:
     x = jax.block_until_ready(function(x))
     seconds = []
     for _ in range(REPEATS):

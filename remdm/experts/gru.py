@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax.linen.initializers import lecun_normal, orthogonal, zeros_init
 
 Residuals = tuple[jax.Array, ...]
+GPU_UNROLL = 4  # steps in the body of a loop: their kernels are small, and what is between turns is not
 
 
 @jax.custom_vjp
@@ -46,7 +47,7 @@ def _forward(
         new = (1.0 - z) * n + z * hidden
         return new, (new, hidden, state_n, r, z, n)
 
-    last, (states, *kept) = jax.lax.scan(step, hidden, (inputs, first))
+    last, (states, *kept) = jax.lax.scan(step, hidden, (inputs, first), unroll=_unroll())
     return (last, states), (kernel, first, *kept)
 
 
@@ -66,7 +67,7 @@ def _backward(residuals: Residuals, grads: tuple[jax.Array, jax.Array]) -> tuple
 
     grad_last, grad_outputs = grads
     grad_hidden, (grad_state, grad_n) = jax.lax.scan(
-        step, grad_last, (grad_outputs, first, *kept), reverse=True
+        step, grad_last, (grad_outputs, first, *kept), reverse=True, unroll=_unroll()
     )
     grad_kernel = jnp.einsum("tbi,tbj->ij", kept[0], grad_state)
     of_r_and_z, of_n = jnp.split(grad_state, [2 * grad_n.shape[-1]], axis=-1)
@@ -75,6 +76,10 @@ def _backward(residuals: Residuals, grads: tuple[jax.Array, jax.Array]) -> tuple
 
 
 gru.defvjp(_forward, _backward)
+
+
+def _unroll() -> int:
+    return 1 if jax.default_backend() == "cpu" else GPU_UNROLL
 
 
 class Gate(nn.Module):

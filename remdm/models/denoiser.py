@@ -1,5 +1,6 @@
 """The denoiser: a bidirectional transformer over an observation, a time and the tokens of a plan."""
 
+import re
 from math import prod
 from typing import Any
 
@@ -95,12 +96,26 @@ class TimeEmbedding(nn.Module):
         return nn.Dense(self.d_model, dtype=self.dtype)(x)
 
 
-def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+def cudnn_attends(dtype: Any, width: int) -> bool:
+    """Whether cuDNN has attention for heads of this type and width on this process's devices.
+
+    It has in bfloat16, from compute capability 8.0 on, for widths of which its support matrix says that all
+    such GPUs take them forward and backward.
+    """
+    if dtype != jnp.bfloat16 or width % 8 or width > 128:
+        return False
+    capability = str(getattr(jax.local_devices()[0], "compute_capability", ""))  # ROCm's is no number
+    return re.fullmatch(r"\d+\.\d+", capability) is not None and float(capability) >= 8.0
+
+
+def attend(query: jax.Array, key: jax.Array, value: jax.Array, fused: bool = False) -> jax.Array:
     """Softmax attention (arXiv 1706.03762), [B, S, N, D] each -> [B, S, N, D].
 
     Heads count as more of the batch: on CPUs, plain products of matrices take half the time of those
-    with two axes of batch.
+    with two axes of batch. `fused` is cuDNN's, which writes neither scores nor transposes to memory.
     """
+    if fused:
+        return jax.nn.dot_product_attention(query, key, value, implementation="cudnn")
     batch, length, heads, width = query.shape
 
     def fold(x: jax.Array) -> jax.Array:
@@ -135,6 +150,7 @@ class Attention(nn.Module):
 
     n_heads: int
     dtype: Any
+    fused: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -148,7 +164,8 @@ class Attention(nn.Module):
         three = [Projection((width,), heads, name=name)() for name in ("query", "key", "value")]
         kernels, biases = zip(*three, strict=True)
         projected = apply(x, jnp.concatenate(kernels, axis=1), jnp.concatenate(biases))
-        mixed = attend(*(y.reshape(*y.shape[:2], *heads) for y in jnp.split(projected, 3, axis=-1)))
+        query, key, value = (y.reshape(*y.shape[:2], *heads) for y in jnp.split(projected, 3, axis=-1))
+        mixed = attend(query, key, value, self.fused)
         return apply(mixed.reshape(x.shape), *Projection(heads, (width,), name="out")())
 
 
@@ -182,12 +199,13 @@ class Block(nn.Module):
     d_ff: int
     dropout_rate: float
     dtype: Any
+    fused_attention: bool
 
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
         """Tokens [B, S, d_model] -> [B, S, d_model]."""
         y = nn.LayerNorm(dtype=self.dtype)(x)
-        y = Attention(self.n_heads, self.dtype, name="attention")(y)
+        y = Attention(self.n_heads, self.dtype, self.fused_attention, name="attention")(y)
         x = x + Dropout(self.dropout_rate)(y, deterministic)
         y = nn.LayerNorm(dtype=self.dtype)(x)
         y = nn.gelu(nn.Dense(self.d_ff, dtype=self.dtype, name="ffn_in")(y))
@@ -199,7 +217,7 @@ class Denoiser(nn.Module):
     """Predicts a plan's clean tokens; encode an observation once, denoise many times.
 
     The vocabulary has `num_tokens` actions; tokens may also be the mask, `num_tokens`, which is
-    never predicted.
+    never predicted. With `fused_attention`, cuDNN's is used.
     """
 
     num_tokens: int
@@ -215,6 +233,7 @@ class Denoiser(nn.Module):
     dtype: Any = jnp.float32
     past_observations: int = 0
     past_actions: int = 0
+    fused_attention: bool = False
 
     def setup(self) -> None:  # noqa: D102
         self.obs_encoder = ObservationEncoder(
@@ -226,7 +245,8 @@ class Denoiser(nn.Module):
         self.time_embedding = TimeEmbedding(self.d_model, self.time_scale, self.dtype)
         self.token_embedding = nn.Embed(self.num_tokens + 1, self.d_model)
         self.blocks = [
-            Block(self.n_heads, self.d_ff, self.dropout_rate, self.dtype) for _ in range(self.n_layers)
+            Block(self.n_heads, self.d_ff, self.dropout_rate, self.dtype, self.fused_attention)
+            for _ in range(self.n_layers)
         ]
         self.final_norm = nn.LayerNorm(dtype=self.dtype)
         self.head = nn.Dense(self.num_tokens, dtype=self.dtype, kernel_init=nn.initializers.normal(0.02))

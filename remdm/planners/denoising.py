@@ -11,11 +11,12 @@ from remdm.config.sampler import SamplerConfig
 from remdm.diffusion.loss import Objective
 from remdm.diffusion.sampling import Sampler
 from remdm.diffusion.schedule import SCHEDULES
-from remdm.models.denoiser import Denoiser
+from remdm.models.denoiser import Denoiser, cudnn_attends
 
 
 def make_denoiser(config: DenoiserConfig, num_actions: int) -> Denoiser:
-    """The network a configuration describes."""
+    """The network a configuration describes, as this process's devices compute it best."""
+    dtype = jnp.dtype(config.compute_dtype)
     return Denoiser(
         num_tokens=num_actions,
         plan_horizon=config.plan_horizon,
@@ -29,7 +30,8 @@ def make_denoiser(config: DenoiserConfig, num_actions: int) -> Denoiser:
         past_observations=config.past_observations,
         past_actions=config.past_actions,
         dropout_rate=config.dropout_rate,
-        dtype=jnp.dtype(config.compute_dtype),
+        dtype=dtype,
+        fused_attention=cudnn_attends(dtype, config.d_model // config.n_heads),
     )
 
 
@@ -41,8 +43,9 @@ def init_params(denoiser: Denoiser, key: jax.Array, obs_dim: int) -> Any:
 
 def param_shapes(config: DenoiserConfig, obs_dim: int, num_actions: int) -> Any:
     """The parameters of the network a configuration describes, without their values."""
-    denoiser = make_denoiser(config, num_actions)
-    key = jax.ShapeDtypeStruct((2,), jnp.uint32)  # a real one would start JAX before its settings are made
+    # In float32, nothing is asked about devices, which would start JAX before its settings are made.
+    denoiser = make_denoiser(config.model_copy(update={"compute_dtype": "float32"}), num_actions)
+    key = jax.ShapeDtypeStruct((2,), jnp.uint32)  # a real one would start JAX too
     return jax.eval_shape(lambda key: init_params(denoiser, key, obs_dim), key)
 
 

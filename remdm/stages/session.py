@@ -11,7 +11,7 @@ from typing import Any
 
 from remdm.base.errors import UserError, reported
 from remdm.base.log import configure_logging
-from remdm.base.machine import gpu_for_jax, num_processes
+from remdm.base.machine import gpu_for_jax, has_nvidia_gpu, num_processes
 from remdm.base.state import STATE, restore_results
 from remdm.config.layers import Layer, base_layers, build, runtime_model
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
@@ -78,6 +78,12 @@ def prepare_jax(runtime: RuntimeConfig) -> RuntimeConfig:
         raise UserError(
             f"JAX runs on the CPU, although a GPU is visible and a plugin for {gpu} is installed: update the "
             "GPU's driver, or set JAX_PLATFORMS=cpu to run on the CPU"
+        )
+    if gpu is None and not os.environ.get("JAX_PLATFORMS") and has_nvidia_gpu():
+        python = "" if sys.version_info >= (3, 12) else " --python 3.12"
+        logger.warning(
+            "a GPU is visible, but JAX was installed without CUDA and runs on the CPU: "
+            f"uv sync{python} --extra cuda, or cuda12 for a driver older than 580"
         )
     if tasks == 1 or jax.process_index() == 0:
         return runtime
