@@ -14,6 +14,7 @@ from remdm.base.errors import ConfigError, Interrupted, UserError, near, printab
 from remdm.base.files import is_utf8
 from remdm.commands.accept import run_accept
 from remdm.commands.clean import run_clean
+from remdm.commands.compare import run_compare
 from remdm.commands.configuration import fetched_artifact, plan_of
 from remdm.commands.flags import add_flags
 from remdm.commands.params import run_params
@@ -110,6 +111,15 @@ def _parser() -> argparse.ArgumentParser:
     view.add_argument("films", metavar="FILM", type=Path, nargs="+", help="the folder of a film's results")
     view.add_argument(
         "--output", metavar="PAGE", type=Path, help="by default episode.html beside the first film"
+    )
+    comparing = add("compare", "draw metrics and evaluations of any runs as a page to explore", run_compare)
+    comparing.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="the folder of a run's results")
+    comparing.add_argument(
+        "--output",
+        metavar="PAGE",
+        type=Path,
+        default=Path("comparison.html"),
+        help="comparison.html by default",
     )
     why = add("why", "say why the pipeline would make a result again", _why)
     why.add_argument("target", metavar="TARGET", help="a file or folder under results/")

@@ -197,15 +197,6 @@ def test_writing_has_contrast():
 # --- the page in a browser ---
 
 
-@pytest.fixture(scope="module")
-def driver():
-    if reason := browser.missing():
-        # CI installs one (.ci/run), so there its absence is an error.
-        (pytest.fail if "CI" in os.environ else pytest.skip)(reason)
-    with browser.started() as driver:
-        yield driver
-
-
 def where(driver):
     """Step and denoising step, by the sliders; the address must say the same."""
     t, k = (int(driver.find_element("id", name).get_attribute("value")) for name in ("step", "denoise"))

@@ -33,7 +33,8 @@ def build_page(
     sources = [*map(_read, libraries), script]
     inline = "'unsafe-inline'" if libraries else _hash(style)
     policy = (
-        f"default-src 'none'; script-src {' '.join(map(_hash, sources))}; style-src {inline}"
+        f"default-src 'none'; form-action 'none'; base-uri 'none'; style-src {inline}; "
+        f"script-src {' '.join(map(_hash, sources))}"
         + ("; img-src data: blob:" if libraries else "")  # a figure that is saved as a picture
     )
     code = "\n".join(f"<script>{source}</script>" for source in sources)

@@ -11,9 +11,6 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
-const readable = (name) => name.replaceAll("_", " ");
-
 /** The compressed data in an element of the page. */
 async function unzipped(id) {
   const packed = Uint8Array.from(atob(find(id).textContent), (c) => c.charCodeAt(0));

@@ -2,6 +2,9 @@
 
 const KINDS = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, i2: Int16Array, i4: Int32Array, f4: Float32Array };
 
+const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
+const readable = (name) => name.replaceAll("_", " ");
+
 /** An array of some shape, whose items [i, j, ...] stand one after the other. */
 class Grid {
   constructor(data, shape) {
