@@ -20,6 +20,7 @@ from remdm.commands.flags import add_flags
 from remdm.commands.params import run_params
 from remdm.commands.results import run_results
 from remdm.commands.stage import run_stage
+from remdm.commands.status import run_status
 from remdm.commands.suite import run_ablations
 from remdm.commands.view import run_view
 from remdm.config.layers import ALL_KEYS
@@ -128,7 +129,14 @@ def _parser() -> argparse.ArgumentParser:
         "targets", metavar="TARGET", nargs="*", help="files or folders under results/; none means all"
     )
     accepting.add_argument("--yes", action="store_true", help="record it; without, only say what would be")
-    for sub in (why, accepting):
+    status = add("status", "list the jobs of a scale: done, waiting, stopped, running, failed", run_status)
+    status.add_argument(
+        "--report",
+        metavar="PAGE",
+        type=Path,
+        help="write the report of what is there, and of what is missing",
+    )
+    for sub in (why, accepting, status):
         sub.add_argument("--scale", metavar="NAME", help="a scale, by default that of workflow_config.yaml")
     provenance = add("provenance", "say what a figure, a table or a run was made from", _provenance)
     provenance.add_argument("target", metavar="FIGURE", help="a file of results, moved or not")
