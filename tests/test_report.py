@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import numpy as np
+import polars as pl
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
@@ -27,6 +28,7 @@ from remdm.cli import _parser, main
 from remdm.commands.configuration import configured
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.stages import STAGES
+from remdm.workflow.plan import Plan
 from tests import browser
 from tests.browser import assert_quiet, click, press, texts, wait
 from tests.conftest import REPOSITORY
@@ -152,7 +154,7 @@ def test_curves_are_those_of_the_figures(results):
     assert values == [9, 19, 29, 39]
     long = results.train(GAME, "online", "long", updates=1000)
     axis, values = curves(Result(long))["metrics"]["env/episode_return"]
-    assert (len(values), values[0], values[-1]) == (100, pytest.approx(1, abs=0.1), pytest.approx(8, abs=0.1))
+    assert (len(values), values[0], values[-1]) == (75, pytest.approx(1, abs=0.1), pytest.approx(8, abs=0.1))
     results.trainings.pop()
 
 
@@ -342,6 +344,7 @@ def test_a_run_is_shown_by_itself(driver, page):
     assert (
         driver.find_element("id", "run-record").get_attribute("href") == (Path(folder) / "run.json").as_uri()
     )
+    assert driver.find_element("id", "run-folder").get_attribute("href") == f"{Path(folder).as_uri()}/"
     assert "uv run remdm inference --" in texts(driver, "#run-command")[0]
     assert len(texts(driver, "#run-others button")) == 5
     use(driver, "#run-others button", number=4)
@@ -456,3 +459,31 @@ def test_screenshots_at_three_widths(driver, page, tmp_path):
         drawn(driver)
         assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
         assert driver.save_screenshot(str(kept / f"report-{width}.png"))
+
+
+@pytest.mark.slow
+def test_the_papers_scale_opens(driver, tmp_path, capsys):
+    """With as many metrics as trainings have. How large the page is, and when it was ready, is printed."""
+    plan = Plan.load(REPOSITORY / "workflow_config.yaml", {"scale": "paper"})
+    results = Results(tmp_path)
+    draw = np.random.default_rng(0)
+    for job in plan.jobs:
+        if job.stage == "inference":
+            folder = results.evaluate(job.env, job.name, job.seed)
+        elif job.stage in ("film", "sweep"):
+            folder = results.folder(job.env, job.stage, job.name, job.seed)
+        else:
+            folder = results.train(job.env, job.stage, job.name, job.seed, updates=100)
+            walk = draw.normal(size=(100, 70)).cumsum(axis=0)
+            more = [pl.Series(f"val/metric_{i}", walk[:, i]) for i in range(70)]
+            table = pl.read_parquet(folder / "metrics.parquet").with_columns(more)
+            table.write_parquet(folder / "metrics.parquet")
+    page = tmp_path / "paper.html"
+    write_report(sorted(map(str, results.root.glob("*/*/*/*/run.json"))), [], page)
+    opened(driver, page)
+    ready = driver.execute_script("return document.body.dataset.ready")
+    with capsys.disabled():
+        print(f"\n{len(plan.jobs)} runs: {page.stat().st_size / 1e6:.1f} MB, ready after {ready} ms")
+    assert len(driver.find_elements("css selector", "#runs tbody tr")) == len(plan.jobs)
+    drawn(driver, ".curves .plot")
+    assert_quiet(driver, page)

@@ -15,7 +15,7 @@ from remdm.analysis.results import Result, smooth
 from remdm.base.reader import parse_value
 from remdm.config.layers import base_layers
 
-POINTS = 100  # of a curve
+POINTS = 75  # of a curve
 AXES = ("update", "frames", "seconds")
 # What the page shows in another way than as an entry of the record.
 APART = ("config", "origin", "stage", "seed", "accepted")

@@ -98,7 +98,7 @@ class Report {
       const box = element("input", { type: "checkbox" });
       box.checked = true;
       box.addEventListener("change", () => { this.on[i] = box.checked; this.update(); });
-      const swatch = element("span", { class: "swatch" });
+      const swatch = this.swatch(player.dash);
       const name = this.games.length > 1 ? `${player.label}, ${player.game}` : player.label;
       find("players").append(element("label", {}, box, swatch, name));
       return { box, swatch, label: box.parentElement };
@@ -109,6 +109,18 @@ class Report {
         this.update();
       });
     }
+  }
+
+  /** A line as figures draw it, in the colour that its element has. */
+  swatch(dash) {
+    const steps = { solid: "", dash: "7,4", dashdot: "7,3,2,3", dot: "2,3" }[dash] ?? dash.replaceAll("px", "");
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    line.setAttribute("d", "M0 5H32");
+    line.setAttribute("stroke-dasharray", steps);
+    svg.append(line);
+    svg.setAttribute("class", "swatch");
+    return svg;
   }
 
   get game() { return this.games[find("game").value - 1]; }
@@ -149,5 +161,5 @@ class Report {
 
 unzipped("data").then((buffer) => {
   window.report = new Report(JSON.parse(new TextDecoder().decode(buffer)));
-  document.body.dataset.ready = "";
+  document.body.dataset.ready = Math.round(performance.now());  // milliseconds
 }).catch(giveUp);

@@ -41,6 +41,7 @@ class RunView {
     history.replaceState(null, "", `#${new URLSearchParams({ run: run.folder })}`);
     find("run-title").textContent = `${run.title}, ${run.game}`;
     find("run-record").href = run.record;
+    find("run-folder").href = run.record.replace(/run\.json$/, "./");
     find("run-command").textContent = run.command;
     find("copied").textContent = "";
     const sources = run.sources.map((folder) => this.runs.findIndex((other) => other.folder === folder)).filter((i) => i >= 0);
