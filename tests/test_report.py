@@ -202,7 +202,7 @@ def test_what_is_no_run_is_named(tmp_path, capsys):
 
 def opened(driver, page, place=""):
     browser.opened(driver, page, place)
-    wait(lambda: driver.execute_script("return document.body.dataset.ready !== undefined"))
+    wait(lambda: driver.execute_script("return document.body.dataset.complete !== undefined"))
 
 
 def drawn(driver, selector=".plot"):
@@ -481,9 +481,11 @@ def test_the_papers_scale_opens(driver, tmp_path, capsys):
     page = tmp_path / "paper.html"
     write_report(sorted(map(str, results.root.glob("*/*/*/*/run.json"))), [], page)
     opened(driver, page)
-    ready = driver.execute_script("return document.body.dataset.ready")
+    times = driver.execute_script("return {...document.body.dataset}")
     with capsys.disabled():
-        print(f"\n{len(plan.jobs)} runs: {page.stat().st_size / 1e6:.1f} MB, ready after {ready} ms")
+        print(
+            f"\n{len(plan.jobs)} runs, {page.stat().st_size / 1e6:.1f} MB; milliseconds until it was {times}"
+        )
     assert len(driver.find_elements("css selector", "#runs tbody tr")) == len(plan.jobs)
     drawn(driver, ".curves .plot")
     assert_quiet(driver, page)

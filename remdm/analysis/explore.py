@@ -21,7 +21,7 @@ from remdm.analysis.page import as_json, build_page, compressed
 from remdm.analysis.policies import Policy, behind, share_of_expert
 from remdm.analysis.published import remark
 from remdm.analysis.results import Result, grouped
-from remdm.analysis.runs import Unfinished, differing_keys, run_record, run_row
+from remdm.analysis.runs import Unfinished, curves, differing_keys, run_record, run_row
 from remdm.analysis.statistics import CONFIDENCE, Estimate
 from remdm.analysis.style import Look, label
 from remdm.analysis.tables import (
@@ -112,6 +112,7 @@ def explore_page(
             "title": html.escape(title), "lead": lead, "state": _state(results, unfinished),
             "experts": experts, "first": "".join(first), "sections": "\n".join(filter(None, sections)),
             "links": "".join(page.links), "data": compressed([as_json(data).encode()]),
+            "curves": compressed([as_json(list(map(curves, results))).encode()]),
         },
     )  # fmt: skip
 

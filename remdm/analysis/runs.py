@@ -33,7 +33,7 @@ class Unfinished(NamedTuple):
 
 
 def run_record(result: Result, page: Path) -> dict[str, Any]:
-    """All that a page says of a run.
+    """All that a page says of a run but its `curves`.
 
     Args:
         page: from where its `run.json` is linked.
@@ -52,7 +52,6 @@ def run_record(result: Result, page: Path) -> dict[str, Any]:
         "config": {key: _text(value) for key, value in result.config.items()},
         "changed": [key for key, value in result.config.items() if defaults.get(key, value) != value],
         "sources": sorted(paths),
-        "curves": curves(result),
     }  # fmt: skip
 
 

@@ -14,7 +14,6 @@ class Report {
     this.tables = [...document.querySelectorAll("div.table")].map((root) => new SortedTable(root, openRuns));
     for (const table of this.tables) table.isOn = this.isOn;
     for (const root of document.querySelectorAll("figure.chart")) this.addChart(root);
-    for (const root of document.querySelectorAll(".curves")) this.addCurves(root);
     document.body.classList.toggle("one-game", this.games.length === 1);
     find("of-games").hidden = this.games.length === 1;
     find("game").append(...["all games", ...this.games].map((name, i) => element("option", { value: i }, name)));
@@ -46,6 +45,13 @@ class Report {
 
   openPlayer(player) {
     if (player !== undefined && this.players[player].runs.length) this.view.open(this.players[player].runs);
+  }
+
+  /** Curves are most of the data, so they are unpacked when the page is there already. */
+  addAllCurves(curves) {
+    this.runs.forEach((run, i) => { run.curves = curves[i]; });
+    for (const root of document.querySelectorAll(".curves")) this.addCurves(root);
+    this.view.drawCurves();
   }
 
   /** Three figures of metrics that can be chosen, of a game. */
@@ -159,7 +165,13 @@ class Report {
   }
 }
 
-unzipped("data").then((buffer) => {
-  window.report = new Report(JSON.parse(new TextDecoder().decode(buffer)));
+const parsed = async (id) => JSON.parse(new TextDecoder().decode(await unzipped(id)));
+
+async function begin() {
+  const report = new Report(await parsed("data"));
   document.body.dataset.ready = Math.round(performance.now());  // milliseconds
-}).catch(giveUp);
+  report.addAllCurves(await parsed("curves"));
+  document.body.dataset.complete = Math.round(performance.now());
+}
+
+begin().catch(giveUp);

@@ -38,6 +38,7 @@ class RunView {
   /** Show the first of some runs, and a way to the others. */
   open(among, chosen = among[0]) {
     const run = this.runs[chosen];
+    this.shown = run;
     history.replaceState(null, "", `#${new URLSearchParams({ run: run.folder })}`);
     find("run-title").textContent = `${run.title}, ${run.game}`;
     find("run-record").href = run.record;
@@ -57,11 +58,12 @@ class RunView {
     );
     if (!this.dialog.open) this.dialog.showModal();
     this.dialog.scrollTop = 0;
-    this.drawCurves(run);
+    this.drawCurves();
   }
 
-  drawCurves(run) {
-    const metrics = Object.keys(run.curves.metrics ?? {});
+  drawCurves() {
+    const run = this.shown;
+    const metrics = Object.keys(run?.curves?.metrics ?? {});
     if (!metrics.length) return find("run-curves").replaceChildren();
     const place = element("div", { class: "plot" });
     const choice = metricChoice(metrics, ["val/episode_return", "env/episode_return", "diffusion/loss"], () => figure.draw());
