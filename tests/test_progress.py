@@ -199,7 +199,7 @@ def test_it_is_asked_beside_a_running_snakemake(tmp_path, monkeypatch):
     config = write_config(tmp_path / "workflow_config.yaml", overrides, ["online"])
     plan = Plan.load(config, {})
     online = job("online", "demo")
-    arguments = ["--directory", str(tmp_path), "--configfile", str(config), online.record]
+    arguments = [online.record, "--directory", str(tmp_path), "--configfile", str(config)]
     monkeypatch.chdir(tmp_path)
     seen = set()
     with (tmp_path / "said").open("w") as said:
