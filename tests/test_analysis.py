@@ -543,7 +543,7 @@ def test_figures_and_report_are_made_of_files_alone(results, tmp_path, envs, see
         assert text in page
     assert "$" not in page
     assert re.search(
-        r"DAgger \(demo\) returns [\d.]+ \[[-\d.]+, [\d.]+\] an episode: \d+ % \[-?\d+, \d+\] of the expert",
+        r"DAgger \(demo\), returns [\d.]+ \[[-\d.]+, [\d.]+\] an episode: \d+ % \[-?\d+, \d+\] of the expert",
         page,
     )
     # These were trained for forty thousand frames.

@@ -122,19 +122,17 @@ def headline(policies: Sequence[Policy]) -> list[str]:
     found = []
     for env, rivals in grouped(policies, "env").items():
         planners = [policy for policy in rivals if policy.role not in ("expert", "random")]
-        sentences = [f"{_returned(policy)}." for policy in rivals if policy not in planners][:3]
+        others = [policy for policy in rivals if policy not in planners][:3]
+        sentences = [f"{policy.label} returns {_shortly(policy.mean())} an episode." for policy in others]
         if planners:
             best = max(planners, key=lambda policy: policy.mean().value)
             share = share_of_expert(best, rivals)
             of = f": {_shortly(share.percent, 0, ' %')} of the expert" if share else ""
-            count = f"the best of {len(planners)} planners and ways to play, " if len(planners) > 1 else ""
-            sentences.insert(0, f"In {env} {count}{_returned(best)}{of}.")
+            count = f"the best of {len(planners)} planners and ways to play, {best.label},"
+            who = count if len(planners) > 1 else best.label
+            sentences.insert(0, f"In {env} {who} returns {_shortly(best.mean())} an episode{of}.")
         found.append(" ".join([*sentences, behind(rivals, "mean")]))
     return found
-
-
-def _returned(policy: Policy) -> str:
-    return f"{policy.label} returns {_shortly(policy.mean())} an episode"
 
 
 def _shortly(value: Estimate, decimals: int = 2, unit: str = "") -> str:
