@@ -14,6 +14,7 @@ from remdm.base.errors import ConfigError, Interrupted, UserError, near, printab
 from remdm.base.files import is_utf8
 from remdm.commands.accept import run_accept
 from remdm.commands.clean import run_clean
+from remdm.commands.compare import run_compare
 from remdm.commands.configuration import fetched_checkpoint, plan_of
 from remdm.commands.flags import add_flags
 from remdm.commands.other_names import table, translated
@@ -21,6 +22,7 @@ from remdm.commands.params import run_params
 from remdm.commands.publish import run_publish
 from remdm.commands.results import run_results
 from remdm.commands.stage import run_stage
+from remdm.commands.status import run_status
 from remdm.commands.suite import run_ablations
 from remdm.commands.view import run_view
 from remdm.config.layers import ALL_KEYS
@@ -126,6 +128,15 @@ def _parser() -> argparse.ArgumentParser:
     publishing.add_argument("--dry_run", action="store_true", help="only print the files and the model card")
     publishing.add_argument("--private", action="store_true", help="make a new repository private")
     publishing.add_argument("--minimal", action="store_true", help="without picture and checkpoint_best")
+    comparing = add("compare", "draw metrics and evaluations of any runs as a page to explore", run_compare)
+    comparing.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="the folder of a run's results")
+    comparing.add_argument(
+        "--output",
+        metavar="PAGE",
+        type=Path,
+        default=Path("comparison.html"),
+        help="comparison.html by default",
+    )
     why = add("why", "say why the pipeline would make a result again", _why)
     why.add_argument("target", metavar="TARGET", help="a file or folder under results/")
     accepting = add("accept", "let results that are stale by their code alone count as current", run_accept)
@@ -133,7 +144,14 @@ def _parser() -> argparse.ArgumentParser:
         "targets", metavar="TARGET", nargs="*", help="files or folders under results/; none means all"
     )
     accepting.add_argument("--yes", action="store_true", help="record it; without, only say what would be")
-    for sub in (why, accepting):
+    status = add("status", "list the jobs of a scale: done, waiting, stopped, running, failed", run_status)
+    status.add_argument(
+        "--report",
+        metavar="PAGE",
+        type=Path,
+        help="write the report of what is there, and of what is missing",
+    )
+    for sub in (why, accepting, status):
         sub.add_argument("--scale", metavar="NAME", help="a scale, by default that of workflow_config.yaml")
     provenance = add("provenance", "say what a figure, a table or a run was made from", _provenance)
     provenance.add_argument("target", metavar="FIGURE", help="a file of results, moved or not")

@@ -100,7 +100,7 @@ use rule figure as ablation_report with:
         digest=lambda wildcards: plan.digest(suite(wildcards)),
 
 
-# Both pages show the pictures that lie beside them, so one that is redrawn does not make them stale.
+# Both pages lead to the pictures that lie beside them, so one that is redrawn does not make them stale.
 use rule figure as gallery with:
     input:
         pictures=[ancient(output) for figure in plan.catalogue.of_films for output in figure.outputs],
@@ -119,7 +119,13 @@ use rule figure as report with:
         records=shown_in("results/paper/report"),
         captions=[ancient(f"{figure.path}.txt") for figure in plan.catalogue.paper_figures],
     output:
-        html="results/paper/report.html",
+        html=report(
+            "results/paper/report.html",
+            caption="../report/report.rst",
+            category="Paper",
+            subcategory="Report",
+            labels={"shows": "all"},
+        ),
         run="results/paper/report.run.json",
     log:
         "logs/paper/report.log",

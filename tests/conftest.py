@@ -104,6 +104,18 @@ def package(tmp_path, monkeypatch):
     forget()
 
 
+@pytest.fixture(scope="module")
+def driver():
+    """A browser for the tests of pages."""
+    from tests import browser
+
+    if reason := browser.missing():
+        # CI installs one (.ci/run), so there its absence is an error.
+        (pytest.fail if "CI" in os.environ else pytest.skip)(reason)
+    with browser.started() as driver:
+        yield driver
+
+
 @pytest.fixture(scope="session")
 def pipeline(tmp_path_factory):
     """A finished run of everything at the smallest size and in a small game; to be read, and to be copied."""

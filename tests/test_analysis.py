@@ -103,7 +103,8 @@ class Results:
         return folder
 
     def evaluate(self, env, name, seed=0, returns=None, envs=None, finished=None, frames=40_000, **keys):
-        keys["config"] = {"env_name": env} | EVALUATION | keys.get("config", {})
+        policy = {"ppo": "expert", "random": "random"}.get(re.split("[-_]", name)[0], "planner")
+        keys["config"] = {"env_name": env, "policy": policy} | EVALUATION | keys.get("config", {})
         folder = self.folder(env, "inference", name, seed, **keys)
         rng = np.random.default_rng([seed, *name.encode()])
         if returns is None:
@@ -537,14 +538,19 @@ def test_figures_and_report_are_made_of_files_alone(results, tmp_path, envs, see
     figures = [tmp_path / "figures" / f"{name}.png" for name in FIGURES]
     write_report([*results.trainings, *results.evaluations], figures, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
+    page = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
     for text in (*map(label, ("ppo_rnn", *planners, "random")), "48 wide", "0123456789", behind, *envs):
         assert text in page
     assert "$" not in page
-    assert re.search(r"Offline BC \(demo\) [\d.]+ \(\d+ % \[\d+, \d+\] of the expert\)", page)
+    assert re.search(
+        r"DAgger \(demo\), returns [\d.]+ \[[-\d.]+, [\d.]+\] an episode: \d+ % \[-?\d+, \d+\] of the expert",
+        page,
+    )
     # These were trained for forty thousand frames.
     assert "ublished" not in page
-    # It opens without a network: all that it shows lies beside it.
-    assert set(re.findall(r'(?:src|href)="([^"]*)"', page)) == {f"figures/{name}.png" for name in FIGURES}
+    # It opens without a network: all that it shows is in it, and what it links lies beside it.
+    links = {f"figures/{name}{suffix}" for name in FIGURES for suffix in (".png", ".pdf")}
+    assert {link for link in re.findall(r'(?:src|href)="([^"]*)"', page) if link[0] != "#"} == links
 
 
 def test_a_scale_without_dagger_says_so(results, tmp_path):

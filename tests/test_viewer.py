@@ -12,7 +12,8 @@ from selenium.webdriver.common.keys import Keys
 
 from remdm.analysis.film import TOKENS
 from remdm.analysis.gallery import draw as draw_gallery
-from remdm.analysis.viewer import WEB, luminance, viewer_page, write_viewer
+from remdm.analysis.page import WEB
+from remdm.analysis.viewer import luminance, viewer_page, write_viewer
 from remdm.base.errors import UserError
 from remdm.cli import main
 from tests import browser
@@ -178,7 +179,7 @@ def test_writing_has_contrast():
         bright, dim = sorted((luminance(one), luminance(other)), reverse=True)
         return (bright + 0.05) / (dim + 0.05)
 
-    style = (WEB / "viewer.css").read_text()
+    style = (WEB / "page.css").read_text()
     schemes = [
         dict(re.findall(r"--([\w-]+): (#\w{6})", part)) for part in style.split("prefers-color-scheme")
     ]
@@ -194,15 +195,6 @@ def test_writing_has_contrast():
 
 
 # --- the page in a browser ---
-
-
-@pytest.fixture(scope="module")
-def driver():
-    if reason := browser.missing():
-        # CI installs one (.ci/run), so there its absence is an error.
-        (pytest.fail if "CI" in os.environ else pytest.skip)(reason)
-    with browser.started() as driver:
-        yield driver
 
 
 def where(driver):

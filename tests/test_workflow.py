@@ -182,7 +182,7 @@ def test_a_module_that_only_a_function_imports_is_reached(package):
     assert folder / "lonely.py" in source.reachable(entry)
 
 
-@pytest.mark.parametrize("name", ["viewer.css", "viewer.html", "viewer.controls.js"])
+@pytest.mark.parametrize("name", ["viewer.css", "viewer.html", "viewer.controls.js", "page.css"])
 def test_a_pages_style_and_scripts_decide_it(copy, name):
     package, take = copy
     path = package / "analysis" / "web" / name

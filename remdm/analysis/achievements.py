@@ -27,7 +27,7 @@ def draw_rates(policies: list[Policy], titles: list[str]) -> Figure:
     """A panel for each game, all its policies side by side."""
     games = grouped(policies, "env")
     rates = {env: {policy.name: policy.rates() for policy in rivals} for env, rivals in games.items()}
-    bars = [max(len(_unlocked(found)), 4) * (0.09 + 0.075 * len(found)) for found in rates.values()]
+    bars = [max(len(unlocked(found)), 4) * (0.09 + 0.075 * len(found)) for found in rates.values()]
     # Games below each other: full Craftax has three times as many rows as Classic.
     figure, axes = new_figure(WIDTH, sum(bars) + 0.4 + 1.1 * len(bars), len(games), 1, heights=bars)
     for ax, title, (env, rivals) in zip(axes, titles, games.items(), strict=True):
@@ -38,7 +38,7 @@ def draw_rates(policies: list[Policy], titles: list[str]) -> Figure:
 
 
 def _draw_bars(ax: Axes, rates: dict[str, dict[str, Estimate]], labels: dict[str, str]) -> None:
-    order = _unlocked(rates)
+    order = unlocked(rates)
     height = 0.8 / len(rates)
     for k, (policy, look) in enumerate(looks(rates).items()):
         mean, low, high = 100 * np.array([rates[policy][name] for name in order]).reshape(-1, 3).T
@@ -56,7 +56,7 @@ def _draw_bars(ax: Axes, rates: dict[str, dict[str, Estimate]], labels: dict[str
     ax.set_xlabel(f"episodes that unlock it, %{note}")
 
 
-def _unlocked(rates: dict[str, dict[str, Estimate]]) -> list[str]:
+def unlocked(rates: dict[str, dict[str, Estimate]]) -> list[str]:
     """Achievements that anyone unlocks, the most frequent first."""
     best = {name: max(found[name].value for found in rates.values()) for name in next(iter(rates.values()))}
     return sorted((name for name, value in best.items() if value > 0), key=lambda name: -best[name])

@@ -9,7 +9,10 @@ from remdm.analysis.formats import as_frame
 from remdm.analysis.results import Result, grouped, read_results
 from remdm.analysis.style import LABELS, legend_below, new_figure, publish
 
-STAGES = {"ppo": "Expert", "collect": "Collecting", "offline": LABELS["offline"], "online": LABELS["online"]}
+STAGES = {
+    "ppo": "Expert", "collect": "Collecting", "offline": LABELS["offline"], "online": LABELS["online"],
+    "inference": "Evaluation",
+}  # fmt: skip
 # Parts of a job's time, from dark to light, told apart in grey by hatches.
 PARTS = {"running": ("#1d2f6f", ""), "compiling": ("#e0813c", "///"), "rest": ("#d5dbe3", "...")}
 
@@ -45,7 +48,7 @@ def cost_table(jobs: list[str]) -> pl.DataFrame:
 def draw(jobs: list[str], path: Path) -> None:
     """For each game and kind of job, time by its parts and peak memory, seeds averaged."""
     results = read_results(jobs)
-    rows = {env: _averaged(own) for env, own in grouped(results, "env").items()}
+    rows = {env: averaged(own) for env, own in grouped(results, "env").items()}
     height = 0.9 + 0.24 * max(len(kinds) for kinds in rows.values())
     figure, axes = new_figure(7.0, height * len(rows) + 0.3, len(rows), 2)
     for row, (env, kinds) in enumerate(rows.items()):
@@ -76,7 +79,7 @@ def draw(jobs: list[str], path: Path) -> None:
     publish(figure, path, caption)
 
 
-def _averaged(results: list[Result]) -> dict[str, dict[str, float]]:
+def averaged(results: list[Result]) -> dict[str, dict[str, float]]:
     """Parts of the time in minutes and memory of each kind of job, seeds averaged."""
     kinds: dict[str, list[dict[str, float]]] = {}
     for result in results:
@@ -84,7 +87,7 @@ def _averaged(results: list[Result]) -> dict[str, dict[str, float]]:
         parts = {part: float(cost[f"{part}_minutes"] or 0) for part in ("running", "compiling")}
         parts["rest"] = max(0.0, float(cost["minutes"] or 0) - sum(parts.values()))
         parts["memory_GB"] = float(cost["memory_GB"] or 0)
-        kinds.setdefault(f"{STAGES.get(result.stage, 'Evaluation')}: {result.name}", []).append(parts)
+        kinds.setdefault(f"{STAGES.get(result.stage, result.stage)}: {result.name}", []).append(parts)
     return {
         kind: {part: float(np.mean([each[part] for each in seeds])) for part in seeds[0]}
         for kind, seeds in kinds.items()

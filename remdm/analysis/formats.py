@@ -5,7 +5,7 @@ Where a column `x` has `x_low` and `x_high` beside it, readers see `x [low, high
 
 import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +67,38 @@ def as_markdown(frame: pl.DataFrame, columns: Sequence[str] | None = None, note:
     return f"{text}\n\n{note}\n" if note else f"{text}\n"
 
 
-def as_html(frame: pl.DataFrame, columns: Sequence[str] | None = None) -> str:
-    """A table of a web page; cells of numbers have the class `n`."""
-    heads, rows = shown(frame, columns)
-    kinds = _numeric(frame, columns)
+def as_html(
+    frame: pl.DataFrame,
+    columns: Sequence[str] | None = None,
+    rows: Sequence[str] = (),
+    names: Collection[str] = (),
+) -> str:
+    """A table of a web page; cells of numbers have the class `n` and every digit as `data-value`.
 
-    def line(tag: str, cells: list[str]) -> str:
-        return "<tr>" + "".join(
-            f"<{tag}{' class=n' if is_number else ''}>{html.escape(cell)}</{tag}>"
-            for cell, is_number in zip(cells, kinds, strict=True)
-        ) + "</tr>"  # fmt: skip
+    Args:
+        rows: attributes of each row's element, as markup; none if empty.
+        names: columns that are names already and are not put into words.
+    """
+    heads, texts = shown(frame, columns)
+    keys, kinds = _columns(frame, columns), _numeric(frame, columns)
+    heads = [key if key in names else head for key, head in zip(keys, heads, strict=True)]
 
-    return "<table>" + line("th", heads) + "".join(line("td", row) for row in rows) + "</table>"
+    def cell(text: str, value: Any, is_number: bool) -> str:
+        counts = is_number and value is not None and math.isfinite(value)
+        kind = f" class=n{f' data-value={value}' if counts else ''}" if is_number else ""
+        return f"<td{kind}>{html.escape(text)}</td>"
+
+    head = "".join(
+        f'<th scope="col"{" class=n" if is_number else ""}>{html.escape(text)}</th>'
+        for text, is_number in zip(heads, kinds, strict=True)
+    )
+    body = "".join(
+        f"<tr{attributes}>{''.join(map(cell, cells, (values[key] for key in keys), kinds))}</tr>\n"
+        for cells, values, attributes in zip(
+            texts, frame.iter_rows(named=True), rows or [""] * frame.height, strict=True
+        )
+    )
+    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
 
 
 def shown(frame: pl.DataFrame, columns: Sequence[str] | None = None) -> tuple[list[str], list[list[str]]]:

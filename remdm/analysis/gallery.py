@@ -13,11 +13,11 @@ PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Recordings of ReMDM planners in Craftax</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto;
-  padding: 0 1rem; color: #222; }
-h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd; padding-bottom: .3rem; }
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
+h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #8886; padding-bottom: .3rem; }
 .pictures { display: flex; flex-wrap: wrap; gap: 1.2rem; align-items: flex-start; }
-figure { margin: 0; max-width: 36rem; } img { max-width: 100%; } figcaption { color: #555; font-size: .9rem; }
+figure { margin: 0; max-width: 36rem; } img { max-width: 100%; } figcaption { opacity: .8; font-size: .9rem; }
 </style></head><body>
 <h1>Recordings</h1>
 <p>Every policy in the same worlds, drawn by the same seed: the first episode as it was played, whatever came

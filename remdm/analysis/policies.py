@@ -14,11 +14,16 @@ MAX_RETURN = {"Craftax-Classic-Symbolic-v1": 22, "Craftax-Symbolic-v1": 226}
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy in a game, and its evaluations, one for each training seed."""
+    """A policy in a game, and its evaluations, one for each training seed.
+
+    Attributes:
+        title: its name in figures and tables; by its name if empty.
+    """
 
     env: str
     name: str
     results: tuple[Result, ...]
+    title: str = ""
 
     @property
     def role(self) -> str:
@@ -28,7 +33,7 @@ class Policy:
     @property
     def label(self) -> str:
         """Its name in figures and tables."""
-        return label(self.name)
+        return self.title or label(self.name)
 
     @property
     def episodes(self) -> int:

@@ -41,9 +41,11 @@ class Table(NamedTuple):
 
     def note(self, jobs: list[str]) -> str:
         """What a reader must know, below the table."""
-        if self.of is None:
-            return self.template
-        policies = read_policies(jobs)
+        return self.template if self.of is None else self.note_on(read_policies(jobs))
+
+    def note_on(self, policies: list[Policy]) -> str:
+        """The note of a table of policies."""
+        assert self.of is not None
         return self.template.format(behind=behind(policies, self.of), published=remark(policies)).strip()
 
 
@@ -53,10 +55,13 @@ def policy_table(evaluations: list[str]) -> pl.DataFrame:
     `return_low` and `return_high` are the interval of `statistics.estimate`; `episode_ci_low` and
     `episode_ci_high` that of these trained policies, over episodes only.
     """
-    rows = []
-    for policies in grouped(read_policies(evaluations), "env").values():
-        rows += [_policy_row(policy, policies) for policy in policies]
-    return as_frame(rows)
+    return policy_rows(read_policies(evaluations))
+
+
+def policy_rows(policies: list[Policy]) -> pl.DataFrame:
+    """`policy_table` of policies that have been read."""
+    games = grouped(policies, "env").values()
+    return as_frame(_policy_row(policy, rivals) for rivals in games for policy in rivals)
 
 
 def _policy_row(policy: Policy, rivals: list[Policy]) -> dict[str, Any]:
@@ -85,6 +90,11 @@ def _policy_row(policy: Policy, rivals: list[Policy]) -> dict[str, Any]:
 
 def published_table(evaluations: list[str]) -> pl.DataFrame:
     """One row for each published figure that is comparable with a policy that was evaluated."""
+    return published_rows(read_policies(evaluations))
+
+
+def published_rows(policies: list[Policy]) -> pl.DataFrame:
+    """`published_table` of policies that have been read."""
     rows = [
         {
             "env": policy.env,
@@ -96,7 +106,7 @@ def published_table(evaluations: list[str]) -> pl.DataFrame:
             "published_frames": reported.frames,
             "source": reported.source,
         }
-        for policy in read_policies(evaluations)
+        for policy in policies
         for reported in published(policy)
     ]
     return as_frame(rows) if rows else pl.DataFrame(schema=list(PUBLISHED_COLUMNS))
@@ -104,10 +114,15 @@ def published_table(evaluations: list[str]) -> pl.DataFrame:
 
 def achievement_table(evaluations: list[str]) -> pl.DataFrame:
     """Per cent of episodes that unlock each achievement: a row for each, a column for each policy."""
+    return achievement_rows(read_policies(evaluations))
+
+
+def achievement_rows(policies: list[Policy]) -> pl.DataFrame:
+    """`achievement_table` of policies that have been read."""
     rows = []
-    for env, policies in grouped(read_policies(evaluations), "env").items():
-        rates = {policy.label: policy.rates() for policy in policies}
-        for name in policies[0].achievements:
+    for env, rivals in grouped(policies, "env").items():
+        rates = {policy.label: policy.rates() for policy in rivals}
+        for name in rivals[0].achievements:
             row: dict[str, Any] = {"env": env, "achievement": name}
             for label, found in rates.items():
                 row |= with_interval(label, found[name].percent)
@@ -122,10 +137,13 @@ def improvement_table(evaluations: list[str]) -> pl.DataFrame:
     flips the seeds' mean differences, and asks about the way they were trained. A `floor` is the least p
     that so few pairs can give.
     """
-    rows = []
-    for policies in grouped(read_policies(evaluations), "env").values():
-        rows += [_pair_row(policy, other) for policy, other in combinations(policies, 2)]
-    return as_frame(rows)
+    return improvement_rows(read_policies(evaluations))
+
+
+def improvement_rows(policies: list[Policy]) -> pl.DataFrame:
+    """`improvement_table` of policies that have been read."""
+    games = grouped(policies, "env").values()
+    return as_frame(_pair_row(policy, other) for rivals in games for policy, other in combinations(rivals, 2))
 
 
 def _pair_row(policy: Policy, other: Policy) -> dict[str, Any]:

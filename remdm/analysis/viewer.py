@@ -1,29 +1,22 @@
 """An episode to step through, as one page that needs neither network nor server.
 
 The page is `web/viewer.html` with its style and scripts in it, and with the arrays of one film or of two as
-compressed data. Its content security policy allows these scripts and no request. What the scripts write is
-text, never markup.
+compressed data.
 """
 
-import base64
-import gzip
-import hashlib
 import html
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
 
 from remdm.analysis.film import Film, film_title, read_film, token_colour
+from remdm.analysis.page import as_json, build_page, compressed, write_page
 from remdm.analysis.results import Result
 from remdm.analysis.style import label
 from remdm.base.errors import UserError
-from remdm.base.files import whole_file
 
-WEB = Path(__file__).with_name("web")
 SCRIPTS = ("data", "world", "plan", "controls")  # one script in the page, in this order
 # The types that fields of a film have in the page.
 ARRAYS = {
@@ -57,9 +50,7 @@ def write_viewer(folders: Sequence[Path], output: Path) -> None:
             raise UserError(f"{folder}: shows another world than {folders[0]}; film both with one seed")
     title = " beside ".join(film_title(folder) for folder in folders)
     records = [_record(film, Result(folder)) for film, folder in zip(films, folders, strict=True)]
-    page = viewer_page(title, films, records)
-    with whole_file(output) as partial:
-        partial.write_text(page, encoding="utf-8")
+    write_page(viewer_page(title, films, records), output)
 
 
 def viewer_page(title: str, films: Sequence[Film], records: Sequence[dict[str, Any]]) -> str:
@@ -79,16 +70,8 @@ def viewer_page(title: str, films: Sequence[Film], records: Sequence[dict[str, A
             for film, seen, record in zip(films, views, records, strict=True)
         ],
     }
-    style = (WEB / "viewer.css").read_text(encoding="utf-8")
-    script = "".join((WEB / f"viewer.{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
-    return Template((WEB / "viewer.html").read_text(encoding="utf-8")).substitute(
-        title=html.escape(title),
-        policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}",
-        style=style,
-        script=script,
-        header=json.dumps(header).replace("<", "\\u003c"),  # else a name could end the element
-        data=base64.b64encode(pack.compressed()).decode(),
-    )
+    parts = {"title": html.escape(title), "header": as_json(header), "data": compressed(pack.parts)}
+    return build_page("viewer", SCRIPTS, parts)
 
 
 class _Pack:
@@ -106,10 +89,6 @@ class _Pack:
         self.parts.append(data)
         self.size += len(data)
         return place
-
-    def compressed(self) -> bytes:
-        """All of them; the same arrays give the same bytes."""
-        return gzip.compress(b"".join(self.parts), mtime=0)
 
 
 def _described(film: Film, pack: _Pack) -> dict[str, Any]:
@@ -176,9 +155,3 @@ def luminance(colour: str) -> float:
     parts = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
-
-
-def _hash(text: str) -> str:
-    """A script or a style as the content security policy names it."""
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"

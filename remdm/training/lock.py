@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import os
-import re
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from remdm.base.errors import UserError
+from remdm.base.holder import LOCK, holder_in
 
 # What `flock` says where the file system has none: Lustre mounted so, some network file systems.
 NO_FLOCK = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
@@ -29,7 +29,7 @@ def locked(folder: Path) -> Iterator[None]:
         OSError: the folder or its lock cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder, folder / ".lock"):
+    with _locked(folder, folder / LOCK):
         yield
 
 
@@ -98,18 +98,10 @@ def _created(held: Path, path: Path) -> TextIO:
             aside.unlink()
 
 
-def _has_ended(holder: str) -> bool:
+def _has_ended(text: str) -> bool:
     """Whether the process that wrote itself into a lock was one of this host and has ended."""
-    process = re.fullmatch(r"process (\d+) on (.*)\n", holder)
-    if process is None or process[2] != socket.gethostname():
-        return False
-    try:
-        os.kill(int(process[1]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return False
+    holder = holder_in(text)
+    return holder is not None and holder.has_ended
 
 
 def _is_at(file: TextIO, path: Path) -> bool:

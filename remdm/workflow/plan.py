@@ -312,6 +312,10 @@ class Plan:
             return True
         return recorded_digest(Path(maker.record)) == self.digest(maker)
 
+    def is_drawn(self, figure: Figure) -> bool:
+        """Whether a figure is there as it would be drawn now, by its own record."""
+        return recorded_digest(Path(figure.record)) == self.digest(figure)
+
     def unseen(self) -> list[str]:
         """Records of stale results that Snakemake takes for fresh.
 

@@ -33,11 +33,12 @@ def source_digests(*entries: Path) -> dict[str, str]:
 
 
 def web_digests(module: str) -> dict[str, str]:
-    """Digests of the page, the style and the scripts that a module of `analysis/` writes into its page."""
-    files = sorted((ROOT / PACKAGE / "analysis" / "web").glob(f"{module}.*"))
+    """Digests of the template, style and scripts of a page that a module of `analysis/` writes."""
+    web = ROOT / PACKAGE / "analysis" / "web"
+    own = sorted(web.glob(f"{module}.*"))
     return {
         path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        for path in files
+        for path in (*own, *(sorted(web.glob("page.*")) if own else ()))
     }
 
 

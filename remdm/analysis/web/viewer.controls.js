@@ -1,7 +1,5 @@
 // The page: its state, its controls, and what is drawn of each film when they are used.
 
-const find = (id) => document.getElementById(id);
-
 /** What shows one film. */
 class Panel {
   constructor(film, page) {
@@ -240,9 +238,4 @@ class Page {
   }
 }
 
-readPage().then((page) => new Page(page)).catch((error) => {
-  const problem = find("problem");
-  problem.hidden = false;
-  problem.textContent = `This page cannot be shown (${error.message}); it needs Chrome 105, Firefox 113, Safari 16.4 or later.`;
-  console.error(error);
-});
+readPage().then((page) => new Page(page)).catch(giveUp);

@@ -1,15 +1,6 @@
-"use strict";
 // The films in the page: typed arrays out of the compressed data, and what is asked of them.
 
 const KINDS = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, i2: Int16Array, i4: Int32Array, f4: Float32Array };
-
-/** An element with attributes and children; strings become text and never markup. */
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
 
 const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
 const readable = (name) => name.replaceAll("_", " ");
@@ -34,9 +25,7 @@ class Grid {
 /** The header with all arrays in place of where they lie in the data. */
 async function readPage() {
   const header = JSON.parse(document.getElementById("header").textContent);
-  const packed = Uint8Array.from(atob(document.getElementById("data").textContent), (c) => c.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const buffer = await new Response(stream).arrayBuffer();
+  const buffer = await unzipped("data");
   const unpack = ([kind, offset, ...shape]) => {
     const count = shape.reduce((product, length) => product * length, 1);
     return new Grid(new KINDS[kind](buffer, offset, count), shape);
