@@ -19,6 +19,7 @@ from remdm.planners.online import make_online
 from remdm.play.policy import Policy
 from remdm.play.rollout import rollout, start
 from tests.test_planners import TOY_KEYS, train
+from tests.tiers import slow_except
 from tests.toy import GAME, LONGEST, MEMORY_GAME, NUM_ACTIONS, MemoryEnv, toy_env
 
 
@@ -106,13 +107,15 @@ def remembering_expert():
     return Policy(None, lambda batch_size: jnp.zeros(batch_size, jnp.int32), act)
 
 
+LAST_ACTION = OfflineConfig, make_offline, {"past_actions": 1}, True
+OTHERS = [
+    (OnlineConfig, make_online, {"past_observations": 2, "past_progress": True}, True),
+    (OnlineConfig, make_online, {}, False),
+]
+
+
 @pytest.mark.parametrize(
-    ("model", "make", "keys", "remembers"),
-    [
-        (OfflineConfig, make_offline, {"past_actions": 1}, True),
-        (OnlineConfig, make_online, {"past_observations": 2, "past_progress": True}, True),
-        (OnlineConfig, make_online, {}, False),
-    ],
+    ("model", "make", "keys", "remembers"), slow_except([LAST_ACTION, *OTHERS], [LAST_ACTION])
 )
 def test_who_is_told_of_the_past_remembers_the_cue(model, make, keys, remembers):
     """The cue was seen a few steps ago, and the expert's actions repeat it; without either, one guesses."""

@@ -182,6 +182,7 @@ def test_a_folder_outside_of_the_layout_does_not_name_it(result, tmp_path, capsy
     assert "No evaluation is published with it." in card
 
 
+@pytest.mark.slow
 def test_what_the_pipeline_made_is_published_with_its_evaluations(pipeline, tmp_path):
     made = {"ppo_rnn": "ppo/ppo_rnn", "online-demo": "online/demo", "ablations-lora": "ablations/lora"}
     results = [str(pipeline / "results" / GAME / path / "s0") for path in made.values()]

@@ -39,12 +39,12 @@ def config_of(stage, **keys):
 def algorithm_of(name):
     if name in ("offline", "online"):
         config = config_of(name)
-        env = make_batch_env(config.env, ENVS)
+        env = make_batch_env(config.env, ENVS, config.denoiser)
         make = {"offline": make_offline, "online": make_online}[name]
         return make(config, env, env, random_policy(env.game.num_actions))
     if name == "ablations":
         config, network = config_of("ablations"), config_of("offline").denoiser
-        env = make_batch_env(config.env, ENVS)
+        env = make_batch_env(config.env, ENVS, network)
         denoiser = make_denoiser(network, env.game.num_actions)
         params = init_params(denoiser, jax.random.PRNGKey(1), env.game.obs_dim)
         return make_finetuning(make_problem(config, network, env), env, load_arm("baseline_rl"), params)

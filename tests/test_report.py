@@ -25,7 +25,7 @@ from remdm.analysis.runs import Unfinished, curves, repeat_command
 from remdm.analysis.seeds import mean_curve
 from remdm.analysis.tables import policy_table
 from remdm.cli import _parser, main
-from remdm.commands.configuration import configured
+from remdm.commands.configuration import call_of, configured
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.stages import STAGES
 from remdm.workflow.plan import Plan
@@ -137,7 +137,7 @@ def test_the_command_of_a_run_repeats_it(stage, preset, keys, tmp_path):
     checkout, command = repeat_command(Result(tmp_path)).splitlines()
     assert checkout == "git checkout abc  # and what was not committed then"
     _, _, _, *arguments = shlex.split(command)
-    again, _, _ = configured(_parser().parse_args(arguments))
+    again, _, _ = configured(call_of(_parser().parse_args(arguments)))
     assert again.flat() == config.flat()
 
 

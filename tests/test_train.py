@@ -97,6 +97,7 @@ def test_an_interrupted_call_is_saved_and_the_same_call_resumes(train, commanded
     kill.compare(resumed.folder, commanded)
 
 
+@pytest.mark.slow
 def test_repetitions_have_results_of_their_own(train):
     repeats = train(num_repeats=2, output="twice").repeats
     assert [one.folder.name for one in repeats] == ["r0", "r1"]
