@@ -13,7 +13,7 @@ import polars as pl
 from remdm.analysis.costs import job_cost
 from remdm.analysis.results import Result, smooth
 from remdm.base.reader import parse_value
-from remdm.config.layers import base_layers
+from remdm.config.layers import MODE_PRESETS, base_layers
 
 POINTS = 75  # of a curve
 AXES = ("update", "frames", "seconds")
@@ -57,7 +57,9 @@ def run_record(result: Result, page: Path) -> dict[str, Any]:
 
 def repeat_command(result: Result) -> str:
     """The call of the command that repeats a run, from the commit that made it."""
-    defaults = base_layers(None)[0].values
+    defaults: dict[str, Any] = {}
+    for layer in base_layers(MODE_PRESETS.get(result.stage)):
+        defaults |= layer.values
     flags = [
         f"--{key} {shlex.quote(_given(value))}"
         for key, value in result.config.items()

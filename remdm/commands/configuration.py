@@ -12,7 +12,15 @@ from remdm.base.files import read_json
 from remdm.base.log import configure_logging
 from remdm.base.reader import parse_value
 from remdm.config.denoiser import DenoiserConfig
-from remdm.config.layers import Layer, base_layers, build, overridden, runtime_model, without_effect
+from remdm.config.layers import (
+    MODE_PRESETS,
+    Layer,
+    base_layers,
+    build,
+    overridden,
+    runtime_model,
+    without_effect,
+)
 from remdm.config.references import is_reference
 from remdm.config.runtime import RuntimeConfig
 from remdm.config.stage import StageConfig
@@ -22,7 +30,6 @@ from remdm.workflow.digest import Origin, content_digest, stage_origin
 from remdm.workflow.plan import Plan
 
 START = "offline_checkpoint_path"  # the planner that DAgger starts from
-PRESETS = {"smoke": "smoke", "ablations": "ablations_default"}  # of modes that always have one
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ def call_of(arguments: argparse.Namespace) -> Call:
 def configured(call: Call) -> tuple[StageConfig, RuntimeConfig, list[str]]:
     """The configuration of a stage, its inputs on this machine, and what there is to say about it."""
     model, flags = STAGES[call.mode].model, call.given
-    layers = [*base_layers(call.preset or PRESETS.get(call.mode)), flags]
+    layers = [*base_layers(call.preset or MODE_PRESETS.get(call.mode)), flags]
     runtime = build(runtime_model(model), layers)
     notes = overridden(model, layers)
 

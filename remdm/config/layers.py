@@ -23,6 +23,7 @@ MODELS: tuple[type[Section], ...] = (
     TrainingRuntimeConfig,
 )
 ALL_KEYS = frozenset(key for model in MODELS for key in model.owners())
+MODE_PRESETS = {"smoke": "smoke", "ablations": "ablations_default"}  # of modes that always have one
 
 M = TypeVar("M", bound=Section)
 
