@@ -16,6 +16,7 @@ from remdm.config.ppo import PPOConfig
 from remdm.diffusion.loss import cross_entropy
 from remdm.envs.craftax import load_game
 from remdm.envs.packing import num_bytes
+from remdm.envs.past import with_past
 from remdm.envs.wrappers import LogWrapper
 from remdm.experts.ppo import make_ppo
 from remdm.planners.denoising import init_params, make_denoiser
@@ -47,14 +48,14 @@ class SizedEnv(ToyEnv):
         return jnp.zeros(self.obs_dim).at[: NUM_ACTIONS + 1].set(super()._obs(state))
 
 
-def sized_env(num_envs, env_name, monkeypatch):
+def sized_env(num_envs, env_name, monkeypatch, network=None):
     """An environment with a game's numbers of actions and observations, whose steps are the toy's."""
     num_actions, obs_dim, num_binary = SIZES[env_name]
     game = replace(
         GAME, env=SizedEnv(obs_dim), num_actions=num_actions, obs_dim=obs_dim, num_binary=num_binary
     )
     with monkeypatch.context() as patch:
-        patch.setattr("tests.toy.GAME", game)
+        patch.setattr("tests.toy.GAME", with_past(game, network))
         return toy_env(num_envs)
 
 
@@ -65,7 +66,7 @@ def test_every_preset_builds_its_shapes(preset, model, make, monkeypatch):
     """Start, update and validation, traced at full size and never allocated."""
     config = build(model, base_layers(preset))
     env, val_env = (
-        sized_env(n, config.env.env_name, monkeypatch)
+        sized_env(n, config.env.env_name, monkeypatch, config.denoiser)
         for n in (config.num_envs, config.validation.val_num_envs)
     )
     algorithm = make(config, env, val_env, toy_expert())
@@ -100,18 +101,19 @@ GPUS = (24 * 10**9, 80 * 10**9)
 
 
 @cache
-def game_bytes(env_name):
+def game_bytes(env_name, network=None):
     """One environment's state in the real game, whose maps the toy has not."""
-    game = load_game(env_name)
+    game = with_past(load_game(env_name), network)
     return num_bytes(jax.eval_shape(LogWrapper(game.env).reset, jax.random.PRNGKey(0), game.params))
 
 
 def needed_on_a_gpu(model, make, preset, monkeypatch, **keys):
     """Terms of a run's memory where JAX runs on a GPU, with the real game's state."""
     config = build(model, [*base_layers(preset), Layer("test", keys)])
-    env = sized_env(config.num_envs, config.env.env_name, monkeypatch)
+    env = sized_env(config.num_envs, config.env.env_name, monkeypatch, config.denoiser)
     state = jax.eval_shape(make(config, env, env, toy_expert()).init, jax.random.PRNGKey(0))
-    games = (config.num_envs + max(8, config.num_envs // 16)) * game_bytes(config.env.env_name)
+    one = game_bytes(config.env.env_name, config.denoiser)
+    games = (config.num_envs + max(8, config.num_envs // 16)) * one
     with monkeypatch.context() as patch:
         patch.setattr("jax.default_backend", lambda: "gpu")
         terms = memory_terms(config, state, env.game)

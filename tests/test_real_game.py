@@ -10,6 +10,7 @@ import pytest
 from remdm.ablations.arm import load_arm
 from remdm.ablations.finetuning import make_finetuning
 from remdm.ablations.problem import make_problem
+from remdm.config.denoiser import NO_PAST
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.stages import STAGES
 from remdm.envs.batch import make_batch_env
@@ -24,7 +25,8 @@ from tests.tiers import slow_except
 
 ENVS, STEPS, UPDATES = 4, 8, 2
 KEYS = {
-    **SMALLEST, "seed": 0, "num_envs": ENVS, "num_steps": STEPS, "ppo_num_envs": ENVS, "ppo_num_steps": STEPS,
+    **SMALLEST, **NO_PAST,
+    "seed": 0, "num_envs": ENVS, "num_steps": STEPS, "ppo_num_envs": ENVS, "ppo_num_steps": STEPS,
     "val_num_envs": ENVS, "eval_num_envs": ENVS, "ppo_total_timesteps": UPDATES * ENVS * STEPS,
     "offline_total_timesteps": UPDATES * ENVS * STEPS, "online_total_timesteps": 1000,
     "val_diffusion_steps": 3, "ablation_diffusion_steps": 3, "ablation_diagnostics_every": None,
