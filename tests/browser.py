@@ -97,3 +97,17 @@ def slide(driver, name, value):
 
 def texts(driver, selector):
     return [element.text for element in driver.find_elements("css selector", selector)]
+
+
+def focused(driver, most):
+    """The names of what the tabulator leads to, each of which shows that it has the focus."""
+    names = []
+    for _ in range(most):
+        press(driver, Keys.TAB)
+        element = driver.switch_to.active_element
+        if element.tag_name == "body":
+            break
+        names.append(element.accessible_name)
+        outline = driver.execute_script("return getComputedStyle(arguments[0]).outlineStyle", element)
+        assert outline != "none", element.accessible_name
+    return names

@@ -30,7 +30,7 @@ from remdm.config.layers import Layer, base_layers, build
 from remdm.config.stages import STAGES
 from remdm.workflow.plan import Plan
 from tests import browser
-from tests.browser import assert_quiet, click, press, texts, wait
+from tests.browser import assert_quiet, click, focused, press, texts, wait
 from tests.conftest import REPOSITORY
 from tests.test_analysis import FULL, GAME, Results
 
@@ -371,15 +371,7 @@ def test_a_run_is_shown_by_itself(driver, page):
 def test_all_of_it_can_be_used_by_keys_alone(driver, page):
     """Each control takes the focus, has a name, and shows that it has it."""
     opened(driver, page)
-    names = []
-    for _ in range(400):
-        press(driver, Keys.TAB)
-        element = driver.switch_to.active_element
-        if element.tag_name == "body":
-            break
-        names.append(element.accessible_name)
-        outline = driver.execute_script("return getComputedStyle(arguments[0]).outlineStyle", element)
-        assert outline != "none", element.accessible_name
+    names = focused(driver, 400)
     assert all(names)
     for wanted in (
         "Evaluation results",

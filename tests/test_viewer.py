@@ -17,7 +17,7 @@ from remdm.analysis.viewer import luminance, viewer_page, write_viewer
 from remdm.base.errors import UserError
 from remdm.cli import main
 from tests import browser
-from tests.browser import assert_quiet, click, opened, press, slide, texts, wait
+from tests.browser import assert_quiet, click, focused, opened, press, slide, texts, wait
 from tests.conftest import REPOSITORY
 from tests.test_film import filmed, hand_made, toy_planner
 from tests.toy import toy_expert
@@ -310,15 +310,7 @@ def test_every_control_does_what_it_says(driver, page, films):
 def test_all_of_it_can_be_used_by_keys_alone(driver, page):
     """Each control takes the focus once, in order, and has a name."""
     opened(driver, page)
-    names = []
-    for _ in range(40):
-        press(driver, Keys.TAB)
-        element = driver.switch_to.active_element
-        if element.tag_name == "body":
-            break
-        names.append(element.accessible_name)
-        outline = driver.execute_script("return getComputedStyle(arguments[0]).outlineStyle", element)
-        assert outline != "none", element.accessible_name
+    names = focused(driver, 40)
     wanted = [
         "Step",
         "Denoising",

@@ -15,17 +15,17 @@ from typing import Any
 from remdm.base.files import whole_file
 
 WEB = Path(__file__).with_name("web")
-SHARED = "page"  # the style and the script that all pages begin with
+SHARED = "page"  # what all pages have: their frame, and the style and the script that they begin with
 
 
 def build_page(
     name: str, scripts: Sequence[str], parts: Mapping[str, str], libraries: Sequence[str] = ()
 ) -> str:
-    """The page whose template is `web/<name>.html`.
+    """The page whose body is the template `web/<name>.html`.
 
     Args:
         scripts: its own, `web/<name>.<script>.js`, one script in the page in this order.
-        parts: markup for the template's other places.
+        parts: markup for the template's places, and the page's `title`.
         libraries: files of `web/` by others; their styles are inline, so with them inline styles are allowed.
     """
     style = _read(f"{SHARED}.css") + _read(f"{name}.css")
@@ -38,7 +38,9 @@ def build_page(
         + ("; img-src data: blob:" if libraries else "")  # a figure that is saved as a picture
     )
     code = "\n".join(f"<script>{source}</script>" for source in sources)
-    return Template(_read(f"{name}.html")).substitute(parts, policy=policy, style=style, code=code)
+    body = Template(_read(f"{name}.html")).substitute(parts)
+    frame = Template(_read(f"{SHARED}.html"))
+    return frame.substitute(title=parts["title"], policy=policy, style=style, body=body, code=code)
 
 
 def write_page(page: str, output: Path) -> None:
