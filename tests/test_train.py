@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 
@@ -169,7 +170,7 @@ def test_a_notebook_shows_one_bar_that_moves(tmp_path, monkeypatch):
 ENDLESS = """
 import remdm
 remdm.train("smoke", online_num_updates=1_000_000, seed=7, chunk_updates=1, val_interval=1_000_000,
-            output="out", progress=False)
+            output="out")
 """
 
 
@@ -184,7 +185,7 @@ def test_a_kernel_that_is_interrupted_saves(tmp_path, monkeypatch):
     try:
         client.wait_for_ready(timeout=None)
         asked = client.execute(ENDLESS)
-        while not any("compiled in" in text for text in _printed(client)):
+        while not any(re.search("[1-9][0-9,]*/", text) for text in _shown(client)):
             time.sleep(0.1)
         manager.interrupt_kernel()
         reply = client.get_shell_msg(timeout=None)
@@ -200,12 +201,12 @@ def test_a_kernel_that_is_interrupted_saves(tmp_path, monkeypatch):
     assert "the same call with seed=7 resumes" in reply["content"]["evalue"]
 
 
-def _printed(client):
-    """What the kernel has printed since it was asked."""
+def _shown(client):
+    """What the kernel's progress bar has said since it was asked."""
     while client.iopub_channel.msg_ready():
         content = client.get_iopub_msg()["content"]
         assert "ename" not in content, content
-        yield content.get("text", "")
+        yield content.get("data", {}).get("text/plain", "")
 
 
 @pytest.mark.slow
