@@ -124,7 +124,10 @@ def compare(one: Path, two: Path) -> None:
 
 def updates_saved(folder: Path, whole: bool = False) -> int:
     """Updates of the newest snapshot of a run; unless `whole`, one being written counts."""
-    names = [path.name for path in folder.glob("state/*/snapshots/*")]
+    try:
+        names = [path.name for path in folder.glob("state/*/snapshots/*")]
+    except FileNotFoundError:  # the run has just removed its state
+        return 0
     if not whole:
         names = [name.strip(".").split(".")[0] for name in names]
     return max((int(name) for name in names if name.isdigit()), default=0)
