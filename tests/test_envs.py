@@ -86,7 +86,7 @@ def test_a_plan_ends_with_its_episode():
         return new_state, (over, step.done, planned)
 
     def run(key):
-        def plan(key, obs):
+        def plan(key, state):
             return jnp.broadcast_to(jnp.arange(replan), (6, replan)) % NUM_ACTIONS
 
         return play_plans(key, plan, follow, start(key, env, ()), 40, replan)[1]

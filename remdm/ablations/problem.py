@@ -69,8 +69,8 @@ class Problem:
         Their extras say whether the plan was made for an episode that had ended.
         """
 
-        def plan(key: jax.Array, obs: jax.Array) -> jax.Array:
-            return self.planner.plans(key, params, obs)
+        def plan(key: jax.Array, play: PlayState) -> jax.Array:
+            return self.planner.plans(key, params, play.obs)
 
         def follow(
             key: jax.Array, play: PlayState, action: jax.Array, over: jax.Array

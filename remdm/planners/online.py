@@ -102,8 +102,8 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         """
         beta = beta_of(state)
 
-        def plan(key: jax.Array, obs: jax.Array) -> jax.Array:
-            return planner.plans(key, state.learner.params, obs)
+        def plan(key: jax.Array, play: PlayState) -> jax.Array:
+            return planner.plans(key, state.learner.params, play.obs)
 
         def follow(
             key: jax.Array, play: PlayState, planned: jax.Array, over: jax.Array

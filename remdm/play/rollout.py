@@ -96,7 +96,7 @@ def rollout(
 
 def play_plans(
     key: jax.Array,
-    plan: Callable[[jax.Array, jax.Array], jax.Array],
+    plan: Callable[[jax.Array, PlayState], jax.Array],
     follow: Callable[[jax.Array, PlayState, jax.Array, jax.Array], tuple[PlayState, Any]],
     state: PlayState,
     num_steps: int,
@@ -105,7 +105,7 @@ def play_plans(
     """Play `num_steps` steps: plan for all environments at once, follow the plans, plan again.
 
     Args:
-        plan: (key, obs) -> plans [E, H].
+        plan: (key, state) -> plans [E, H].
         follow: (key, state, planned actions [E], whether the episode that was planned for has ended [E])
             -> the state after one step, and what is kept of it.
 
@@ -115,7 +115,7 @@ def play_plans(
 
     def plan_and_follow(state: PlayState, key: jax.Array) -> tuple[PlayState, Any]:
         plan_key, follow_key = jax.random.split(key)
-        actions = plan(plan_key, state.obs)[:, :replan_every].T
+        actions = plan(plan_key, state)[:, :replan_every].T
         keys = jax.random.split(follow_key, replan_every)
 
         def step(carry: tuple[PlayState, jax.Array], given: tuple) -> tuple[tuple[PlayState, jax.Array], Any]:
