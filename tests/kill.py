@@ -3,8 +3,8 @@
     python -m tests.kill online --kills 20 --game craftax
 
 The process is the real command, killed by SIGKILL: a third of the times while it starts and compiles, a third
-while it trains, and a third after its last snapshot. Snapshots are written after every chunk, so that many
-moments fall into a write. In the end the checkpoints, best checkpoint included, and the metrics
+while it trains, and a third from its last ten snapshots to its end. Snapshots are written after every chunk,
+so that many moments fall into a write. In the end the checkpoints, best checkpoint included, and the metrics
 must be those of an uninterrupted run, bit for bit.
 """
 
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -138,26 +139,44 @@ class Moment(NamedTuple):
 
     phase: str
     update: int  # of the newest snapshot
-    delay: float  # milliseconds since the process began, or in training since that snapshot
+    delay: float  # milliseconds since the process began, or since it had a snapshot
+    left: str  # what the kill left behind
+
+    def __str__(self) -> str:
+        return f"{self.update}+{self.delay}ms"
 
 
 def live_in_peace(arguments: list[str], folder: Path, updates: int) -> dict[str, float]:
-    """Train without a kill; returns the seconds until it trained, and those after the last snapshot."""
+    """Train without a kill; returns the seconds until it trained, and those of its end."""
     folder.mkdir(parents=True)
     began = time.monotonic()
     process = start(arguments, folder)
     wait_until_training(process)
     training = time.monotonic()
-    while updates_saved(folder) < last_snapshot(updates) and process.poll() is None:
-        time.sleep(0.001)
-    saved = time.monotonic()
+    wait_until_saved(process, folder, end_begins(updates))
+    end = time.monotonic()
     finish(process)
-    return {"start": training - began, "end": time.monotonic() - saved}
+    return {"start": training - began, "end": time.monotonic() - end}
 
 
-def last_snapshot(updates: int) -> int:
-    """The update of the last snapshot: after the last chunk the results are written."""
-    return updates - int(KEYS["chunk_updates"])
+def end_begins(updates: int) -> int:
+    """The update of the tenth snapshot before the last: after the last chunk the results are written."""
+    return updates - 10 * int(KEYS["chunk_updates"])
+
+
+def wait_until_saved(process: subprocess.Popen, folder: Path, update: float) -> None:
+    """Wait for a snapshot of this update or a later one, or for the process's end."""
+    while updates_saved(folder) < update and process.poll() is None:
+        time.sleep(0.001)
+
+
+def left_behind(folder: Path, killed: bool) -> str:
+    """What a process that was killed, or had ended before, left behind."""
+    if not killed:
+        return "ended by itself"
+    if updates_saved(folder):
+        return "results and a state" if (folder / "out" / "run.json").exists() else "a state"
+    return "results" if (folder / "out" / "run.json").exists() else "nothing"
 
 
 def kill_and_compare(
@@ -165,8 +184,8 @@ def kill_and_compare(
 ) -> list[Moment]:
     """Train once in peace and once in many lives, which end while they start, train or finish.
 
-    They finish from the last snapshot on, so in writing the results and in removing the state. A life may
-    also end by itself there; then the results are whole, and the next one is a new run.
+    At the end they write the last snapshots and the results, and remove the state. A life may also end by
+    itself there; then the results are whole, and the next one is a new run.
     """
     expert = None
     if stage != "ppo" and game == "craftax":
@@ -193,25 +212,24 @@ def kill_and_compare(
             timer.cancel()
         elif phase == "training":
             wait_until_training(process)
-            target = updates_saved(killed) + draw.uniform(0, 1.6 * updates / (phases.count(phase) + 1))
+            target = updates_saved(killed) + draw.uniform(0, 2.4 * updates / (phases.count(phase) + 1))
             target = min(target, (0.8 + 0.1 * life / kills) * updates)
-            while updates_saved(killed) < target and process.poll() is None:
-                time.sleep(0.001)
+            wait_until_saved(process, killed, target)
             delay = draw.uniform(0, 0.05)
         else:
-            # A life that begins with the last snapshot has to start before it comes to the end.
-            last = last_snapshot(updates)
-            before = seconds["start"] if updates_saved(killed) >= last else 0.0
-            while updates_saved(killed) < last and process.poll() is None:
-                time.sleep(0.001)
-            delay = draw.uniform(before / 2, before + seconds["end"])
+            with suppress(RuntimeError):  # nothing was left to train
+                wait_until_training(process)
+            wait_until_saved(process, killed, end_begins(updates))
+            delay = draw.uniform(0, seconds["end"])
         if phase != "start":
             time.sleep(delay)
         process.send_signal(signal.SIGKILL)
         _, messages = process.communicate()
-        if process.returncode != -signal.SIGKILL and (phase != "end" or process.returncode):
+        was_killed = process.returncode == -signal.SIGKILL
+        if not was_killed and (phase != "end" or process.returncode):
             raise RuntimeError(f"ended before kill {life + 1}, at the {phase}: {messages[-2000:]}")
-        moments.append(Moment(phase, updates_saved(killed), round(1000 * delay, 1)))
+        left = left_behind(killed, was_killed)
+        moments.append(Moment(phase, updates_saved(killed), round(1000 * delay, 1), left))
     finish(start(arguments, killed))
     compare(folder / "whole" / "out", killed / "out")
     return moments
@@ -248,8 +266,10 @@ def main() -> None:
         moments = kill_and_compare(given.stage, given.game, given.kills, given.seed, Path(folder))
     print(f"{given.stage}: {len(moments)} of {given.kills} kills survived bit for bit; seed {given.seed}")
     for phase in PHASES:
-        shown = " ".join(f"{update}+{delay}ms" for its, update, delay in moments if its == phase)
-        print(f"{phase}: newest snapshot, and time waited: {shown or 'none'}")
+        its = [moment for moment in moments if moment.phase == phase]
+        left = ", ".join(f"{count} {what}" for what, count in Counter(m.left for m in its).items())
+        print(f"{phase}: left {left or 'nothing, for there was none'}")
+        print(f"  newest snapshot, and time waited: {' '.join(map(str, its))}")
 
 
 if __name__ == "__main__":
