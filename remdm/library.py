@@ -17,7 +17,7 @@ from flax import struct
 from remdm.analysis.episode import draw_episode
 from remdm.analysis.film import Film
 from remdm.analysis.results import Result
-from remdm.base.checkpoint_folder import is_public
+from remdm.base.checkpoint_folder import is_public, read_metadata
 from remdm.base.errors import Interrupted, UserError
 from remdm.commands.configuration import Call, configured, keys_of
 from remdm.commands.other_names import our_preset
@@ -42,7 +42,6 @@ from remdm.loading.public import public_network
 from remdm.planners.control import PlannerPolicy
 from remdm.planners.recording import act_recorded
 from remdm.stages.session import NUMERICS
-from remdm.training import checkpoint
 from remdm.training.fetching import fetch
 
 TRAINING = tuple(mode for mode, stage in STAGES.items() if issubclass(stage.model, TrainingConfig))
@@ -143,7 +142,7 @@ def _loaded(kind: str, path: str | Path, layers: list[Layer], given: Layer) -> d
     if is_public(Path(path)):
         layers[1:1] = public_network(Path(path)).told(path)
     else:
-        own["env_name"] = checkpoint.read_metadata(Path(path)).get("env_name")
+        own["env_name"] = read_metadata(Path(path)).get("env_name")
     config = build(PolicyConfig, [*layers, Layer(path, own)])
     network = played_network(config)
     policy = load_policy(config, with_past(load_game(config.env.env_name), network))

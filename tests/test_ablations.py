@@ -16,6 +16,7 @@ from remdm.ablations.arm import Arm
 from remdm.ablations.diagnostics import linear_cka
 from remdm.ablations.evaluation import evaluate
 from remdm.ablations.surgery import cosine
+from remdm.base.checkpoint_folder import read_metadata
 from remdm.base.errors import UserError
 from remdm.base.reader import read_mapping
 from remdm.config.arms import ARMS, GROUPS
@@ -27,7 +28,6 @@ from remdm.stages.ablations import run_ablations
 from remdm.training import checkpoint
 from remdm.training.algorithm import repeated
 from remdm.training.loop import train
-from remdm.training.state import validation_key
 from remdm.workflow.digest import stage_origin
 from remdm.workflow.plan import Job, Plan
 from tests.test_arms import (
@@ -227,7 +227,7 @@ def test_a_job_leaves_its_files(make_run, planner, toy_game, caplog):
     assert metrics["train/empty_batches"].to_list() == [1.0, 1.0]
     # Before and after are the same worlds as in every evaluation of the run.
     before = pl.read_parquet(folder / "pretrained.parquet").to_dicts()[0]
-    worlds = validation_key(job.key(config.seed))
+    worlds = jax.random.split(job.key(config.seed))[1]
     val_env = make_batch_env(config.env, config.eval_num_envs)
     play = jax.jit(lambda params: evaluate(problem_of(), val_env, worlds, params))
     assert before["val/score"] == pytest.approx(float(play(PRETRAINED)["val/score"]))
@@ -249,7 +249,7 @@ def test_a_job_leaves_its_files(make_run, planner, toy_game, caplog):
         assert metrics["val/first_return"][-1] == pytest.approx(float(arrays["return_after"].mean()))
         assert arrays["counts_after"].tolist() == after["actions/counts"].tolist()
         assert arrays["bigrams_before"].sum() > 0
-    assert checkpoint.read_metadata(folder / "checkpoint")["network"] == NETWORK
+    assert read_metadata(folder / "checkpoint")["network"] == NETWORK
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import json
 from argparse import Namespace
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -39,7 +39,7 @@ def leave_results(plan, changed=CHANGED, config=None):
             inputs={key: digests[source] for key, source in plan.inputs_of(product).items()},
         )
         digests[product] = before.digest
-        record = {"digest": before.digest, "origin": before.record(), "git_commit": "a" * 40}
+        record = {"digest": before.digest, "origin": asdict(before), "git_commit": "a" * 40}
         job = {"seed": 0, "config": dict.fromkeys(now.inputs, "elsewhere/checkpoint")}
         write_json(Path(product.record), record | job)
     return digests
@@ -156,7 +156,7 @@ def test_what_was_made_from_another_result_is_refused(plan):
     record = json.loads(Path(expert.record).read_text())
     write_json(
         Path(expert.record),
-        record | {"origin": plan.origin_of(expert).record(), "digest": plan.digest(expert)},
+        record | {"origin": asdict(plan.origin_of(expert)), "digest": plan.digest(expert)},
     )
     verdicts = {v.product: v for v in examine(plan, [])}
     assert verdicts[expert].is_current

@@ -40,7 +40,7 @@ from remdm.analysis.report import write_report
 from remdm.analysis.results import Result, read_json, read_parquet, read_results, smooth
 from remdm.analysis.seeds import mean_curve
 from remdm.analysis.session import draw_figure, run_script
-from remdm.analysis.style import colour, label, looks
+from remdm.analysis.style import ROLES, label, looks, role
 from remdm.analysis.summary import summary
 from remdm.analysis.tables import (
     TABLES,
@@ -174,7 +174,7 @@ def test_main_table_by_hand(results):
     for seed, values in ((0, [2, 4, 4, 4, 10, 12]), (1, [1, 3, 3, 3, 6, 8])):
         results.evaluate(GAME, "ppo_rnn", seed, 2 * np.array(values))
         results.evaluate(GAME, "offline-demo", seed, values)
-    table = policy_table(results.evaluations)
+    table = policy_table(read_policies(results.evaluations))
     assert table["policy"].to_list() == ["Expert (ppo_rnn)", "Offline BC (demo)"]
     row = table.row(1, named=True)
     # Seeds' means 6 and 4, of six episodes each: 5, and t(1 df) = 12.706 times 1 standard error.
@@ -209,7 +209,7 @@ def test_published_values_have_their_unit_and_difference(results, tmp_path):
     results.evaluate(
         GAME, "offline-x", returns=np.full(20, 5.0), frames=99_942_400, config=PUBLISHED_PROTOCOL
     )
-    rows = list(published_table(results.evaluations).iter_rows(named=True))
+    rows = list(published_table(read_policies(results.evaluations)).iter_rows(named=True))
     # 15.3 % of 226 is 34.578.
     assert [(row["env"], row["published"]) for row in rows] == [
         *((FULL, pytest.approx(34.578)), (GAME, 19.36), (GAME, 19.78), (GAME, 4.15))
@@ -220,7 +220,7 @@ def test_published_values_have_their_unit_and_difference(results, tmp_path):
     assert [row["published_frames"] for row in rows] == [10**9, 10**9, 10**9, 10**8]
     returns.draw(results.evaluations, tmp_path / "returns")
     assert "Open diamonds are published values" in (tmp_path / "returns.txt").read_text()
-    assert "Published values have the same" in TABLES["policies"].note(results.evaluations)
+    assert "Published values have the same" in TABLES["policies"].note(read_policies(results.evaluations))
 
 
 @pytest.mark.parametrize(
@@ -237,9 +237,9 @@ def test_a_published_value_needs_its_protocol_and_its_budget(results, tmp_path, 
     """In one seed of two, something else than what was published."""
     for seed, given in enumerate([(99_942_400, {}), (frames, config)]):
         results.evaluate(GAME, "online-x", seed, frames=given[0], config=PUBLISHED_PROTOCOL | given[1])
-    assert published_table(results.evaluations[:1])["published"].to_list() == [2.72]
-    assert published_table(results.evaluations).is_empty()
-    assert "ublished" not in TABLES["policies"].note(results.evaluations)
+    assert published_table(read_policies(results.evaluations[:1]))["published"].to_list() == [2.72]
+    assert published_table(read_policies(results.evaluations)).is_empty()
+    assert "ublished" not in TABLES["policies"].note(read_policies(results.evaluations))
     returns.draw(results.evaluations, tmp_path / "returns")
     assert "ublished" not in (tmp_path / "returns.txt").read_text()
 
@@ -276,7 +276,7 @@ def test_the_share_of_the_expert_is_of_the_same_seed_and_evaluation(results):
 def test_an_expert_that_earned_nothing_has_no_shares(results):
     results.evaluate(GAME, "ppo_rnn", returns=np.zeros(4))
     results.evaluate(GAME, "offline-demo", returns=np.ones(4))
-    assert policy_table(results.evaluations)["percent_of_expert"].to_list() == [None, None]
+    assert policy_table(read_policies(results.evaluations))["percent_of_expert"].to_list() == [None, None]
 
 
 def test_the_protocol_decides_which_episodes_count(results):
@@ -295,12 +295,12 @@ def test_episodes_of_another_version_are_named(results):
     path = folder / "episodes.parquet"
     pl.read_parquet(path).drop("finished").write_parquet(path)
     with pytest.raises(UserError, match=r"episodes\.parquet: has no finished; delete it"):
-        policy_table(results.evaluations)
+        policy_table(read_policies(results.evaluations))
 
 
 def test_achievement_table_by_hand(results):
     folder = results.evaluate(GAME, "ppo_rnn")
-    [wood, diamond] = achievement_table(results.evaluations).iter_rows(named=True)
+    [wood, diamond] = achievement_table(read_policies(results.evaluations)).iter_rows(named=True)
     unlocked = Result(folder).episodes["collect_wood"]
     assert wood["Expert (ppo_rnn)"] == pytest.approx(100 * unlocked.mean())
     wilson = stats.binomtest(int(unlocked.sum()), 120).proportion_ci(method="wilson")
@@ -323,7 +323,7 @@ def test_policies_are_paired_by_seed_and_world(results):
     assert set(found) == {0, 1}
     assert sorted(found[0]) == [1 - 2, 5 - 3, 9 - 4]
     assert differences(offline, random) == {}
-    row = improvement_table(results.evaluations).row(0, named=True)
+    row = improvement_table(read_policies(results.evaluations)).row(0, named=True)
     assert (row["policy"], row["other"]) == ("Offline BC (demo)", "DAgger (demo)")
     assert (row["worlds"], row["seeds"]) == (6, 2)
     assert row["difference"] == pytest.approx(2)
@@ -331,7 +331,7 @@ def test_policies_are_paired_by_seed_and_world(results):
     assert row["probability_of_improvement"] == pytest.approx(8 / 12)
     # Two seeds can show nothing: their signs agree in half of all patterns.
     assert row["floor_seeds"] == 0.5
-    nothing = improvement_table(results.evaluations).row(1, named=True)
+    nothing = improvement_table(read_policies(results.evaluations)).row(1, named=True)
     assert (nothing["difference"], nothing["p"], nothing["worlds"]) == (None, None, 0)
 
 
@@ -379,6 +379,7 @@ def test_a_summary_has_shares_seeds_and_differences(results):
         results.evaluate(GAME, "online-demo", seed, np.full(40, reached + 1))
     study = results.study(GAME, "offline-demo", expert=0.25)
     text = summary([*results.evaluations, str(study)])
+    assert text.startswith(f"{GAME}: 2 training seeds, ")
     assert "| Offline BC (demo) | 0.0400 | 6.0 [-19.4, 31.4] | 60 [-194, 314] |" in text
     assert "| DAgger (demo) | 5.00 | 9.00 |" in text
     assert "| DAgger (demo) | than Offline BC (demo) | 1.00 [1.00, 1.00] |" in text
@@ -415,10 +416,11 @@ def test_costs_are_snakemakes_where_it_measured(results):
 
 def test_tables_are_written_in_three_formats(results, tmp_path):
     results.run_all(envs=(GAME, FULL), seeds=(0, 1, 2))
-    for name in TABLES:
-        jobs = [*results.trainings, *results.evaluations] if name == "costs" else results.evaluations
-        tables.draw(jobs, tmp_path / "tables" / name)
-        frame = TABLES[name].frame(jobs)
+    every = [*results.trainings, *results.evaluations]
+    policies = read_policies(results.evaluations)
+    frames = {name: table.frame(policies) for name, table in TABLES.items()} | {"costs": cost_table(every)}
+    for name, frame in frames.items():
+        tables.draw(every if name == "costs" else results.evaluations, tmp_path / "tables" / name)
         assert pl.read_csv(tmp_path / "tables" / f"{name}.csv").shape == frame.shape
         assert_latex((tmp_path / "tables" / f"{name}.tex").read_text(), rows=frame.height)
         markdown = (tmp_path / "tables" / f"{name}.md").read_text()
@@ -594,7 +596,7 @@ def test_names_and_looks_of_policies():
     assert label("offline-final_classic_ucl") == "Offline BC (final_classic_ucl)"
     assert label("random") == "Random"
     assert label("ppo_rnn") == "Expert (ppo_rnn)"
-    assert len({colour(policy) for policy in ("offline-x", "online-x", "random", "ppo_rnn")}) == 4
+    assert len({ROLES[role(policy)].colour for policy in ("offline-x", "online-x", "random", "ppo_rnn")}) == 4
     sizes = looks([f"offline-{size}" for size in "abcdefgh"])
     assert len({str(look.line) for look in sizes.values()}) == len({x.hatch for x in sizes.values()}) == 8
 
@@ -737,7 +739,7 @@ def test_a_record_of_another_version_is_named(results, tmp_path):
 
 
 def test_the_plan_names_every_table():
-    assert {figure.name for figure in PLAN.catalogue.paper_tables} == set(TABLES)
+    assert {figure.name for figure in PLAN.catalogue.paper_tables} == {*TABLES, "costs"}
 
 
 def test_every_figure_is_drawn_by_the_module_that_its_origin_names():

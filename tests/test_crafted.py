@@ -12,12 +12,13 @@ import pytest
 import tensorstore as ts
 
 from remdm import cli
+from remdm.base.checkpoint_folder import open_checkpoint
 from remdm.base.errors import UserError
 from remdm.config.denoiser import DenoiserConfig
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.ppo import ExpertConfig, PPOConfig
 from remdm.experts.baselines import Baseline
-from remdm.loading.checkpoint import describe, open_checkpoint, rebuild
+from remdm.loading.checkpoint import describe, rebuild
 from remdm.loading.public import read_public, summary
 from remdm.planners.public import PublicPlanner
 from remdm.stages.training import resumed

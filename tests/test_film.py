@@ -15,7 +15,7 @@ from remdm.analysis import episode
 from remdm.analysis.denoising import chosen_plans, draw_denoising, remasked, tokens_over_steps
 from remdm.analysis.episode import columns, draw_episode, shown_steps
 from remdm.analysis.film import Film, film_title, read_film
-from remdm.analysis.gallery import write_gallery
+from remdm.analysis.gallery import draw as draw_gallery
 from remdm.analysis.path import draw_path, legs, map_pixels, visited_floors
 from remdm.analysis.unlocks import draw_unlocks, unlocked_share
 from remdm.analysis.viewer import draw as draw_viewer
@@ -380,7 +380,7 @@ def test_a_planner_in_craftax_is_filmed_and_drawn(make_run, tmp_path):
     draw_viewer([str(folder / "film.npz")], folder / "episode.html")
     assert 50_000 < (folder / "episode.html").stat().st_size < 1_000_000
     gallery = tmp_path / "paper" / "gallery.html"
-    write_gallery(pictures, gallery)
+    draw_gallery([str(picture) for picture in pictures], gallery.with_suffix(""))
     for picture in pictures:
         link = f"../planner/s0/{picture.name}"
         assert f'src="{link}"' in gallery.read_text()

@@ -22,6 +22,7 @@ from remdm.loading.checkpoint import describe
 from remdm.planners.denoising import init_params, make_denoiser
 from remdm.training import checkpoint
 from tests.conftest import REPOSITORY
+from tests.notebooks import run_example
 
 GAME = "Craftax-Classic-Symbolic-v1"
 NETWORK = {
@@ -179,20 +180,11 @@ def test_the_readmes_ten_lines_run(tmp_path, monkeypatch, capsys):
 @pytest.mark.slow
 def test_the_notebook_runs(tmp_path, monkeypatch):
     """With the planner that comes with the code, so nothing has to be trained before."""
-    import nbformat
-    from nbclient import NotebookClient
-
-    notebook = nbformat.read(REPOSITORY / "examples" / "play.ipynb", as_version=4)
-    nbformat.validate(notebook)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert all(cell.outputs == [] for cell in code), "it is committed without its outputs"
     folder = tmp_path / "examples"
     folder.mkdir()
     (tmp_path / "pretrained").symlink_to(REPOSITORY / "pretrained", target_is_directory=True)
     monkeypatch.delenv("REMDM_CHECKPOINT", raising=False)
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".tests-cache"))
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY), prepend=os.pathsep)
-    NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(folder)}}).execute()
-    shown = [out for cell in code for out in cell.outputs]
-    assert any("image/gif" in out.get("data", {}) for out in shown)
+    assert any("image/gif" in data for data in run_example("play.ipynb", folder))
     assert (folder / "episode.gif").stat().st_size < 3_000_000

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import numpy as np
 import polars as pl
@@ -322,7 +323,7 @@ def test_what_a_job_finished_after_snakemake_was_killed_is_kept(tmp_path):
     (folder / "checkpoint").mkdir(parents=True)
     (folder / "checkpoint" / "weights").write_text("of weeks")
     (folder / "metrics.parquet").touch()
-    record = {"digest": plan.digest(job), "origin": plan.origin_of(job).record()}
+    record = {"digest": plan.digest(job), "origin": asdict(plan.origin_of(job))}
     (folder / "run.json").write_text(json.dumps(record))
 
     def run(*arguments):

@@ -16,6 +16,7 @@ import yaml
 
 import remdm
 from remdm import cli
+from remdm.base.checkpoint_folder import read_metadata
 from remdm.base.errors import UserError
 from remdm.base.reader import read_mapping
 from remdm.commands.configuration import call_of, configured
@@ -442,7 +443,7 @@ def test_every_mode_takes_it(mode, planner, monkeypatch, capsys):
     assert record["config"]["seed"] == 0
     if mode in ("ablations", "online"):
         left = Path("out", mode, "checkpoint")
-        assert checkpoint.read_metadata(left)["network"] == public_network(planner).network.model_dump()
+        assert read_metadata(left)["network"] == public_network(planner).network.model_dump()
     if mode == "online":  # which has started from its weights, and hardly changed them
         wanted = read_public(planner).params()
         found = checkpoint.restore(left, "params", wanted)

@@ -19,6 +19,7 @@ from selenium.webdriver.common.keys import Keys
 from remdm.analysis.comparison import short_names, write_comparison
 from remdm.analysis.explore import LIBRARY
 from remdm.analysis.page import WEB
+from remdm.analysis.policies import read_policies
 from remdm.analysis.report import write_report
 from remdm.analysis.results import Result, read_results
 from remdm.analysis.runs import Unfinished, curves, repeat_command
@@ -72,7 +73,7 @@ def table_of(text, place):
 def test_tables_are_whole_without_scripts(page, results):
     """Every column that has a value, the name of the game once above and in no row, and what is missing."""
     heads, *rows = table_of(page.read_text(), "evaluation")
-    frame = policy_table(results.evaluations)
+    frame = policy_table(read_policies(results.evaluations))
     assert heads[:3] == ["policy", "not finished", "return"]
     hidden = {"env", "published", "published_unit", "difference"}
     columns = [name for name in frame.columns if not name.endswith(("_low", "_high")) and name not in hidden]
@@ -245,7 +246,7 @@ def test_figures_and_tables_do_what_their_controls_say(driver, page, results):
     opened(driver, page)
 
     # The first figure answers: everyone's mean with its interval, and the seeds behind it.
-    wanted = policy_table([path for path in results.evaluations if GAME in path])
+    wanted = policy_table(read_policies([path for path in results.evaluations if GAME in path]))
     traces = drawn(driver)
     assert len(traces) == 2 * len(PLAYERS)
     for trace, row in zip(traces, wanted.iter_rows(named=True), strict=False):

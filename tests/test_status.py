@@ -48,11 +48,12 @@ def test_lines_by_hand(run):
     say("job_info", **job(0, "ppo", threads=2, name="ppo_rnn"))
     # 100 s of the whole machine for ppo and 2 * 20 s for films; of curves nothing is known.
     assert status.line() == (
-        "status: 0 of 4 jobs done in 0.0 min; running: ppo ppo_rnn (0 s); about 2 min left without curves"
+        "status: 0 of 4 jobs done in 0.0 min; running: ppo ppo_rnn (0 s); about 2.3 min left; "
+        "jobs of unknown duration: 1"
     )
     # It took 34 s where 100 were thought, so films will take (34 + 120) / (100 + 120) = 0.7 of 2 * 20 s.
     assert say("job_finished", 34.0, job_id=0) == [
-        "status: 1 of 4 jobs done in 0.6 min; about 28 s left without curves"
+        "status: 1 of 4 jobs done in 0.6 min; about 28 s left; jobs of unknown duration: 1"
     ]
     say("job_info", **job(1, "film", name="random"))
     say("job_info", **job(2, "curves", stage="ppo"))
@@ -72,7 +73,7 @@ def test_a_failed_job_is_left_to_do(run):
     say("job_info", **job(0, "ppo", threads=2))
     say("job_error", 30.0, jobid=0)
     assert "0 of 4 jobs done" in status.line()
-    assert status.line().endswith("about 2 min left without curves")
+    assert status.line().endswith("about 2.3 min left; jobs of unknown duration: 1")
     assert "running" not in status.line()
     say("job_info", **job(0, "ppo", threads=2))
     say("job_finished", 100.0, job_id=0)

@@ -23,7 +23,7 @@ from remdm.config.layers import Layer, base_layers, build
 from remdm.config.references import is_reference
 from remdm.config.runtime import RuntimeConfig
 from remdm.training import tracking, wandb_client
-from remdm.training.tracking import NoTracker, Tracker, fetch, new_run_id
+from remdm.training.tracking import Tracker, fetch, new_run_id
 
 REPOSITORY = Path(__file__).parents[1]
 KEY = "0123456789abcdef" * 2 + "01234567"
@@ -443,15 +443,6 @@ def test_online_rows_arrive_and_a_resumed_run_goes_on(server, tmp_path, caplog):
     assert [row["diffusion/loss"] for row in server.history] == [1, 1 / 2, 1 / 3]
     assert len(messages(caplog)) == 2
     assert all("the-id" in message for message in messages(caplog))
-
-
-def test_no_tracker_without_use_wandb(tmp_path):
-    tracker = NoTracker()
-    assert isinstance(tracker, NoTracker)
-    tracker.log(ROWS)
-    tracker.upload("m", tmp_path, {})
-    tracker.close()
-    assert not list(tmp_path.iterdir())
 
 
 def test_ids_are_the_clients_and_differ():

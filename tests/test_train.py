@@ -20,6 +20,7 @@ from remdm.config.stages import STAGES
 from remdm.stages.session import prepare_jax
 from tests import kill
 from tests.conftest import REPOSITORY
+from tests.notebooks import run_example
 from tests.smallest import stand_in
 from tests.toy import GAME
 
@@ -211,15 +212,10 @@ def _shown(client):
 
 @pytest.mark.slow
 def test_the_training_notebook_runs(tmp_path, monkeypatch):
-    notebook = nbformat.read(REPOSITORY / "examples" / "train.ipynb", as_version=4)
-    nbformat.validate(notebook)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert all(cell.outputs == [] for cell in code), "it is committed without its outputs"
     for name, value in stand_in(REPOSITORY).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("REMDM_FRAMES", "8192")
-    NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    shown = [out.get("data", {}) for cell in code for out in cell.outputs]
+    shown = run_example("train.ipynb", tmp_path)
     assert any("image/gif" in data for data in shown)
     assert sum("image/png" in data for data in shown) >= 1
     assert (

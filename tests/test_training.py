@@ -26,11 +26,13 @@ import pytest
 from flax import struct
 from optax.contrib import MuonDimensionNumbers
 
+from remdm.base.checkpoint_folder import read_metadata
 from remdm.base.errors import Interrupted, UserError
 from remdm.base.fields import Role, fields_with, roles_of
+from remdm.base.holder import Holder
 from remdm.planners.online import make_online
 from remdm.play.buffer import CircularBuffer, empty, insert
-from remdm.training import checkpoint, lock
+from remdm.training import checkpoint
 from remdm.training.algorithm import Algorithm, repeated
 from remdm.training.interruption import TRY_AGAIN, Interruption, deadline
 from remdm.training.lock import locked
@@ -142,7 +144,7 @@ def test_a_validation_that_most_episodes_outlast_is_told_once(make_run, caplog, 
     with caplog.at_level("WARNING", "remdm"):
         train(replace(counting(), validate=validate), 0, make_run())
     told = [record.getMessage() for record in caplog.records]
-    assert told == ["test: 60% of the first episodes of a validation go on after its last step, so it sees "
+    assert told == ["test: 60% of the first episodes of a validation last beyond its last step, so it sees "
                     "beginnings alone; raise val_steps (of an arm, eval_steps)"] * warned  # fmt: skip
 
 
@@ -574,7 +576,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_checkpoint(tmp_path, monkeyp
     monkeypatch.setattr(checkpoint, "_checksums", fails)
     with pytest.raises(UserError, match=r"checkpoint: cannot be written \(.*No space left"):
         checkpoint.save(path, {"params": {"a": jnp.arange(4)}}, {"n": 2})
-    assert checkpoint.read_metadata(path) == {"n": 1}
+    assert read_metadata(path) == {"n": 1}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint"]
 
 
@@ -628,7 +630,7 @@ def test_a_lock_of_another_host_without_flock_is_named(tmp_path, monkeypatch):
 def test_a_lock_without_flock_that_another_process_takes_over_first_is_its_own(tmp_path, monkeypatch):
     """Both find the lock of a process that has ended; the other removes it and takes it just before."""
     monkeypatch.setattr(fcntl, "flock", no_flock)
-    path, has_ended = tmp_path / ".lock", lock._has_ended
+    path, has_ended = tmp_path / ".lock", Holder.has_ended.fget
     others = f"process {os.getppid()} on {socket.gethostname()}\n"
 
     def slowly(holder):
@@ -640,7 +642,7 @@ def test_a_lock_without_flock_that_another_process_takes_over_first_is_its_own(t
     with subprocess.Popen(["true"]) as gone:
         pass
     path.write_text(f"process {gone.pid} on {socket.gethostname()}\n")
-    monkeypatch.setattr(lock, "_has_ended", slowly)
+    monkeypatch.setattr(Holder, "has_ended", property(slowly))
     with pytest.raises(UserError, match=f"in use by {others.strip()}"), locked(tmp_path):
         pass
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(".lock", others)]
@@ -667,7 +669,7 @@ def test_checkpoint_round_trip_and_replacement(tmp_path):
     restored = checkpoint.restore(path, "params", like)
     assert restored["a"].tolist() == [1, 2, 3]
     assert restored["b"][1:] == [None, ()]
-    assert checkpoint.read_metadata(path) == {"kind": "test again"}
+    assert read_metadata(path) == {"kind": "test again"}
     assert [checkpoint.has(path, item) for item in ("params", "more", "less")] == [True, True, False]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint"]
 
@@ -695,10 +697,10 @@ def test_reading_a_checkpoint_syncs_nothing_and_hashes_what_a_checksum_names(tmp
 def test_checkpoint_refusals_name_what_is_wrong(tmp_path):
     path = tmp_path / "checkpoint"
     with pytest.raises(UserError, match="no such folder"):
-        checkpoint.read_metadata(path)
+        read_metadata(path)
     path.mkdir()
     with pytest.raises(UserError, match=r"metadata\.json"):
-        checkpoint.read_metadata(path)
+        read_metadata(path)
     checkpoint.save(path, {"params": {"a": jnp.arange(3), "c": jnp.ones(2)}}, {})
     like = {"a": jax.ShapeDtypeStruct((4,), jnp.int32), "b": jax.ShapeDtypeStruct((), jnp.bool_)}
     message = (
@@ -719,7 +721,7 @@ def test_checkpoint_refusals_name_what_is_wrong(tmp_path):
         checkpoint.restore(path, "params", like)
     (path / "metadata.json").write_text(json.dumps([1]))
     with pytest.raises(UserError, match="object"):
-        checkpoint.read_metadata(path)
+        read_metadata(path)
 
 
 def test_a_record_holds_no_secret_of_the_environment(make_run, monkeypatch):
@@ -761,7 +763,7 @@ def test_nothing_that_is_read_can_run(tmp_path):
             (path / "checksums.json").unlink()
         (path / name).write_bytes(pickled)
         with pytest.raises(UserError, match=r"checkpoint .*checkpoint: "):
-            checkpoint.read_metadata(path), checkpoint.restore(path, "params", {"a": jnp.arange(3)})
+            read_metadata(path), checkpoint.restore(path, "params", {"a": jnp.arange(3)})
     np.savez(tmp_path / "trajectories.npz", obs=np.array([Exploit(proof)], object))
     with pytest.raises(ValueError, match="allow_pickle"), np.load(tmp_path / "trajectories.npz") as arrays:
         arrays["obs"]

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -407,8 +408,13 @@ def test_an_expert_of_ours_fits_the_scale(tmp_path):
         plan(json.dumps({"kind": "expert", "env_name": "Craftax-Symbolic-v1"}))
     with pytest.raises(UserError, match=f"{key} kind is planner, but expert is needed"):
         plan(json.dumps({"kind": "planner", "env_name": GAME}))
-    for content in ("{", "[]"):
-        with pytest.raises(UserError, match=rf"{key} metadata\.json cannot be read"):
+    for content, problem in (
+        ("{", "holds no readable metadata.json"),
+        ("[]", "metadata.json should hold an"),
+    ):
+        with pytest.raises(
+            UserError, match=rf"demo\.experts\.0\.checkpoint: checkpoint {tmp_path}: {problem}"
+        ):
             plan(content)
 
 
@@ -657,7 +663,7 @@ def test_why_says_how_to_play_otherwise_without_training(tmp_path, monkeypatch, 
     before = demo()
     for job in before.jobs:
         origin = before.origin_of(job)
-        write_json(Path(job.record), {"digest": origin.digest, "origin": origin.record()})
+        write_json(Path(job.record), {"digest": origin.digest, "origin": asdict(origin)})
     job = Job(GAME, stage, name, 0)
     lines = explain(demo(overrides=overrides), job.folder)
     assert lines[0] == f"{job}: stale"

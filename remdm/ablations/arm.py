@@ -43,10 +43,6 @@ class Sample:
     logits: jax.Array  # [B, H, V], of `params`
     extra: Any
 
-    def pretrained_logits(self) -> jax.Array:
-        """What the pretrained network says at the same draw [B, H, V]."""
-        return self.problem.logits(self.pretrained, self.batch, self.noised)
-
     def masked_mean(self, x: jax.Array) -> jax.Array:
         """Mean of x [B, H] over the masked positions of valid windows; 0 where there are none."""
         masked = self.problem.masked(self.batch, self.noised)
@@ -105,7 +101,7 @@ def numbers_of(arm: Arm, config: AblationsConfig) -> Numbers:
 
 
 def time_range(numbers: Numbers, update: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The range that t is drawn from at an update."""
+    """The range that t is drawn from at an update, low [] and high []."""
     share = jnp.minimum(update / numbers.times_updates, 1.0)
     low, high = numbers.first_times + share * (numbers.last_times - numbers.first_times)
     return low, jnp.maximum(high, low + MIN_WIDTH)

@@ -20,10 +20,11 @@ def entropy(logits: jax.Array) -> jax.Array:
 
 
 def mean_kl(sample: Sample) -> jax.Array:
-    """Mean KL(current || pretrained) over masked positions."""
-    return sample.masked_mean(kl_divergence(sample.logits, sample.pretrained_logits()))
+    """Mean KL(current || pretrained) over masked positions []."""
+    pretrained = sample.problem.logits(sample.pretrained, sample.batch, sample.noised)
+    return sample.masked_mean(kl_divergence(sample.logits, pretrained))
 
 
 def mean_entropy(sample: Sample) -> jax.Array:
-    """Mean entropy over masked positions."""
+    """Mean entropy over masked positions []."""
     return sample.masked_mean(entropy(sample.logits))

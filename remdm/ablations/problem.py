@@ -93,7 +93,7 @@ class Problem:
     def elbo(
         self, logits: jax.Array, batch: Batch, noised: Noised, targets: Targets
     ) -> tuple[jax.Array, Metrics]:
-        """The weighted bound at a draw, and its metrics."""
+        """The weighted bound [] of logits [B, H, V] at a draw, and its metrics."""
         return self.objective.loss(noised, logits, batch.plan, targets.counts, targets.weights)
 
     def gradient(self, params: Any, batch: Batch, noised: Noised, targets: Targets) -> Any:

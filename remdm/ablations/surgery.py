@@ -36,21 +36,21 @@ def project(gradient: Any, other: Any) -> Projected:
 
 
 def squared_norm(tree: Any) -> jax.Array:
-    """Sum of all squares."""
+    """Sum of all squares []."""
     return jax.tree.reduce(jnp.add, jax.tree.map(lambda x: jnp.vdot(x, x), tree))
 
 
 def norm(tree: Any) -> jax.Array:
-    """Euclidean norm of a tree."""
+    """Euclidean norm of a tree []."""
     return jnp.sqrt(squared_norm(tree))
 
 
 def dot(tree: Any, other: Any) -> jax.Array:
-    """Inner product of two trees."""
+    """Inner product of two trees []."""
     return jax.tree.reduce(jnp.add, jax.tree.map(jnp.vdot, tree, other))
 
 
 def cosine(tree: Any, other: Any) -> jax.Array:
-    """Cosine of the angle between two trees; 0 where one of them vanishes."""
+    """Cosine of the angle between two trees []; 0 where one of them vanishes."""
     norms = jnp.sqrt(squared_norm(tree) * squared_norm(other))
     return dot(tree, other) / jnp.maximum(norms, 1e-30)

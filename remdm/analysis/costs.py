@@ -20,8 +20,8 @@ PARTS = {"running": ("#1d2f6f", ""), "compiling": ("#e0813c", "///"), "rest": ("
 def job_cost(result: Result) -> dict[str, str | int | float | None]:
     """What one job took: by Snakemake's benchmark file where there is one, else by its own record.
 
-    Of a run that went on after an interruption, both measure what came after it. Studies of a planner
-    (`sweep`, `imitation`) do not tell running from compiling, so they have no rate either.
+    Of a run that was interrupted and resumed, both measure what came after the interruption. Studies of a
+    planner (`sweep`, `imitation`) do not tell running from compiling, so they have no rate either.
     """
     measured, own = result.benchmark, result.run
     return {

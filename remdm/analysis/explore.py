@@ -25,11 +25,12 @@ from remdm.analysis.runs import Unfinished, curves, differing_keys, run_record, 
 from remdm.analysis.statistics import CONFIDENCE, Estimate
 from remdm.analysis.style import Look, label
 from remdm.analysis.tables import (
+    COST_NOTE,
     TABLES,
-    achievement_rows,
-    improvement_rows,
-    policy_rows,
-    published_rows,
+    achievement_table,
+    improvement_table,
+    policy_table,
+    published_table,
 )
 
 LIBRARY = "report.plotly-basic-4.1.1.min.js"
@@ -179,17 +180,17 @@ class _Page:
             return ""
         order = [name for name in columns if name in frame.columns]
         frame = frame.select(*dict.fromkeys([*order, *frame.columns]))
-        rows = [self._row(env, row) for row in frame.drop("of", strict=False).iter_rows(named=True)]
-        if "of" in frame.columns:  # folders of runs
-            rows = [self._of_runs(folder) for folder in frame["of"]]
-            frame = frame.drop("of")
+        rows = [self._row(env, row) for row in frame.iter_rows(named=True)]
+        frame = frame.drop("of", strict=False)
         labels = [player.label for player in self.players]
         body = f'<div class="wide">{as_html(frame, rows=rows, names=labels)}</div>'
         note = f'<p class="note">{html.escape(note)}</p>' if note else ""
         return f'<div class="table" data-game="{html.escape(env)}"><h3>{_game(env)}</h3>{body}{note}</div>\n'
 
     def _row(self, env: str, row: Mapping[str, Any]) -> str:
-        """Of a row about one policy or two: their players, and the runs behind the first."""
+        """Of a row about policies: their players, and the runs of the first; of one about a run, that run."""
+        if folder := row.get("of"):
+            return f' data-runs="{self.runs[Path(folder)]}"'
         found = [
             self.labels[env, row[key]] for key in ("policy", "other") if (env, row.get(key)) in self.labels
         ]
@@ -198,12 +199,9 @@ class _Page:
         runs = [self.runs[result.folder] for result in self.players[found[0]].results]
         return f' data-players="{_listed(found)}" data-runs="{_listed(runs)}"'
 
-    def _of_runs(self, folder: str | None) -> str:
-        return "" if folder is None else f' data-runs="{self.runs[Path(folder)]}"'
-
 
 def _evaluated(page: _Page, env: str, policies: list[Policy], unfinished: Sequence[Unfinished]) -> str:
-    frame = policy_rows(policies)
+    frame = policy_table(policies)
     missing: dict[str, list[str]] = {}
     for job in unfinished:
         if (job.env, job.stage) == (env, "inference"):
@@ -218,25 +216,25 @@ def _evaluated(page: _Page, env: str, policies: list[Policy], unfinished: Sequen
     table = TABLES["policies"]
     first = ["policy", *(["not finished"] if missing else []), *(table.columns or ())]
     parts = [
-        page.table(frame, env, first, table.note_on(policies)),
+        page.table(frame, env, first, table.note(policies)),
         page.chart("profiles", env, policies, charts.profiles, PROFILES),
         page.chart("differences", env, policies, charts.differences, DIFFERENCES),
     ]
     if len(policies) > 1:
-        pairs = page.table(improvement_rows(policies), env, (), TABLES["improvement"].note_on(policies))
+        pairs = page.table(improvement_table(policies), env, (), TABLES["improvement"].note(policies))
         parts.append(f"<details><summary>Pairwise comparisons</summary>{pairs}</details>")
     if remark(policies):
-        note = TABLES["published"].note_on(policies)
-        parts.append(f"<h3>Published results</h3>{page.table(published_rows(policies), env, (), note)}")
+        note = TABLES["published"].note(policies)
+        parts.append(f"<h3>Published results</h3>{page.table(published_table(policies), env, (), note)}")
     return "".join(parts)
 
 
 def _unlocked(page: _Page, env: str, policies: list[Policy]) -> str:
     if not policies:
         return ""
-    note = TABLES["achievements"].note_on(policies)
+    note = TABLES["achievements"].note(policies)
     figure = page.chart("achievements", env, policies, charts.achievements, note)
-    table = page.table(achievement_rows(policies), env)
+    table = page.table(achievement_table(policies), env)
     return f"{figure}<details><summary>The same as a table</summary>{table}</details>"
 
 
@@ -277,7 +275,7 @@ def _runs(page: _Page, env: str, results: Sequence[Result], unfinished: Sequence
         for job in unfinished
         if job.env == env
     ]
-    return page.table(as_frame(rows), env, ["run", "state"], TABLES["costs"].template)
+    return page.table(as_frame(rows), env, ["run", "state"], COST_NOTE)
 
 
 def _switch(page: _Page, player: Player) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Film(NamedTuple):
         traces: its tokens after every denoising step [K, S, H]; the mask is the number of actions.
         top_actions: the most probable actions at each step and place [K, S, H, A], most probable first.
         top_probs: their probabilities.
-        confidence: what probability each token had when it was drawn [K, S, H]; of no account at masks.
+        confidence: what probability each token had when it was drawn [K, S, H]; arbitrary at masks.
         remask_probs: with which probability a step masks each token again [K, S, H].
         expert_probs: the expert's distribution before every step [T, V]; V = 0 where none was asked.
         sprites: what there is to see by day, tile by tile, each once [N, p, p, 3].

@@ -67,20 +67,15 @@ def as_markdown(frame: pl.DataFrame, columns: Sequence[str] | None = None, note:
     return f"{text}\n\n{note}\n" if note else f"{text}\n"
 
 
-def as_html(
-    frame: pl.DataFrame,
-    columns: Sequence[str] | None = None,
-    rows: Sequence[str] = (),
-    names: Collection[str] = (),
-) -> str:
+def as_html(frame: pl.DataFrame, rows: Sequence[str] = (), names: Collection[str] = ()) -> str:
     """A table of a web page; cells of numbers have the class `n` and every digit as `data-value`.
 
     Args:
         rows: attributes of each row's element, as markup; none if empty.
         names: columns that are names already and are not put into words.
     """
-    heads, texts = shown(frame, columns)
-    keys, kinds = _columns(frame, columns), _numeric(frame, columns)
+    heads, texts = shown(frame)
+    keys, kinds = _columns(frame), _numeric(frame)
     heads = [key if key in names else head for key, head in zip(keys, heads, strict=True)]
 
     def cell(text: str, value: Any, is_number: bool) -> str:
@@ -117,7 +112,7 @@ def number(value: float, like: float | None = None) -> str:
     return f"{value:,.{decimals}f}"
 
 
-def _columns(frame: pl.DataFrame, columns: Sequence[str] | None) -> list[str]:
+def _columns(frame: pl.DataFrame, columns: Sequence[str] | None = None) -> list[str]:
     """The columns that readers see: without ends of intervals, and what has no value in any row."""
     hidden = {f"{name}_{end}" for name in frame.columns for end in ("low", "high")}
     if frame.height:
@@ -125,7 +120,7 @@ def _columns(frame: pl.DataFrame, columns: Sequence[str] | None) -> list[str]:
     return [name for name in (columns or frame.columns) if name not in hidden]
 
 
-def _numeric(frame: pl.DataFrame, columns: Sequence[str] | None) -> list[bool]:
+def _numeric(frame: pl.DataFrame, columns: Sequence[str] | None = None) -> list[bool]:
     return [frame.schema[name].is_numeric() for name in _columns(frame, columns)]
 
 

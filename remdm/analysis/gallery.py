@@ -35,17 +35,9 @@ VIEWER = "episode.html"
 
 
 def draw(results: list[str], path: Path) -> None:
-    """Write the page of the pictures and the episodes' pages among files of results."""
+    """Write the page of the pictures and the episodes' pages among files of results, folder by folder."""
+    output = path.with_suffix(".html")
     pictures = [Path(file) for file in results if Path(file).suffix in (".gif", ".png", ".html")]
-    write_gallery(pictures, path.with_suffix(".html"))
-
-
-def write_gallery(pictures: Sequence[Path], output: Path) -> None:
-    """Write the page; pictures of one folder stand together.
-
-    Args:
-        pictures: files in the results folders of films, with the names in `CAPTIONS`, and `VIEWER`.
-    """
     folders = dict.fromkeys(path.parent for path in pictures)
     policies = [_policy(folder, [p for p in pictures if p.parent == folder], output) for folder in folders]
     with whole_file(output) as partial:

@@ -6,7 +6,15 @@ from functools import cached_property
 import numpy as np
 
 from remdm.analysis.results import Result, grouped, read_results
-from remdm.analysis.statistics import Estimate, Samples, estimate, improvement_estimate, rate, ratio_estimate
+from remdm.analysis.statistics import (
+    Estimate,
+    Samples,
+    estimate,
+    estimate_of_two,
+    improvement_estimate,
+    rate,
+    ratio,
+)
 from remdm.analysis.style import label, role
 
 MAX_RETURN = {"Craftax-Classic-Symbolic-v1": 22, "Craftax-Symbolic-v1": 226}
@@ -94,7 +102,7 @@ def share_of_expert(policy: Policy, rivals: list[Policy]) -> Estimate | None:
     ours, theirs = _paired_returns(policy, expert) if expert else ([], [])
     if not theirs or min(sample.mean() for sample in theirs) <= 0:
         return None
-    return ratio_estimate(ours, theirs)
+    return estimate_of_two(ours, theirs, ratio)
 
 
 def differences(policy: Policy, other: Policy) -> dict[int, np.ndarray]:

@@ -13,7 +13,7 @@ import polars as pl
 
 from remdm.base import files
 from remdm.base.arrays import read_npz
-from remdm.base.errors import UserError
+from remdm.base.errors import UserError, reason_of
 
 T = TypeVar("T")
 FORMS = {".json": "JSON"}  # others are called like their suffix
@@ -113,14 +113,14 @@ class Result:
         """An entry of `run.json`.
 
         Raises:
-            UserError: it has none, for another version of the project wrote it.
+            UserError: it has none, because another version of the project wrote it.
         """
         if key not in self.run:
             raise UserError(f"{self.folder / 'run.json'}: has no {key}; {_again(self.folder / 'run.json')}")
         return self.run[key]
 
     def curve(self, name: str, against: str = "frames") -> tuple[np.ndarray, np.ndarray]:
-        """Frames (or another column) and values of a metric, where it was measured; empty if it never was."""
+        """Frames (or another column) and values of a metric where it was measured [N]; N = 0 if never."""
         if not {name, against} <= set(self.metrics.columns):
             return np.array([]), np.array([])
         table = self.metrics.select(against, name).drop_nulls()
@@ -160,8 +160,8 @@ def read_file(path: Path, reader: Callable[[Path], T], remedy: str | None = None
         raise UserError(f"{path}: is missing{f'; {remedy}' if remedy else f', {way}'}") from None
     except (Exception, pl.exceptions.PanicException) as error:  # zipfile and numpy raise many types
         form = FORMS.get(path.suffix, path.suffix[1:])
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path}: is no whole {form} file ({why}); {remedy or _again(path)}") from None
+        why, way = reason_of(error), remedy or _again(path)
+        raise UserError(f"{path}: is no whole {form} file ({why}); {way}") from None
 
 
 def _again(path: Path) -> str:

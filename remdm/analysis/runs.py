@@ -74,13 +74,14 @@ def repeat_command(result: Result) -> str:
 def run_row(result: Result) -> dict[str, Any]:
     """What a table says of a run: its name, what it took, and what made it."""
     packages = result.run.get("packages", {})
-    cost = job_cost(result)
+    cost, accepted = job_cost(result), result.run.get("accepted", [])
     return {
         "run": f"{result.stage} {result.name} s{result.seed}",
         "state": "done",
         **{key: cost[key] for key in cost if key not in ("env", "stage", "name", "seed")},
         "commit": result.commit,
-        "accepted at": _accepted(result.run),
+        # The commits at which a user let it count as current, though older code had made it.
+        "accepted at": ", ".join((each["git_commit"] or "no clone")[:10] for each in accepted),
         "digest": result.run.get("digest"),
         "jax": packages.get("jax"),
         "craftax": packages.get("craftax"),
@@ -99,7 +100,8 @@ def curves(result: Result) -> dict[str, Any]:
     axes: dict[bytes, int] = {}
     found: list[dict[str, list[float]]] = []
     metrics: dict[str, list[Any]] = {}
-    table = {column.name: _floats(column) for column in result.metrics if column.dtype.is_numeric()}
+    numeric = result.metrics.select(pl.selectors.numeric().cast(pl.Float64))  # null becomes NaN
+    table = {column.name: column.to_numpy() for column in numeric}
     minutes = table["seconds"] / 60 if "seconds" in table else None
     for name, values in table.items():
         known = np.flatnonzero(np.isfinite(values))
@@ -128,11 +130,6 @@ def differing_keys(players: Mapping[str, Sequence[Result]]) -> list[dict[str, st
     return rows
 
 
-def _accepted(run: Mapping[str, Any]) -> str:
-    """The commits at which a user let the result count as current, though older code had made it."""
-    return ", ".join((trace["git_commit"] or "no clone")[:10] for trace in run.get("accepted", []))
-
-
 def _facts(record: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
     """Entries of a record as text, those of its objects by `object.entry`."""
     for key, value in record.items():
@@ -150,11 +147,6 @@ def _text(value: Any) -> str:
 def _given(value: Any) -> str:
     """A value as a flag takes it; a string that would be read as something else is quoted."""
     return value if isinstance(value, str) and parse_value(value) == value else json.dumps(value)
-
-
-def _floats(column: pl.Series) -> np.ndarray:
-    """A column as numbers [N]; NaN where it has none."""
-    return column.cast(pl.Float64).to_numpy()
 
 
 def _rounded(values: np.ndarray) -> list[float]:

@@ -43,22 +43,9 @@ class Estimate(NamedTuple):
         return Estimate(*(100 * bound for bound in self))
 
 
-class PairedTest(NamedTuple):
-    """How two policies differ on the same worlds; `floor` is the least p that so few can give."""
-
-    difference: Estimate
-    p: float
-    floor: float
-
-
 def iqm(sample: np.ndarray, axis: int = -1) -> np.ndarray:
     """Mean of the middle half (interquartile mean): [..., N] -> [...]."""
     return np.asarray(scipy.stats.trim_mean(sample, 0.25, axis=axis))
-
-
-def mean(sample: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Mean: [..., N] -> [...]."""
-    return np.mean(sample, axis=axis)
 
 
 def improvement(sample: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -74,7 +61,7 @@ def improvement(sample: np.ndarray, other: np.ndarray, axis: int = -1) -> np.nda
 
 
 def ratio(sample: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Mean of the first over mean of the other: [..., N], [..., M] -> [...]."""
+    """Mean of the first over mean of the other, which is positive: [..., N], [..., M] -> [...]."""
     return np.asarray(np.mean(sample, axis) / np.mean(other, axis))
 
 
@@ -86,7 +73,7 @@ def seed_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return middle - reach, middle + reach
 
 
-def episode_interval(*samples: np.ndarray, statistic: Statistic = mean) -> tuple[np.ndarray, np.ndarray]:
+def episode_interval(*samples: np.ndarray, statistic: Statistic = np.mean) -> tuple[np.ndarray, np.ndarray]:
     """Stratified bootstrap (BCa: Efron, 1987) of the mean over strata of a statistic.
 
     Args:
@@ -103,7 +90,7 @@ def episode_interval(*samples: np.ndarray, statistic: Statistic = mean) -> tuple
     return _bootstrap(samples, over_strata)
 
 
-def estimate(samples: Samples, statistic: Statistic = mean) -> Estimate:
+def estimate(samples: Samples, statistic: Statistic = np.mean) -> Estimate:
     """A statistic with its interval: over seeds if there are two, else over the one seed's episodes."""
     values = np.array([float(statistic(sample)) for sample in samples])
     low, high = seed_interval(values) if len(values) > 1 else episode_interval(*samples, statistic=statistic)
@@ -139,19 +126,10 @@ def profile(samples: Samples, thresholds: np.ndarray) -> np.ndarray:
 
 def improvement_estimate(samples: Samples, others: Samples) -> Estimate:
     """`improvement` within each seed, seeds averaged; the interval as in `estimate`."""
-    return Estimate(*np.clip(_compared(samples, others, improvement), 0.0, 1.0).tolist())
+    return Estimate(*np.clip(estimate_of_two(samples, others, improvement), 0.0, 1.0).tolist())
 
 
-def ratio_estimate(samples: Samples, others: Samples) -> Estimate:
-    """`ratio` within each seed, seeds averaged; the interval as in `estimate`.
-
-    Args:
-        others: their means are positive.
-    """
-    return _compared(samples, others, ratio)
-
-
-def _compared(samples: Samples, others: Samples, statistic: Statistic) -> Estimate:
+def estimate_of_two(samples: Samples, others: Samples, statistic: Statistic) -> Estimate:
     """A statistic of two samples of each seed; of one seed, the episodes of both are resampled."""
     values = np.array([float(statistic(*pair)) for pair in zip(samples, others, strict=True)])
     low, high = seed_interval(values) if len(values) > 1 else _bootstrap((samples[0], others[0]), statistic)
@@ -169,7 +147,7 @@ def sign_flip(differences: np.ndarray) -> tuple[float, float]:
     differences = np.asarray(differences, float)
     result = scipy.stats.permutation_test(
         (differences,),
-        mean,
+        np.mean,
         permutation_type="samples",
         n_resamples=FLIPS,
         batch=1000,
@@ -177,18 +155,6 @@ def sign_flip(differences: np.ndarray) -> tuple[float, float]:
     )
     patterns = 2.0 ** len(differences)
     return float(result.pvalue), 2 / patterns if patterns <= FLIPS else 2 / (FLIPS + 1)
-
-
-def paired_test(differences: Samples) -> PairedTest:
-    """Two policies compared world by world.
-
-    Args:
-        differences: of each seed, first minus second return on the same worlds [N_s].
-
-    The test flips pairs: it asks whether these trained policies differ. Whether the way they were trained
-    does is asked by `sign_flip` of the seeds' means, which three seeds cannot answer: its floor is 1/4.
-    """
-    return PairedTest(estimate(differences), *sign_flip(np.concatenate(list(differences))))
 
 
 def attainable_floor(n_a: int, n_b: int) -> float:
@@ -202,7 +168,7 @@ def p_values(arms: Mapping[str, np.ndarray], baseline: np.ndarray, seed: int = 0
     If no arm differed, any labelling of all the scores would be as probable. The p of the most striking
     arm is the share of labellings in which the *largest* difference of any arm is at least its own, so
     that picking it is paid for. Every other arm is tested likewise among those that are no more striking than
-    it, for scores of arms that do differ would widen the null, and its p is at least that of the arms
+    it, because scores of arms that do differ would widen the null; its p is at least that of the arms
     before it (Westfall and Young 1993, step-down max T).
 
     All labellings are enumerated up to ENUMERATED of them; else that many are drawn, and the observed

@@ -109,11 +109,6 @@ def readable(name: str) -> str:
     return name.replace("_", " ").lower()
 
 
-def colour(policy: str) -> str:
-    """A policy's colour."""
-    return ROLES[role(policy)].colour
-
-
 def looks(policies: Iterable[str]) -> dict[str, Look]:
     """How to draw each of some policies, so that no two look the same."""
     found: dict[str, Look] = {}

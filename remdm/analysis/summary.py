@@ -21,8 +21,8 @@ def summary(folders: Sequence[str]) -> str:
     stages = grouped(results, "stage")
     policies = read_policies([str(result.folder) for result in stages["inference"]])
     parts = []
-    for env, rivals in grouped(policies, "env").items():
-        parts += [f"**{env}.** {behind(rivals, 'mean')}", as_markdown(as_frame(_returns(rivals)))]
+    for rivals in grouped(policies, "env").values():
+        parts += [behind(rivals, "mean"), as_markdown(as_frame(_returns(rivals)))]
         parts += ["Of each training seed, the mean return:", as_markdown(as_frame(_by_seed(rivals)))]
         if compared := list(_compared(rivals)):
             parts.append("Differences of return, first episodes compared world by world:")

@@ -21,11 +21,11 @@ from remdm.analysis.policies import (
 )
 from remdm.analysis.published import UNITS, published, remark
 from remdm.analysis.results import grouped
-from remdm.analysis.statistics import episode_interval, estimate, iqm, paired_test, sign_flip
+from remdm.analysis.statistics import episode_interval, estimate, iqm, sign_flip
 
 
 class Table(NamedTuple):
-    """How a table is made of the files of jobs, and what readers are shown.
+    """A table of policies, and what readers are shown.
 
     Attributes:
         columns: those that LaTeX and Markdown show, all if None.
@@ -34,32 +34,22 @@ class Table(NamedTuple):
         of: what these intervals are of.
     """
 
-    frame: Callable[[list[str]], pl.DataFrame]
+    frame: Callable[[list[Policy]], pl.DataFrame]
     columns: Sequence[str] | None
     template: str
-    of: str | None = None
+    of: str
 
-    def note(self, jobs: list[str]) -> str:
+    def note(self, policies: list[Policy]) -> str:
         """What a reader must know, below the table."""
-        return self.template if self.of is None else self.note_on(read_policies(jobs))
-
-    def note_on(self, policies: list[Policy]) -> str:
-        """The note of a table of policies."""
-        assert self.of is not None
         return self.template.format(behind=behind(policies, self.of), published=remark(policies)).strip()
 
 
-def policy_table(evaluations: list[str]) -> pl.DataFrame:
+def policy_table(policies: list[Policy]) -> pl.DataFrame:
     """One row for each game and policy.
 
     `return_low` and `return_high` are the interval of `statistics.estimate`; `episode_ci_low` and
     `episode_ci_high` that of these trained policies, over episodes only.
     """
-    return policy_rows(read_policies(evaluations))
-
-
-def policy_rows(policies: list[Policy]) -> pl.DataFrame:
-    """`policy_table` of policies that have been read."""
     games = grouped(policies, "env").values()
     return as_frame(_policy_row(policy, rivals) for rivals in games for policy in rivals)
 
@@ -88,13 +78,8 @@ def _policy_row(policy: Policy, rivals: list[Policy]) -> dict[str, Any]:
     }
 
 
-def published_table(evaluations: list[str]) -> pl.DataFrame:
+def published_table(policies: list[Policy]) -> pl.DataFrame:
     """One row for each published figure that is comparable with a policy that was evaluated."""
-    return published_rows(read_policies(evaluations))
-
-
-def published_rows(policies: list[Policy]) -> pl.DataFrame:
-    """`published_table` of policies that have been read."""
     rows = [
         {
             "env": policy.env,
@@ -112,13 +97,8 @@ def published_rows(policies: list[Policy]) -> pl.DataFrame:
     return as_frame(rows) if rows else pl.DataFrame(schema=list(PUBLISHED_COLUMNS))
 
 
-def achievement_table(evaluations: list[str]) -> pl.DataFrame:
+def achievement_table(policies: list[Policy]) -> pl.DataFrame:
     """Per cent of episodes that unlock each achievement: a row for each, a column for each policy."""
-    return achievement_rows(read_policies(evaluations))
-
-
-def achievement_rows(policies: list[Policy]) -> pl.DataFrame:
-    """`achievement_table` of policies that have been read."""
     rows = []
     for env, rivals in grouped(policies, "env").items():
         rates = {policy.label: policy.rates() for policy in rivals}
@@ -130,18 +110,13 @@ def achievement_rows(policies: list[Policy]) -> pl.DataFrame:
     return as_frame(rows)
 
 
-def improvement_table(evaluations: list[str]) -> pl.DataFrame:
+def improvement_table(policies: list[Policy]) -> pl.DataFrame:
     """One row for each pair of policies: does the first do better than the other?
 
-    `difference` and `p` are of the first episodes in the same worlds, of these trained policies; `p_seeds`
-    flips the seeds' mean differences, and asks about the way they were trained. A `floor` is the least p
-    that so few pairs can give.
+    `difference` and `p` are of the first episodes in the same worlds: whether these trained policies differ.
+    `p_seeds` flips the seeds' mean differences: whether the ways they were trained differ, which three seeds
+    cannot answer, since their floor is 1/4. A `floor` is the least p that so few pairs can give.
     """
-    return improvement_rows(read_policies(evaluations))
-
-
-def improvement_rows(policies: list[Policy]) -> pl.DataFrame:
-    """`improvement_table` of policies that have been read."""
     games = grouped(policies, "env").values()
     return as_frame(_pair_row(policy, other) for rivals in games for policy, other in combinations(rivals, 2))
 
@@ -150,9 +125,9 @@ def _pair_row(policy: Policy, other: Policy) -> dict[str, Any]:
     row: dict[str, Any] = {"env": policy.env, "policy": policy.label, "other": other.label}
     row |= with_interval("probability_of_improvement", probability_of_improvement(policy, other))
     paired = list(differences(policy, other).values())
-    test = paired_test(paired) if paired else None
-    row |= with_interval("difference", test and test.difference)
-    row |= {"p": test and test.p, "floor": test and test.floor}
+    row |= with_interval("difference", estimate(paired) if paired else None)
+    p, floor = sign_flip(np.concatenate(paired)) if paired else (None, None)
+    row |= {"p": p, "floor": floor}
     p, floor = sign_flip(np.array([sample.mean() for sample in paired])) if len(paired) > 1 else (None, None)
     return row | {"p_seeds": p, "floor_seeds": floor, "worlds": sum(map(len, paired)), "seeds": len(paired)}
 
@@ -189,16 +164,18 @@ TABLES = {
         "corrected for the number of rows. {behind}",
         of="difference",
     ),
-    "costs": Table(
-        cost_table,
-        ("env", "stage", "name", "seed", "minutes", "compiling_minutes", "cpu_minutes", "frames_per_second",
-         "memory_GB", "device"),
-        "Of a run that went on after an interruption, what came after it is measured.",
-    ),
 }  # fmt: skip
+COST_COLUMNS = (
+    "env", "stage", "name", "seed", "minutes", "compiling_minutes", "cpu_minutes", "frames_per_second",
+    "memory_GB", "device",
+)  # fmt: skip
+COST_NOTE = "Of a run that was interrupted and resumed, what came after the interruption is measured."
 
 
 def draw(jobs: list[str], path: Path) -> None:
     """Write the table that a path without suffix names, as CSV, LaTeX and Markdown."""
-    table = TABLES[path.name]
-    write_table(table.frame(jobs), path, table.columns, table.note(jobs))
+    if path.name == "costs":
+        write_table(cost_table(jobs), path, COST_COLUMNS, COST_NOTE)
+    else:
+        table, policies = TABLES[path.name], read_policies(jobs)
+        write_table(table.frame(policies), path, table.columns, table.note(policies))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from remdm.analysis.film import Film, film_title, read_film
-from remdm.analysis.style import colour, label, new_figure, save
+from remdm.analysis.style import ROLES, label, new_figure, role, save
 
 
 def draw(results: list[str], path: Path) -> None:
@@ -27,12 +27,13 @@ def draw_unlocks(films: dict[str, Film], output: Path, title: str) -> None:
     figure, (ax,) = new_figure(7, 4.4)
     time = np.arange(longest + 1)
     for name, film in films.items():
+        colour = ROLES[role(name)].colour
         shares = 100 * unlocked_share(film, longest)
         for share in shares:
-            ax.plot(time, share, color=colour(name), alpha=0.22, linewidth=0.8, drawstyle="steps-post")
+            ax.plot(time, share, color=colour, alpha=0.22, linewidth=0.8, drawstyle="steps-post")
         mean, count = shares.mean(axis=0), len(shares)
         text = f"{label(name)}, mean of {count} episodes" if count > 1 else label(name)
-        ax.plot(time, mean, color=colour(name), linewidth=2.2, drawstyle="steps-post", label=text)
+        ax.plot(time, mean, color=colour, linewidth=2.2, drawstyle="steps-post", label=text)
     first = next(iter(films.values()))
     ax.set_xlabel("steps in the episode")
     ax.set_ylabel(f"achievements unlocked, % of {len(first.achievements)}")

@@ -6,8 +6,12 @@ Orbax wrote, and, if it trains a planner, `policies/resume_metadata.json`.
 
 import re
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from remdm.base.errors import UserError
+from remdm.base.files import read_json
 
 METADATA = "metadata.json"  # of ours: what the checkpoint is
 TREE = "_METADATA"  # of Orbax: what the arrays are
@@ -15,9 +19,69 @@ RECORD = "resume_metadata.json"  # of public planners: with which configuration 
 SHOWN_NAMES = 3
 
 
+class _Metadata(BaseModel):
+    """The entries of `metadata.json` that are read; there may be others, and each may be missing."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    kind: str | None = None
+    env_name: str | None = None
+    network: dict[str, Any] = {}
+    update_step: int | None = Field(None, ge=0)
+    frames: int | None = Field(None, ge=0)
+    devices: int = Field(1, ge=1, le=2**16)
+    wandb_run_id: str | None = Field(None, pattern=r"^[\w-]+$")
+
+
 def is_public(path: Path) -> bool:
     """Whether a checkpoint lacks the metadata that ours have, so that its arrays must say what it is."""
     return not (path / METADATA).exists()
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The JSON of a checkpoint.
+
+    Raises:
+        UserError: `path` is missing or no checkpoint of this project; the message names the entry.
+    """
+    if not path.is_dir():
+        raise UserError(f"checkpoint {path}: no such folder")
+    try:
+        metadata = read_json(path / METADATA)
+    except (OSError, ValueError):
+        raise UserError(f"checkpoint {path}: holds no readable {METADATA}, so it is none of ours") from None
+    if not isinstance(metadata, dict):
+        raise UserError(f"checkpoint {path}: {METADATA} should hold an object")
+    try:
+        _Metadata.model_validate(metadata)
+    except ValidationError as error:
+        [first, *_] = error.errors()
+        wanted = first["msg"].removeprefix("Input ")
+        raise UserError(
+            f"checkpoint {path}: {first['loc'][0]} = {first['input']!r} in {METADATA}: {wanted}"
+        ) from None
+    return metadata
+
+
+def open_checkpoint(key: str, path: str | None, kind: str, env_name: str) -> tuple[Path, dict[str, Any]]:
+    """Folder and metadata of a checkpoint, before anything is compiled or written.
+
+    Args:
+        key: the configuration key that named `path`, for messages.
+
+    Raises:
+        UserError: no path, no such checkpoint, of another kind, or of the other game.
+    """
+    if path is None:
+        raise UserError(f"{key} = null: name the folder of a checkpoint of kind {kind}")
+    folder = Path(path)
+    try:
+        metadata = read_metadata(folder)
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from None
+    for name, wanted in (("kind", kind), ("env_name", env_name)):
+        if metadata.get(name) != wanted:
+            raise UserError(f"{key} = {path}: its {name} is {metadata.get(name)}, but {wanted} is needed")
+    return folder, metadata
 
 
 def find_arrays(path: Path) -> Path:

@@ -55,6 +55,11 @@ def near(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
+def reason_of(error: BaseException) -> str:
+    """The first line of an error's message, or its type if it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def problem_of(error: Exception) -> str | None:
     """One line on an error that the user can put right; None for any other."""
     if isinstance(error, UserError):

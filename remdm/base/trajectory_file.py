@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar, get_type_hints
 import numpy as np
 
 from remdm.base.arrays import Header, open_npz, read_array, read_header
-from remdm.base.errors import UserError
+from remdm.base.errors import UserError, reason_of
 from remdm.base.files import LARGEST_JSON
 
 T = TypeVar("T")
@@ -74,8 +74,7 @@ def _reading(path: Path, archive: zipfile.ZipFile, name: str, read: Callable[...
     try:
         return read(archive, name)
     except Exception as error:  # zipfile, zlib and numpy raise many types
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: {name} cannot be read ({reason})") from None
+        raise UserError(f"{path}: {name} cannot be read ({reason_of(error)})") from None
 
 
 def _metadata(path: Path, archive: zipfile.ZipFile) -> TrajectoryMetadata:

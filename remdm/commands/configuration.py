@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from remdm.base.checkpoint_folder import METADATA, is_public
+from remdm.base.checkpoint_folder import METADATA, is_public, read_metadata
 from remdm.base.errors import UserError, printable
-from remdm.base.files import read_json
 from remdm.base.log import configure_logging
 from remdm.base.reader import parse_value
 from remdm.config.denoiser import DenoiserConfig
@@ -117,13 +116,12 @@ def _take_from_checkpoint(model: type[StageConfig], layers: list[Layer], path: A
 def _told_by_metadata(path: Path) -> list[Layer] | None:
     """The keys that the metadata of a checkpoint of ours says, those of its network last."""
     try:
-        metadata = read_json(path / METADATA)
+        metadata = read_metadata(path)
         policy = {"planner": "planner", "expert": "expert"}[metadata["kind"]]
-        network = dict(metadata["network"])
         own = {"env_name": metadata["env_name"], "policy": policy}
-    except (OSError, ValueError, KeyError, TypeError):
+        return [Layer(str(path / METADATA), values) for values in (own, metadata["network"])]
+    except (UserError, KeyError):
         return None
-    return [Layer(str(path / METADATA), values) for values in (own, network)]
 
 
 def _told_by_arrays(path: str) -> list[Layer] | None:

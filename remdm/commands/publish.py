@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from remdm.base.checkpoint_folder import METADATA
+from remdm.base.checkpoint_folder import METADATA, read_metadata
 from remdm.base.errors import UserError
 from remdm.base.files import read_json, write_json
 from remdm.base.scrub import scrubbed
@@ -35,22 +35,21 @@ def run_publish(arguments: argparse.Namespace) -> None:
         raise UserError(f"--repo {repo}: not of the form OWNER/NAME")
     if repo is not None and len(arguments.results) > 1:
         raise UserError(f"--repo {repo}: is for one result, but {len(arguments.results)} are given")
-    for result in arguments.results:
-        _refuse_what_trained_nothing(result)
+    records = {result: _training_record(result) for result in arguments.results}
     if repo is not None and not arguments.dry_run:
         require_token()
-    for result in arguments.results:
-        _publish(result, arguments)
+    for result, record in records.items():
+        _publish(result, record, arguments)
 
 
-def _publish(result: Path, arguments: argparse.Namespace) -> None:
-    name, output = _policy_name(result), arguments.output
+def _publish(result: Path, record: Record, arguments: argparse.Namespace) -> None:
+    name, output = _policy_name(result, record), arguments.output
     address = f"{HUB}{arguments.repo}" if output is None else str(output / name)
     if output is not None and not arguments.dry_run:
         output.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=None if arguments.dry_run else output, prefix=".publish-") as scratch:
         staged = Path(scratch, name)
-        stage_policy(result, staged, name, address, arguments.minimal)
+        _stage_policy(result, record, staged, name, address, arguments.minimal)
         if arguments.dry_run:
             print(*_tree(staged), "", (staged / "README.md").read_text(encoding="utf-8"), sep="\n")
         elif output is not None:
@@ -60,34 +59,29 @@ def _publish(result: Path, arguments: argparse.Namespace) -> None:
             print(upload(staged, arguments.repo, arguments.private))
 
 
-def _refuse_what_trained_nothing(result: Path) -> None:
-    """Refuse a folder that is no finished training.
+def _training_record(result: Path) -> Record:
+    """The record of a finished training.
 
     Raises:
-        UserError: it has no record, or its stage leaves no checkpoint.
+        UserError: the folder has none, or its stage leaves no checkpoint.
     """
-    record = _record_of(result)
-    if "checkpoint" not in STAGES[record.origin.stage].outputs:
-        raise UserError(f"{result}: is a result of {record.origin.stage}, which leaves no checkpoint")
-
-
-def _record_of(result: Path) -> Record:
     record = read_record(result / "run.json")
     if record is None or record.origin.stage not in STAGES:
         raise UserError(f"{result}: holds no run.json of a finished training; name the folder of its results")
+    if "checkpoint" not in STAGES[record.origin.stage].outputs:
+        raise UserError(f"{result}: is a result of {record.origin.stage}, which leaves no checkpoint")
     return record
 
 
-def _policy_name(result: Path) -> str:
+def _policy_name(result: Path, record: Record) -> str:
     """The name that the pipeline gives its evaluation; of folders, only those of the pipeline's layout."""
-    record, folder = _record_of(result), result.resolve()
-    stage = record.origin.stage
+    stage, folder = record.origin.stage, result.resolve()
     if stage == "ppo":
         return str(record.config["ppo_model_type"])
     return f"{stage}-{folder.parent.name}" if folder.parents[1].name == stage else stage
 
 
-def stage_policy(result: Path, folder: Path, name: str, address: str, minimal: bool = False) -> None:
+def _stage_policy(result: Path, record: Record, folder: Path, name: str, address: str, minimal: bool) -> None:
     """Write what is published of a training, without what must not leave this machine.
 
     Args:
@@ -106,11 +100,11 @@ def stage_policy(result: Path, folder: Path, name: str, address: str, minimal: b
     if not minimal and (result / BEST).is_dir():
         _stage_checkpoint(result / BEST, folder / BEST)
     _stage_record(result, folder)
-    for evaluation in _made_from(result, "inference"):
+    for evaluation in _made_from(result, record, "inference"):
         target = folder / EVALUATIONS / evaluation.parent.name / evaluation.name
         _stage_record(evaluation, target)
         shutil.copy(evaluation / "summary.json", target)
-    films = (film / "episode.gif" for film in _made_from(result, "film"))
+    films = (film / "episode.gif" for film in _made_from(result, record, "film"))
     picture = next((path for path in (*films, result / "curves.png") if path.is_file() and not minimal), None)
     if picture is not None:
         shutil.copy(picture, folder)
@@ -120,7 +114,7 @@ def stage_policy(result: Path, folder: Path, name: str, address: str, minimal: b
 def _stage_checkpoint(checkpoint: Path, folder: Path) -> None:
     """Copy what playing needs of a checkpoint: its parameters, and of what network they are."""
     # Only now what imports JAX: a mistake in the call is reported at once.
-    from remdm.training.checkpoint import CHECKSUMS, read_metadata, verify
+    from remdm.training.checkpoint import CHECKSUMS, verify
 
     metadata = read_metadata(checkpoint)
     if missing := [key for key in DESCRIBING if key not in metadata]:
@@ -143,14 +137,12 @@ def _stage_record(result: Path, folder: Path) -> None:
     write_json(folder / "run.json", scrubbed({**read_json(result / "run.json"), "wandb_run_id": None}))
 
 
-def _made_from(result: Path, stage: str) -> Iterator[Path]:
+def _made_from(result: Path, record: Record, stage: str) -> Iterator[Path]:
     """The results of a stage that were made from a training's last checkpoint, by their records.
 
     These have the digest of the training, or that of the checkpoint's files where a command was given it.
     """
-    record = _record_of(result)
-    digests = {record.digest, *(acceptance.digest for acceptance in record.accepted)}
-    digests.add(content_digest("publish", str(result / "checkpoint")))
+    digests = {*record.digests, content_digest("publish", str(result / "checkpoint"))}
     around = next((folder for folder in result.resolve().parents[:4] if (folder / stage).is_dir()), None)
     for path in sorted(around.glob(f"{stage}/*/*/run.json")) if around else ():
         found = read_record(path)
@@ -159,11 +151,7 @@ def _made_from(result: Path, stage: str) -> Iterator[Path]:
 
 
 def _replace(target: Path, staged: Path) -> None:
-    """Put a folder where an earlier publication may be, and nothing else.
-
-    Raises:
-        UserError: something else is there.
-    """
+    """Put a folder where an earlier publication may be; anything else that is there is refused."""
     if target.exists() and not (target / METADATA).is_file():
         raise UserError(f"{target}: is there already, and holds no {METADATA} of an earlier publication")
     if target.exists():

@@ -5,6 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,7 @@ def run_call(
         logger.warning(note)
     logger.info("%s: seed %d", mode, config.seed)
     state = STATE / digest
-    with Run(mode, folder, state, digest, runtime, origin.record(), started, watchers=[*watchers]) as run:
+    with Run(mode, folder, state, digest, runtime, asdict(origin), started, watchers=[*watchers]) as run:
         run_mode(mode, config, run)
     if jax.process_index() > 0:
         return  # the first of several processes has written the results

@@ -24,7 +24,7 @@ def run_status(arguments: argparse.Namespace) -> None:
             if found.state == state:
                 print(printable(f"{state:<8} {found.job}  {found.note}".rstrip()))
     counts = Counter(found.state for found in jobs)
-    drawn = sum(map(plan.is_drawn, plan.figures.values()))
+    drawn = sum(map(plan.is_settled, plan.figures.values()))
     told = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     print(f"{plan.config.scale}: {len(jobs)} jobs: {told}; {drawn} of {len(plan.figures)} figures drawn")
     if arguments.report is not None:

@@ -114,11 +114,7 @@ def _chosen_arms(arguments: argparse.Namespace) -> list[str]:
 
 
 def _count(text: str | None) -> int:
-    """How many seeds are asked for.
-
-    Raises:
-        ConfigError: not a number of seeds.
-    """
+    """How many seeds are asked for; what is no number of seeds is refused."""
     if text is None:
         return 1
     if not (text.isdecimal() and 0 < int(text) <= MOST_SEEDS):

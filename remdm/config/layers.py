@@ -55,7 +55,11 @@ def runtime_model(stage: type[StageConfig]) -> type[RuntimeConfig]:
 
 
 def configs_folder() -> Path:
-    """The folder of `defaults.yaml` and the presets: beside the package, or inside an installed one."""
+    """The folder of `defaults.yaml` and the presets: beside the package, or inside an installed one.
+
+    Raises:
+        ConfigError: it is in neither place.
+    """
     package = Path(__file__).resolve().parents[1]
     for folder in (package.parent / "configs", package / "configs"):
         if (folder / "defaults.yaml").is_file():
@@ -157,7 +161,7 @@ def overridden(model: type[Section], layers: Sequence[Layer]) -> list[str]:
 
 
 def without_effect(config: StageConfig, given: Layer) -> list[str]:
-    """A line for every key of a layer that is of no account, given the other keys.
+    """A line for every key of a layer that changes nothing, given the other keys.
 
     Args:
         config: what was built with that layer.

@@ -159,7 +159,7 @@ class PlannerTrainingConfig(PlannerUpdateConfig):
         return self.updates_for(self.validation.val_interval_frames)
 
     def check_warmup(self) -> None:
-        """Refuse a warm-up that leaves no step at the full learning rate."""
+        """Refuse with a `ValueError` a warm-up that leaves no step at the full learning rate."""
         key = "lr_warmup_steps" if self.lr_warmup_frames is None else "lr_warmup_frames"
         total = self.num_updates * self.grad_steps_per_update
         if self.warmup_grad_steps >= total:

@@ -41,5 +41,5 @@ class TrainingRuntimeConfig(RuntimeConfig):
         "tensorboard"
     )
     resume_wandb_run_id: str | None = Field(
-        description="W&B run to go on with; null takes that of resume_checkpoint_path"
+        description="W&B run to resume; null takes that of resume_checkpoint_path"
     )

@@ -31,7 +31,7 @@ class SamplerConfig(Section):
         return self
 
     def check_steps(self, key: str, steps: int) -> None:
-        """Refuse a number of denoising steps too small for the loop's three phases."""
+        """Refuse with a `ValueError` a number of steps too small for the loop's three phases."""
         if self.use_loop and steps < 3:
             raise ValueError(
                 f"{key} = {steps}: the loop has three phases, so at least 3 (or use_loop: false)"

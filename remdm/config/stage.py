@@ -13,7 +13,7 @@ from remdm.config.env import GameConfig
 def _drawn(value: Any) -> Any:
     """A seed where none is given."""
     if value is None and num_processes() > 1:
-        raise ValueError("must be given where several processes share a run, for each would draw another")
+        raise ValueError("must be given where several processes share a run, because each would draw another")
     return secrets.randbits(31) if value is None else value
 
 
@@ -52,10 +52,10 @@ class StageConfig(Section):
         return ()
 
     def unused(self) -> set[str]:
-        """Keys that are of no account, given the others."""
+        """Keys that change nothing, given the others."""
         return set()
 
     def recorded(self) -> dict[str, Any]:
-        """The keys that decide the result: all but paths and those of no account."""
+        """The keys that decide the result: all except paths and those that change nothing."""
         left_out = self.path_keys() | self.unused()
         return {key: value for key, value in self.flat().items() if key not in left_out}

@@ -30,9 +30,9 @@ class TrainingConfig(StageConfig):
 
 
 class ResumeConfig(Section):
-    """Going on from a finished run."""
+    """Resuming a finished run."""
 
-    resume_checkpoint_path: str | None = path_key("a finished run's checkpoint to go on from", needed=False)
+    resume_checkpoint_path: str | None = path_key("a finished run's checkpoint to resume from", needed=False)
     resume_step: Count | None = Field(
         description="updates done in resume_checkpoint_path; null reads its metadata"
     )
@@ -44,14 +44,14 @@ class ResumeConfig(Section):
         return self
 
     def check(self, training: TrainingConfig) -> None:
-        """Refuse to extend a training in a way that it cannot be."""
+        """Refuse with a `ValueError` to extend a training in a way that it cannot be."""
         if self.resume_checkpoint_path is not None and training.num_repeats > 1:
             raise ValueError(f"num_repeats = {training.num_repeats}: must be 1 with resume_checkpoint_path")
         if self.resume_step is not None:
             self.check_step(training, self.resume_step)
 
     def check_step(self, training: TrainingConfig, step: int) -> None:
-        """Refuse to go on from a step that leaves nothing to do."""
+        """Refuse with a `ValueError` to resume from a step that leaves nothing to do."""
         if step >= training.num_updates:
             raise ValueError(
                 f"resume_step = {step}: the budget is {training.num_updates} updates; "

@@ -18,7 +18,7 @@ DenoiseRows = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 class Course(NamedTuple):
-    """What happens to every token at every step, but for what it becomes; arrays [T, B, H]."""
+    """What happens to every token at every step, except what it becomes; arrays [T, B, H]."""
 
     masked: jax.Array  # before the step
     unmask: jax.Array  # whether it is drawn in the step

@@ -26,7 +26,7 @@ def add_noise(key: jax.Array, tokens: jax.Array, alpha: jax.Array, mask_token: i
 
 
 def elbo_weight(schedule: Schedule, t: jax.Array, train_sigma: float) -> jax.Array:
-    """Weight of the cross-entropy at time t, clipped to 1000 (MDLM, arXiv 2406.07524, eq. 10).
+    """Weight of the cross-entropy at times t [B], clipped to 1000 (MDLM, arXiv 2406.07524, eq. 10).
 
     `train_sigma` takes off the share of the bound that remasking gives back (ReMDM, arXiv
     2503.00307, appendix: the bound of a remasking process is the plain one reweighted).
@@ -153,6 +153,6 @@ class Objective(NamedTuple):
         valid: jax.Array,
         weights: jax.Array | None = None,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The mean of `terms` over plans, and metrics."""
+        """The mean of `terms` over plans [], and metrics; arguments as of `terms`."""
         terms = self.terms(noised, logits, plans, valid, weights)
         return jnp.mean(terms.loss), self.metrics(terms, noised)

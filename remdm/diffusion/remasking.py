@@ -10,7 +10,7 @@ Strategy = Callable[[jax.Array, Eta, jax.Array, jax.Array], jax.Array]
 
 
 def sigma_max(alpha_t: jax.Array, alpha_s: jax.Array) -> jax.Array:
-    """Largest sigma that leaves a valid posterior, min(1, (1 - alpha_s) / alpha_t) (ReMDM, eq. 5)."""
+    """Largest sigma of a valid posterior [..], min(1, (1 - alpha_s) / alpha_t) (ReMDM, eq. 5)."""
     return jnp.minimum(1.0, (1.0 - alpha_s) / jnp.maximum(alpha_t, 1e-12))
 
 

@@ -180,7 +180,7 @@ def decide(
     """Which tokens a step unmasks and which it masks again, by uniform numbers; all arrays [B, H]."""
     sigma = jnp.where(now.remask, _sigma(sampler, now, psi, ~masked & ~locked), 0.0)
     unmask_prob = (now.alpha_s - (1.0 - sigma) * now.alpha_t) / jnp.maximum(1.0 - now.alpha_t, 1e-12)
-    # The last step has alpha_s = 1: there the probability is 1 but for rounding.
+    # The last step has alpha_s = 1: there the probability is 1 up to rounding.
     unmask = masked & ((uniform < unmask_prob) | (now.alpha_s >= 1.0))
     return unmask, ~masked & ~locked & (uniform < sigma)
 

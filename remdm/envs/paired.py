@@ -41,7 +41,7 @@ class PairedResetVecEnvWrapper(BatchEnvWrapper):
         return obs, PairedState(state, zeros, jnp.zeros_like(envs, bool), jnp.zeros_like(envs), key)
 
     def step(self, key: jax.Array, state: PairedState, action: jax.Array, params: Any) -> Outcome:
-        """Act in every environment and go on to the next world where an episode ended."""
+        """Act in every environment and start the next world where an episode ended."""
         obs, env_state, reward, done, info = super().step(key, state.env_state, action, params)
 
         def go_on(worlds: Worlds) -> tuple[Worlds, Worlds, jax.Array]:

@@ -265,7 +265,7 @@ class PooledResetVecEnvWrapper(BatchEnvWrapper):
 
 
 def put(old: jax.Array, indices: jax.Array, new: Any) -> jax.Array:
-    """An array with rows replaced at distinct indices, of which those out of range are dropped.
+    """An array [N, ...] with rows replaced at distinct indices; those out of range are dropped.
 
     XLA is told that they are distinct. Else, on GPUs where runs must repeat bit for bit, it would replace one
     row after the other.

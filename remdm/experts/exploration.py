@@ -43,7 +43,7 @@ class Exploration(NamedTuple):
     Attributes:
         init: key -> state.
         reward: (state, experience) -> (state, intrinsic rewards [T, E]); an action that ends its episode
-            earns none, for what it led to is not seen.
+            earns none, because what it led to is not seen.
         update: (key, state, experience) -> (state, metrics); what the reward is made of learns.
     """
 

@@ -37,7 +37,7 @@ class ActorCritic(nn.Module):
 
     @nn.compact
     def __call__(self, memory: tuple, obs: jax.Array, first: jax.Array) -> tuple[tuple, jax.Array, jax.Array]:
-        """As all networks here; `memory` is empty and `first` of no account."""
+        """As all networks here; `memory` is empty and `first` is ignored."""
 
         def head(index: int, features: int, scale: float) -> jax.Array:
             """The network whose first layer is number `4 * index`."""

@@ -48,12 +48,12 @@ class Batch(NamedTuple):
     target: jax.Array  # [T, B, C]
 
     def sequences(self, indices: jax.Array) -> "Batch":
-        """The sequences of some indices."""
+        """The sequences of some indices [N]."""
         memory = jax.tree.map(lambda x: x[indices], self.memory)
         return Batch(split(memory), *split([x[:, indices] for x in self[1:]], axis=1))
 
     def single_steps(self, indices: jax.Array) -> "Batch":
-        """The steps of some indices t B + b, each a sequence."""
+        """The steps of some indices t B + b [N], each a sequence."""
         # Gathered from where they are: as one axis, times and environments would not stay on their device.
         time, env = indices // self.action.shape[1], indices % self.action.shape[1]
         return Batch((), *split([x[time, env][None] for x in self[1:]], axis=1))
@@ -149,7 +149,7 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
     """PPO on `env`: an update is one rollout, then epochs of minibatches.
 
     An exploration's reward is added to the game's. RND's has a critic and advantages of its own,
-    weighted by `rnd_gae_coef`, and returns that go on beyond the end of an episode.
+    weighted by `rnd_gae_coef`, and returns that do not end with the episode.
     """
     game = env.game
     network = make_network(config.network, game.num_actions)

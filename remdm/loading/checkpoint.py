@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import ValidationError
 
-from remdm.base.checkpoint_folder import find_arrays, is_public, step_of
+from remdm.base.checkpoint_folder import find_arrays, is_public, read_metadata, step_of
 from remdm.base.errors import UserError
 from remdm.config.base import Section
 from remdm.envs.craftax import Game
@@ -149,7 +149,7 @@ def trained_frames(path: str | None) -> int | None:
         return None
     if is_public(Path(path)):
         return step_of(find_arrays(Path(path)))
-    frames: int | None = checkpoint.read_metadata(Path(path)).get("frames")
+    frames: int | None = read_metadata(Path(path)).get("frames")
     return frames
 
 
@@ -160,25 +160,3 @@ def refuse_public(path: Path, wanted: str) -> NoReturn:
         UserError: always.
     """
     raise UserError(f"checkpoint {path}: is {network_as(path, recognise)}, but a {wanted} of ours is needed")
-
-
-def open_checkpoint(key: str, path: str | None, kind: str, env_name: str) -> tuple[Path, dict[str, Any]]:
-    """Folder and metadata of a checkpoint, before anything is compiled or written.
-
-    Args:
-        key: the configuration key that named `path`, for messages.
-
-    Raises:
-        UserError: no path, no such checkpoint, of another kind, or of the other game.
-    """
-    if path is None:
-        raise UserError(f"{key} = null: name the folder of a checkpoint of kind {kind}")
-    folder = Path(path)
-    try:
-        metadata = checkpoint.read_metadata(folder)
-    except UserError as error:
-        raise UserError(f"{key}: {error}") from None
-    for name, wanted in (("kind", kind), ("env_name", env_name)):
-        if metadata.get(name) != wanted:
-            raise UserError(f"{key} = {path}: its {name} is {metadata.get(name)}, but {wanted} is needed")
-    return folder, metadata

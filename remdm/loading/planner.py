@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from remdm.base.checkpoint_folder import is_public
+from remdm.base.checkpoint_folder import is_public, open_checkpoint
 from remdm.base.errors import UserError
 from remdm.config.denoiser import NO_PAST, DenoiserConfig
 from remdm.envs.craftax import Game
-from remdm.loading.checkpoint import open_checkpoint, open_public, rebuild
+from remdm.loading.checkpoint import open_public, rebuild
 from remdm.loading.public import recognise
 from remdm.models.denoiser import Denoiser
 from remdm.planners.denoising import make_denoiser, param_shapes
@@ -50,7 +50,7 @@ def load_denoiser(
 
 
 def load_start(key: str, path: str, asked: DenoiserConfig, env_name: str, game: Game) -> Any:
-    """The parameters of a planner whose training goes on, in a network with the keys asked for.
+    """The parameters of a planner that is trained further, in a network with the keys asked for.
 
     Raises:
         UserError: it holds no planner for this game, or one of another network; the message names the key.

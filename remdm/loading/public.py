@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from remdm.base.checkpoint_folder import is_public
+from remdm.base.checkpoint_folder import is_public, read_metadata
 from remdm.experts import baselines
 from remdm.loading.checkpoint import PublicCheckpoint, network_as, read_as
 from remdm.planners import public
@@ -46,7 +46,7 @@ def summary(path: Path) -> dict[str, str]:
     """
     if is_public(path):
         return _summary_of_public(read_public(path))
-    metadata = checkpoint.read_metadata(path)
+    metadata = read_metadata(path)
     checkpoint.verify(path)
     has_checksums = (path / checkpoint.CHECKSUMS).exists()
     shapes = checkpoint.array_shapes(path, "params")

@@ -90,8 +90,8 @@ class Planner(NamedTuple):
         the current observation, as the training windows do. A new episode always starts afresh.
 
         Without `whole_plans`, of a plan only those actions are denoised that are executed before the
-        next one, on CPUs: the same actions, sooner. The rest of the plans in memory is then arbitrary. On
-        GPUs whole plans are sooner, for they take fewer calls of the network, if of more rows.
+        next one, on CPUs: the same actions, faster. The rest of the plans in memory is then arbitrary. On
+        GPUs whole plans are faster, because they take fewer calls of the network, though of more rows.
         """
         horizon = self.denoiser.plan_horizon
         wants_whole = whole_plans or jax.default_backend() != "cpu"
@@ -127,12 +127,6 @@ class Planner(NamedTuple):
 
 @struct.dataclass
 class PlannerPolicy(Policy):
-    """A policy that plans, and can be asked for its plans."""
+    """A policy that plans, and can be asked for its plans: `planner.trace`, with its `params`."""
 
     planner: Planner = struct.field(pytree_node=False)
-
-    def trace(
-        self, key: jax.Array, obs: jax.Array, history: jax.Array, hist_len: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        """Plans and how they came about, as `Planner.trace` returns them."""
-        return self.planner.trace(key, self.params, obs, history, hist_len)

@@ -1,6 +1,7 @@
-"""The gradient step that offline BC and DAgger share."""
+"""What offline BC and DAgger share: the gradient step, validation, and how a run is extended."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -15,8 +16,8 @@ from remdm.planners.control import Planner
 from remdm.planners.denoising import make_objective, make_sampler
 from remdm.play.policy import Policy
 from remdm.play.rollout import Transition, episode_metrics, first_episodes, rollout, start
-from remdm.training.algorithm import Metrics
-from remdm.training.microbatch import counted_first, microbatched_grad
+from remdm.training.algorithm import Algorithm, Metrics
+from remdm.training.microbatch import microbatched_grad
 from remdm.training.optimizer import adamw, at_step, cosine_schedule, muon_adamw
 
 
@@ -50,20 +51,9 @@ def make_optimizer(config: PlannerTrainingConfig) -> optax.GradientTransformatio
     return adamw(*keys) if config.optimizer == "adamw" else muon_adamw(*keys, hidden_matrices)
 
 
-def learning_rate(config: PlannerTrainingConfig) -> Callable[[int], Any]:
-    """Updates done -> the learning rate of the last one's last gradient step."""
-    schedule = _schedule(config)
-    return jax.jit(lambda update: schedule(update * config.grad_steps_per_update - 1))
-
-
 def _schedule(config: PlannerTrainingConfig) -> optax.Schedule:
     total = config.num_updates * config.grad_steps_per_update
     return cosine_schedule(config.lr, total, config.warmup_grad_steps)
-
-
-def adopted(learner: Learner, params: Any, update: int, config: PlannerTrainingConfig) -> Learner:
-    """The learner that goes on with other parameters after so many updates."""
-    return Learner(params, at_step(learner.opt_state, update * config.grad_steps_per_update))
 
 
 Step = Callable[[jax.Array, Learner, Dataset, jax.Array], tuple[Learner, Metrics]]
@@ -84,7 +74,8 @@ def make_step(
         noise_key, dropout_key = jax.random.split(key)
         with jax.named_scope("gathering"):
             labels = dataset.label(indices)
-            indices, labels = counted_first((indices, labels), labels.valid)
+            valid_first = jnp.argsort(~labels.valid)
+            indices, labels = jax.tree.map(lambda x: x[valid_first], (indices, labels))
         noised = objective.noise(noise_key, labels.plan, known=labels.known)
 
         def loss(params: Any, samples: Any, counts: jax.Array, part: jax.Array) -> tuple[jax.Array, Terms]:
@@ -125,17 +116,38 @@ def train_in_minibatches(
     return learner, jax.tree.map(jnp.mean, metrics)
 
 
-def validate(
-    key: jax.Array, env: BatchEnv, denoiser: Denoiser, params: Any, config: PlannerTrainingConfig
-) -> Metrics:
-    """Play `val_steps` steps with plans that start afresh."""
-    sampler = make_sampler(
-        config.sampler, config.denoiser.diffusion_schedule, config.validation.val_diffusion_steps
+def imitation_algorithm(
+    config: PlannerTrainingConfig,
+    denoiser: Denoiser,
+    val_env: BatchEnv,
+    init: Callable[[jax.Array], Any],
+    update: Callable[[Any], tuple[Any, Metrics]],
+) -> Algorithm:
+    """Training of a planner by imitation: of states whose field `learner` is a `Learner`.
+
+    A validation plays `val_steps` steps with plans that start afresh.
+    """
+    validation, schedule, grad_steps = config.validation, _schedule(config), config.grad_steps_per_update
+    sampler = make_sampler(config.sampler, config.denoiser.diffusion_schedule, validation.val_diffusion_steps)
+
+    def adopt(state: Any, params: Any, update: int) -> Any:
+        return replace(state, learner=Learner(params, at_step(state.learner.opt_state, update * grad_steps)))
+
+    def validate(key: jax.Array, params: Any) -> Metrics:
+        policy = Planner(denoiser, sampler).policy(params, validation.val_replan_every, inpaint_history=False)
+        return validation_metrics(play_afresh(key, val_env, policy, validation.val_steps), val_env)
+
+    return Algorithm(
+        init=init,
+        update=update,
+        params=lambda state: state.learner.params,
+        adopt=adopt,
+        num_updates=config.num_updates,
+        frames_per_update=config.frames_per_update,
+        validate=validate,
+        val_every=config.val_every,
+        learning_rate=jax.jit(lambda update: schedule(update * grad_steps - 1)),
     )
-    policy = Planner(denoiser, sampler).policy(
-        params, config.validation.val_replan_every, inpaint_history=False
-    )
-    return validation_metrics(play_afresh(key, env, policy, config.validation.val_steps), env)
 
 
 def play_afresh(key: jax.Array, env: BatchEnv, policy: Policy, num_steps: int) -> Transition:

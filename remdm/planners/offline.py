@@ -1,8 +1,7 @@
 """Offline behaviour cloning: a planner learns the windows of live expert rollouts."""
 
-from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +18,10 @@ from remdm.planners.learner import (
     Dataset,
     Labels,
     Learner,
-    adopted,
-    learning_rate,
+    imitation_algorithm,
     make_optimizer,
     make_step,
     train_in_minibatches,
-    validate,
 )
 from remdm.planners.window import (
     WEIGHT_FLOOR,
@@ -136,17 +133,4 @@ def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert
         metrics |= episode_metrics(data.step, env.game.achievements) | earned
         return OfflineState(key, learner, state.expert, play), metrics
 
-    def adopt(state: OfflineState, params: Any, update: int) -> OfflineState:
-        return replace(state, learner=adopted(state.learner, params, update, config))
-
-    return Algorithm(
-        init=init,
-        update=update,
-        params=lambda state: state.learner.params,
-        adopt=adopt,
-        num_updates=config.num_updates,
-        frames_per_update=config.frames_per_update,
-        validate=lambda key, params: validate(key, val_env, denoiser, params, config),
-        val_every=config.val_every,
-        learning_rate=learning_rate(config),
-    )
+    return imitation_algorithm(config, denoiser, val_env, init, update)

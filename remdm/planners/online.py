@@ -18,12 +18,10 @@ from remdm.planners.learner import (
     Dataset,
     Labels,
     Learner,
-    adopted,
-    learning_rate,
+    imitation_algorithm,
     make_optimizer,
     make_step,
     train_in_minibatches,
-    validate,
 )
 from remdm.planners.window import at_start, plans_from, prefix_lengths, window_validity
 from remdm.play.buffer import CircularBuffer, draw_places, empty, insert
@@ -173,18 +171,11 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         }
         return OnlineState(key, learner, state.expert, play, buffer, state.update + 1), metrics
 
-    def adopt(state: OnlineState, params: Any, update: int) -> OnlineState:
-        learner = adopted(state.learner, params, update, config)
-        return replace(state, learner=learner, update=jnp.asarray(update, jnp.int32))
+    algorithm = imitation_algorithm(config, denoiser, val_env, init, update)
+    adopt_learner = algorithm.adopt
+    assert adopt_learner is not None
 
-    return Algorithm(
-        init=init,
-        update=update,
-        params=lambda state: state.learner.params,
-        adopt=adopt,
-        num_updates=config.num_updates,
-        frames_per_update=config.frames_per_update,
-        validate=lambda key, params: validate(key, val_env, denoiser, params, config),
-        val_every=config.val_every,
-        learning_rate=learning_rate(config),
-    )
+    def adopt(state: OnlineState, params: Any, update: int) -> OnlineState:
+        return replace(adopt_learner(state, params, update), update=jnp.asarray(update, jnp.int32))
+
+    return replace(algorithm, adopt=adopt)

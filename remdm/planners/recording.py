@@ -30,7 +30,7 @@ class Denoising:
 def act_recorded(
     policy: PlannerPolicy, key: jax.Array, state: PlayState
 ) -> tuple[jax.Array, PlanCycle, Denoising]:
-    """The action, the memory and the denoising of a planner whose memory holds whole plans.
+    """The actions [E], the memory and the denoising of a planner whose memory holds whole plans.
 
     The action is that of `policy.act`, from the same random numbers.
     """
@@ -40,7 +40,7 @@ def act_recorded(
     cycle = state.memory.observe(state.prev_action, state.done)
 
     def replan(cycle: PlanCycle) -> tuple[PlanCycle, Any]:
-        plans, traces = policy.trace(key, state.obs, cycle.history, cycle.hist_len)
+        plans, traces = planner.trace(key, policy.params, state.obs, cycle.history, cycle.hist_len)
         return cycle.adopt(plans), _record(policy, state.obs[:1], cycle, traces[:, 0], shown)
 
     def go_on(cycle: PlanCycle) -> tuple[PlanCycle, Any]:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from remdm.envs.devices import num_shards
+from remdm.envs.wrappers import put
 
 
 @struct.dataclass
@@ -36,27 +37,26 @@ def empty(capacity: int, like: Any) -> CircularBuffer:
 
 
 def insert(buffer: CircularBuffer, items: Any) -> CircularBuffer:
-    """Append M items, arrays [M, ...] with M at most the capacity.
+    """Append M items, arrays [M, ...].
 
     The buffer may have been saved with a smaller capacity and full, so that its next place was the first.
+
+    Raises:
+        ValueError: M is larger than the capacity.
     """
     count = jax.tree.leaves(items)[0].shape[0]
     if count > buffer.capacity:
         raise ValueError(f"{count} items at once into a buffer of {buffer.capacity}")
     first = jnp.where(buffer.size < buffer.capacity, buffer.size, buffer.next)
     indices = (first + jnp.arange(count)) % buffer.capacity
-
-    def put(held: jax.Array, new: jax.Array) -> jax.Array:
-        return held.at[indices].set(new, unique_indices=True)
-
     return replace(
         buffer,
-        items=jax.tree.map(put, buffer.items, items),
+        items=jax.tree.map(lambda held, new: put(held, indices, new), buffer.items, items),
         next=(first + count) % buffer.capacity,
         size=jnp.minimum(buffer.size + count, buffer.capacity),
     )
 
 
 def draw_places(key: jax.Array, buffer: CircularBuffer, shape: tuple[int, ...]) -> jax.Array:
-    """Places drawn uniformly, with replacement, from those that are filled."""
+    """Places [*shape] drawn uniformly, with replacement, from those that are filled."""
     return jax.random.randint(key, shape, 0, buffer.size)

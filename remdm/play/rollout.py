@@ -81,7 +81,7 @@ def rollout(
         keep: what is wanted of a step's transition, arrays [E, ...].
 
     Returns:
-        The state to go on from, and what is kept of the transitions, arrays [T, E, ...]. XLA drops what is
+        The state to continue from, and what is kept of the transitions, arrays [T, E, ...]. XLA drops what is
         not used, so a caller that ignores the observations pays nothing for them.
     """
 
@@ -110,7 +110,7 @@ def play_plans(
             -> the state after one step, and what is kept of it.
 
     Returns:
-        The state to go on from, and what is kept, arrays [T, E, ...].
+        The state to continue from, and what is kept, arrays [T, E, ...].
     """
 
     def plan_and_follow(state: PlayState, key: jax.Array) -> tuple[PlayState, Any]:

@@ -39,16 +39,13 @@ def run_ablations(config: AblationsConfig, run: Run) -> None:
 
     def leave(result: Trained) -> None:
         before, after = (result.validate(params) for params in (pretrained, result.params))
-        _write_pretrained(before, result.folder / "pretrained.parquet")
+        numbers = known({name: x for name, x in before.items() if x.ndim == 0})
+        write_parquet(pl.DataFrame([numbers]), result.folder / "pretrained.parquet")
         _write_arrays(before, after, result.folder / "evaluation.npz")
         _warn_of_empty_batches(config.arm, result.folder)
 
     logger.info("arm %s of %s", config.arm, config.checkpoint_path)
     run_training(algorithm, config, env.game, "planner", network, run, leave=leave)
-
-
-def _write_pretrained(metrics: Metrics, path: Path) -> None:
-    write_parquet(pl.DataFrame([known({name: x for name, x in metrics.items() if x.ndim == 0})]), path)
 
 
 def _write_arrays(before: Metrics, after: Metrics, path: Path) -> None:

@@ -74,7 +74,7 @@ def resolved_plan(
         f"{config.num_updates * config.frames_per_update:,} frames{repeats}",
         **dict(_planner_lines(config, buffer)),
         "parameters": f"{sum(np.prod(x.shape, dtype=int) for x in jax.tree.leaves(params)):,}",
-        "checkpoint": f"{_bytes(num_bytes(params))} of weights, {_bytes(training)} to go on from",
+        "checkpoint": f"{_bytes(num_bytes(params))} of weights, {_bytes(training)} to resume from",
         "memory": f"about {_bytes(sum(term.size for term in terms))} of arrays at the peak",
     }
 

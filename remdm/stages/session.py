@@ -128,16 +128,11 @@ def run_script(snakemake: Any) -> None:
             logger.info("%s: was finished when Snakemake had been killed; kept as it is", folder)
             return
         origin = json.loads(snakemake.config["origins"][digest])
-        keys = origin["config"] | {key: _path(snakemake.input.get(key)) for key in model.path_keys()}
-        config = build(model, [*base_layers(None), Layer("the job", keys)])
-        runtime_keys = runtime_model(model)
-        given = snakemake.config["runtime"]
-        runtime = runtime_keys(**{key: given[key] for key in runtime_keys.model_fields})
-        runtime = prepare_jax(runtime)
+        inputs = {key: snakemake.input.get(key) for key in model.path_keys()}
+        # The rule's function names no file for an input that a job does not have.
+        paths = {key: str(path) if path else None for key, path in inputs.items()}
+        config = build(model, [*base_layers(None), Layer("the job", origin["config"] | paths)])
+        given = Layer("--config runtime", snakemake.config["runtime"])
+        runtime = prepare_jax(build(runtime_model(model), [given]))
         with Run(stage, folder, STATE / digest, digest, runtime, origin, started) as run:
             run_mode(stage, config, run)
-
-
-def _path(named_input: Any) -> str | None:
-    """A rule's named input as a path; None where the rule's function named no file."""
-    return str(named_input) if named_input else None

@@ -37,11 +37,7 @@ def run_smoke(config: SmokeConfig, run: Run) -> None:
 
 
 def _sum_up(metrics: pl.DataFrame) -> None:
-    """Print first and last value of every metric.
-
-    Raises:
-        UserError: one is not finite; the message names it and its update.
-    """
+    """Print first and last value of every metric; the first that is not finite is refused."""
     for name in metrics.drop("update").columns:
         values = metrics.select("update", name)
         if name.startswith(MAY_BE_ABSENT):

@@ -80,7 +80,8 @@ def run_sweep(config: SweepConfig, run: Run) -> None:
             rows.append(row)
     if config.sweep_play_steps:
         for setting, row in zip(config.settings, rows, strict=True):
-            row |= _mean("score_difference", _less(rewards.get(setting), rewards.get(config.usual)))
+            own, usual = rewards.get(setting), rewards.get(config.usual)
+            row |= _mean("score_difference", None if own is None or usual is None else own - usual)
     table = pl.DataFrame(rows, infer_schema_length=None)
     write_parquet(table, run.folder / "sweep.parquet")
     run.finish(config, nelbo=bound)
@@ -111,7 +112,7 @@ def expert_windows(
         wanted = count * (part + 1) // EXPERT_CHUNKS - count * part // EXPERT_CHUNKS
         if len(valid) < wanted:
             raise UserError(
-                f"sweep_windows = {count}: {len(valid) * EXPERT_CHUNKS} at most, for few of the "
+                f"sweep_windows = {count}: {len(valid) * EXPERT_CHUNKS} at most, because few of the "
                 f"expert's windows lie within one episode; lower it, or raise eval_num_envs"
             )
         indices = rng.choice(valid, wanted, replace=False)
@@ -123,7 +124,11 @@ def expert_windows(
 def plan_measure(
     key: jax.Array, planner: Planner, params: Any, obs: jax.Array, plan: jax.Array, num_plans: int
 ) -> Measure:
-    """Draws plans with a setting's eta and temperature; says how good they are and how long one takes."""
+    """Draws plans with a setting's eta and temperature; says how good they are and how long one takes.
+
+    Args:
+        obs: [N, D], and `plan` the expert's there [N, H].
+    """
 
     @jax.jit
     def draw(params: Any, eta: jax.Array, temperature: jax.Array) -> Any:
@@ -189,11 +194,6 @@ def _mean(name: str, rewards: np.ndarray | None) -> dict[str, float | None]:
     if rewards is None:
         return {name: None, f"{name}_error": None}
     return {name: float(rewards.mean()), f"{name}_error": float(rewards.std() / np.sqrt(len(rewards)))}
-
-
-def _less(rewards: np.ndarray | None, usual: np.ndarray | None) -> np.ndarray | None:
-    """Differences world by world [E], where both were played."""
-    return None if rewards is None or usual is None else rewards - usual
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from remdm.base.checkpoint_folder import is_public
+from remdm.base.checkpoint_folder import is_public, read_metadata
 from remdm.base.errors import UserError
 from remdm.config.base import Section
 from remdm.config.runtime import TrainingRuntimeConfig
@@ -59,6 +59,8 @@ def run_training(
             if jax.process_index() > 0:
                 continue
             checkpoint.save(result.folder / name, {"params": params, **items}, metadata)
+            if run.tracker is None:
+                continue
             repeat = f"-{result.folder.name}" if len(results) > 1 else ""
             role = {"planner": "policy", "expert": "expert"}[kind]
             artifact = f"{env_name}-{role}{name.removeprefix('checkpoint').replace('_', '-')}{repeat}"
@@ -82,7 +84,7 @@ def resumed(config: TrainingConfig, resume: ResumeConfig) -> tuple[Start | None,
     metadata: dict[str, Any] = {}
     try:
         if not is_public(folder) or not folder.is_dir():
-            metadata = checkpoint.read_metadata(folder)
+            metadata = read_metadata(folder)
         elif not checkpoint.has(folder, "params"):  # else one of ours that has lost its metadata
             refuse_public(folder, "checkpoint")
     except UserError as error:

@@ -19,7 +19,7 @@ class Algorithm:
         init: key -> state, a pytree of arrays that holds everything the next update depends on.
         update: state -> (state, metrics); one rollout and its gradient steps.
         params: state -> what a checkpoint keeps.
-        adopt: (state, params, update) -> the state that goes on with these parameters after so many updates;
+        adopt: (state, params, update) -> the state that continues with these parameters after some updates;
             None where a run always begins at its beginning.
         num_updates: updates of a whole run.
         frames_per_update: environment steps, summed over environments, of one update.

@@ -24,10 +24,9 @@ import orbax.checkpoint as ocp
 import tensorstore as ts
 from flax.serialization import msgpack_restore
 from flax.traverse_util import unflatten_dict
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from remdm.base.checkpoint_folder import METADATA, TREE
-from remdm.base.errors import UserError
+from remdm.base.errors import UserError, reason_of
 from remdm.base.files import folder_to_disk, is_utf8, missing_feature, read_json, replace, to_disk
 
 logger = logging.getLogger("remdm")
@@ -40,19 +39,6 @@ SHOWN_DIFFERENCES = 3
 # What parameters may unpack to: bytes, or a multiple of their files. Trained ones hardly compress.
 UNPACKED_BYTES = 2**26
 UNPACKED_RATIO = 100
-
-
-class _Metadata(BaseModel):
-    """The entries of `metadata.json` that are read; there may be others, and each may be missing."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
-    kind: str | None = None
-    env_name: str | None = None
-    network: dict[str, Any] = {}
-    update_step: int | None = Field(None, ge=0)
-    frames: int | None = Field(None, ge=0)
-    devices: int = Field(1, ge=1, le=2**16)
-    wandb_run_id: str | None = Field(None, pattern=r"^[\w-]+$")
 
 
 @cache
@@ -97,7 +83,7 @@ def save(path: Path, items: Mapping[str, Any], metadata: dict[str, Any]) -> None
         replace(path, partial)
     except Exception as error:  # Orbax raises many types
         shutil.rmtree(partial, ignore_errors=True)
-        raise UserError(f"checkpoint {path}: cannot be written ({_reason(error)})") from error
+        raise UserError(f"checkpoint {path}: cannot be written ({reason_of(error)})") from error
 
 
 def _checkpointer() -> ocp.Checkpointer:
@@ -180,31 +166,6 @@ def verify(path: Path, item: str = "", needed: bool = False) -> None:
             raise UserError(f"checkpoint {path}: {name} cannot be read ({error.strerror})") from None
         if not same:
             raise UserError(f"checkpoint {path}: {name} is damaged or missing (its checksum differs)")
-
-
-def read_metadata(path: Path) -> dict[str, Any]:
-    """The JSON of a checkpoint.
-
-    Raises:
-        UserError: `path` is missing or no checkpoint of this project; the message names the entry.
-    """
-    if not path.is_dir():
-        raise UserError(f"checkpoint {path}: no such folder")
-    try:
-        metadata = read_json(path / METADATA)
-    except (OSError, ValueError):
-        raise UserError(f"checkpoint {path}: holds no readable {METADATA}, so it is none of ours") from None
-    if not isinstance(metadata, dict):
-        raise UserError(f"checkpoint {path}: {METADATA} should hold an object")
-    try:
-        _Metadata.model_validate(metadata)
-    except ValidationError as error:
-        [first, *_] = error.errors()
-        wanted = first["msg"].removeprefix("Input ")
-        raise UserError(
-            f"checkpoint {path}: {first['loc'][0]} = {first['input']!r} in {METADATA}: {wanted}"
-        ) from None
-    return metadata
 
 
 def has(path: Path, item: str) -> bool:
@@ -343,7 +304,7 @@ def _aggregate(folder: Path) -> dict[str, Any]:
     try:
         return named(msgpack_restore((folder / AGGREGATE).read_bytes()))
     except Exception as error:  # msgpack raises many types
-        raise _damaged(folder, f"{AGGREGATE} cannot be read: {_reason(error)}") from None
+        raise _damaged(folder, f"{AGGREGATE} cannot be read: {reason_of(error)}") from None
 
 
 def _results(folder: Path, futures: Mapping[str, "ts.Future"]) -> dict[str, Any]:
@@ -352,17 +313,13 @@ def _results(folder: Path, futures: Mapping[str, "ts.Future"]) -> dict[str, Any]
         try:
             results[name] = future.result()
         except ValueError as error:
-            reason = _reason(error).partition(" [tensorstore_spec=")[0]
+            reason = reason_of(error).partition(" [tensorstore_spec=")[0]
             raise _damaged(folder, f"array {name}: {reason}") from None
     return results
 
 
 def _damaged(folder: Path, reason: str) -> UserError:
     return UserError(f"checkpoint {folder.parent}: {folder.name} cannot be restored (damaged: {reason})")
-
-
-def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _check_same(path: Path, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:

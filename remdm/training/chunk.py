@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from remdm.training.algorithm import Algorithm, Metrics
-from remdm.training.metrics import Row, known, to_rows
+from remdm.training.metrics import Row, known
 
 # Checked for NaN and infinity. Means over episodes are NaN if none ended, diagnostics between measurements.
 FINITE = ("loss", "grad_norm", "env/reward")
@@ -39,12 +39,16 @@ def rows_of(chunk: Chunk, algorithm: Algorithm) -> list[list[Row]]:
     validated = {name: x for name, x in chunk.val_metrics.items() if x.ndim == (algorithm.repeats > 1)}
     rows = []
     for repeat in range(algorithm.repeats):
-        of_one = {name: values[:, repeat] for name, values in metrics.items()}
-        rows.append(to_rows(of_one, chunk.first, algorithm.frames_per_update))
-        if algorithm.learning_rate is not None:
-            for row in rows[-1]:
-                row["train/learning_rate"] = float(algorithm.learning_rate(int(row["update"])))
-        rows[-1][-1] |= known({name: np.ravel(x)[repeat] for name, x in validated.items()})
+        of_one: list[Row] = []
+        for i in range(chunk.length):
+            update = chunk.first + i + 1
+            row: Row = {"update": update, "frames": update * algorithm.frames_per_update}
+            row |= known({name: values[i, repeat] for name, values in metrics.items()})
+            if algorithm.learning_rate is not None:
+                row["train/learning_rate"] = float(algorithm.learning_rate(update))
+            of_one.append(row)
+        of_one[-1] |= known({name: np.ravel(x)[repeat] for name, x in validated.items()})
+        rows.append(of_one)
     return rows
 
 

@@ -96,7 +96,7 @@ def to_host(tree: Any) -> Any:
 def _gathered(x: jax.Array) -> np.ndarray:
     """A whole array whose shares lie in several processes.
 
-    It travels piece by piece, for no device could hold all of a replay buffer.
+    It travels piece by piece, because no device could hold all of a replay buffer.
     """
     whole = np.empty(x.shape, x.dtype)
     shards = x.sharding.devices_indices_map(x.shape)

@@ -86,7 +86,8 @@ def _created(held: Path, path: Path) -> TextIO:
             return path.open("x+")
         with suppress(FileNotFoundError):  # the one before may end at any moment
             holder = path.read_text(encoding="utf-8")
-            if not _has_ended(holder):
+            process = holder_in(holder)
+            if process is None or not process.has_ended:
                 raise UserError(
                     f"{held}: in use by {holder.strip() or 'another process'}; if that has ended, "
                     f"delete {path}"
@@ -96,12 +97,6 @@ def _created(held: Path, path: Path) -> TextIO:
             if aside.read_text(encoding="utf-8") != holder:  # that one's own lock
                 os.link(aside, path)
             aside.unlink()
-
-
-def _has_ended(text: str) -> bool:
-    """Whether the process that wrote itself into a lock was one of this host and has ended."""
-    holder = holder_in(text)
-    return holder is not None and holder.has_ended
 
 
 def _is_at(file: TextIO, path: Path) -> bool:

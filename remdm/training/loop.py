@@ -51,7 +51,7 @@ class Trained:
     params: Any
     best_params: Any
     best_update: int
-    items: Callable[[], dict[str, Any]]  # what it takes to go on; of many repetitions, one at a time
+    items: Callable[[], dict[str, Any]]  # what it takes to resume; of many repetitions, one at a time
     devices: int  # that shared the work, which `items` depend on
     validate: Callable[[Any], Metrics]  # parameters, in the worlds of all validations, with the same program
 
@@ -212,7 +212,7 @@ class _Loop:
         return min(*limits, self.updates_in_time)
 
     def _decide(self, interruption: Interruption, end: float | None) -> tuple[Interrupted | None, bool]:
-        """Whether to stop, or to save and go on; clocks and signals are those of the first process."""
+        """Whether to stop, or to save and continue; clocks and signals are those of the first process."""
         if jax.process_count() > 1:
             # Two programs at once that communicate with other processes can deadlock.
             jax.block_until_ready(self.state)
@@ -251,7 +251,7 @@ class _Loop:
         if unfinished > MOST_UNFINISHED and not self.has_warned:
             self.has_warned = True
             logger.warning(
-                f"{self.run.stage}: {unfinished:.0%} of the first episodes of a validation go on after its "
+                f"{self.run.stage}: {unfinished:.0%} of the first episodes of a validation last beyond its "
                 f"last step, so it sees beginnings alone; raise val_steps (of an arm, eval_steps)"
             )
 

@@ -110,13 +110,3 @@ def write_parquet(table: pl.DataFrame, path: Path) -> None:
 def known(metrics: Mapping[str, Any]) -> Row:
     """Scalars as numbers; NaN (such as no episode ended) becomes absent."""
     return {name: float(value) for name, value in metrics.items() if not np.isnan(value)}
-
-
-def to_rows(metrics: dict[str, np.ndarray], first_update: int, frames_per_update: int) -> list[Row]:
-    """Metrics stacked over updates, [N] each, as rows of what is known."""
-    count = len(next(iter(metrics.values())))
-    return [
-        {"update": first_update + i + 1, "frames": (first_update + i + 1) * frames_per_update}
-        | known({name: values[i] for name, values in metrics.items()})
-        for i in range(count)
-    ]

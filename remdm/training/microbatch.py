@@ -7,12 +7,6 @@ import jax
 import jax.numpy as jnp
 
 
-def counted_first(samples: Any, counts: jax.Array) -> Any:
-    """Samples [B, ...] with those that count [B] in front."""
-    order = jnp.argsort(~counts)
-    return jax.tree.map(lambda x: x[order], samples)
-
-
 def even_size(count: int, largest: int | None) -> int:
     """Samples of `count` in each of equal parts of at most `largest`; None makes one part."""
     return count if largest is None else -(-count // -(-count // largest))

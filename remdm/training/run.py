@@ -23,7 +23,7 @@ from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.config.stage import StageConfig
 from remdm.training.lock import locked
 from remdm.training.tensorboard import EventFiles
-from remdm.training.tracking import NoTracker, Tracker, new_run_id
+from remdm.training.tracking import Tracker, new_run_id
 
 logger = logging.getLogger("remdm")
 
@@ -43,7 +43,8 @@ class Run:
         digest: of everything that decides the result.
         origin: all that decides it, as the digest was taken of it.
         started: when the process began to work, on the clock of `time.perf_counter`.
-        watchers: are told the metrics, as the tracker is.
+        tracker: sends metrics and models to W&B; None without `use_wandb`.
+        watchers: are told the metrics, the tracker first.
     """
 
     stage: str
@@ -53,7 +54,7 @@ class Run:
     runtime: RuntimeConfig
     origin: Mapping[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
-    tracker: Tracker | NoTracker = field(default_factory=NoTracker)
+    tracker: Tracker | None = None
     watchers: list[Watcher] = field(default_factory=list)
     wandb_run_id: str | None = None
     _opened: ExitStack = field(default_factory=ExitStack)
@@ -97,6 +98,7 @@ class Run:
             name = "-".join(self.folder.parts[-4:])
             keys = {"mode": self.stage, **config.flat()}
             self.tracker = Tracker(self.runtime, self.wandb_run_id, name, keys)
+            self.watchers.insert(0, self.tracker.log)
             self._opened.callback(self.tracker.close)
         if isinstance(self.runtime, TrainingRuntimeConfig) and self.runtime.use_tensorboard:
             events = EventFiles(self.folder / "tensorboard")
@@ -105,7 +107,7 @@ class Run:
 
     def log(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Tell whoever watches the metrics of updates, each with the key `update`."""
-        for watcher in (self.tracker.log, *self.watchers):
+        for watcher in self.watchers:
             watcher(rows)
 
     def _choose_wandb_run_id(self, inherited: str | None) -> str:

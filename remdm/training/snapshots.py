@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from remdm.base.checkpoint_folder import read_metadata
 from remdm.base.errors import UserError
 from remdm.training import checkpoint
 from remdm.training.devices import agreed, to_host
@@ -53,7 +54,7 @@ class Snapshots:
             path = paths.pop()
             try:
                 checkpoint.verify(path, needed=True)
-                checksums = checkpoint.read_metadata(path)[METRICS]
+                checksums = read_metadata(path)[METRICS]
                 for table, checksum in zip(self.tables, checksums, strict=False):
                     table.verify(checksum, int(path.name))
             except (UserError, OSError) as error:

@@ -12,6 +12,7 @@ import numpy as np
 from flax import struct
 from jax.sharding import AbstractMesh, Mesh
 
+from remdm.base.checkpoint_folder import read_metadata
 from remdm.base.errors import UserError
 from remdm.base.fields import Role, fields_with, roles_of
 from remdm.training import checkpoint
@@ -27,7 +28,7 @@ class TrainState:
 
     algorithm: Any
     update: jax.Array  # [], updates done
-    val_key: jax.Array
+    val_key: jax.Array  # of every validation of the run
     best_score: jax.Array  # [] or [R]
     best_update: jax.Array  # [] or [R], updates done when it was reached
     best_params: Any
@@ -49,20 +50,16 @@ class Start:
     params: Any = None
 
 
-def validation_key(key: jax.Array) -> jax.Array:
-    """The key of every validation of a run whose key is `key`."""
-    return jax.random.split(key)[1]
-
-
 def fresh_state(algorithm: Algorithm, key: jax.Array, mesh: Mesh | AbstractMesh | None = None) -> TrainState:
     """The state before the first update."""
+    init_key, val_key = jax.random.split(key)
     with traced_on(mesh):
-        state = algorithm.init(jax.random.split(key)[0])
+        state = algorithm.init(init_key)
     each = () if algorithm.repeats == 1 else (algorithm.repeats,)
     return TrainState(
         algorithm=state,
         update=jnp.zeros((), jnp.int32),
-        val_key=validation_key(key),
+        val_key=val_key,
         best_score=jnp.full(each, -jnp.inf),
         best_update=jnp.zeros(each, jnp.int32),
         # A copy: two leaves of one buffer could not both be donated.
@@ -95,7 +92,7 @@ def from_items(
     """
     shapes = state_shapes(algorithm, mesh)
     shardings = layout(mesh, algorithm, shapes)
-    saved_on = checkpoint.read_metadata(folder).get("devices", 1)  # one, where it was not recorded yet
+    saved_on = read_metadata(folder).get("devices", 1)  # one, where it was not recorded yet
     try:
         saved_shapes = state_shapes(algorithm, mesh_of(saved_on))
     except ValueError:

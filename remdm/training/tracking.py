@@ -110,21 +110,8 @@ class Tracker:
                 print(json.dumps(command), file=commands, flush=True)
 
 
-class NoTracker:
-    """Stands for a tracker where none is wanted."""
-
-    def log(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Do nothing."""
-
-    def upload(self, name: str, folder: Path, metadata: dict[str, Any]) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
 def new_run_id() -> str:
-    """An id for a W&B run, known before W&B is reached and enough to go on with that run later."""
+    """An id for a W&B run, known before W&B is reached and enough to resume that run later."""
     return f"r{secrets.token_hex(6)}"  # a letter in front: YAML would read some of these as numbers
 
 
@@ -132,7 +119,7 @@ def fetch(reference: str, download_dir: Path) -> Path:
     """Bring the artifact `wandb:entity/project/name:version` under `download_dir`, unless it is there.
 
     The entity, or both it and the project, may be left to the client's settings; an alias may stand for
-    the version. It all happens in another process, for the client waits for some servers without a limit.
+    the version. It all happens in another process, because the client may wait for a server for ever.
 
     Returns:
         The artifact's folder, which is whole.

@@ -1,7 +1,7 @@
 """Results of older code that a user lets count as current, because the change of code changed no result."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,6 @@ class Verdict:
     def is_current(self) -> bool:
         """Whether there is nothing to accept."""
         return self.record.origin.digest == self.now.digest
-
-    @property
-    def digests(self) -> set[str]:
-        """Those under which its user may have read it, the present one among them."""
-        return {self.record.origin.digest, *(accepted.digest for accepted in self.record.accepted)}
 
 
 def examine(plan: Plan, targets: Sequence[str]) -> list[Verdict]:
@@ -81,7 +76,7 @@ def _verdict(
     made_from = plan.inputs_of(product)
     for key, (old, new) in changes(before.inputs, now.inputs).items():
         upstream = found.get(made_from.get(key))  # type: ignore[arg-type]
-        if upstream is None or upstream.refusals or old not in upstream.digests:
+        if upstream is None or upstream.refusals or old not in upstream.record.digests:
             refusals.append(f"{key}: {old} -> {new}, which is no change of code alone")
     changed = changes(before.sources, now.sources)
     code += [f"{path}: {code_change(old, new)}" for path, (old, new) in changed.items()]
@@ -97,7 +92,7 @@ def accept(verdicts: Sequence[Verdict]) -> None:
         path, before = Path(verdict.product.record), verdict.record.origin.digest
         trace = {"digest": before, "git_commit": commit, "at": at, "code": list(verdict.code)}
         record = read_json(path)
-        record |= {"digest": verdict.now.digest, "origin": verdict.now.record()}
+        record |= {"digest": verdict.now.digest, "origin": asdict(verdict.now)}
         record["accepted"] = [*record.get("accepted", []), trace]
         write_json(path, record)
 

@@ -41,13 +41,9 @@ class Origin:
         """The result's digest."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
-    def record(self) -> dict[str, Any]:
-        """What goes into a result's record."""
-        return asdict(self)
-
     def to_json(self) -> str:
         """The same text for the same origin."""
-        return json.dumps(self.record(), sort_keys=True)
+        return json.dumps(asdict(self), sort_keys=True)
 
 
 def stage_origin(stage: str, config: StageConfig, inputs: Mapping[str, str]) -> Origin:

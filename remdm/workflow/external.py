@@ -1,14 +1,11 @@
 """Experts and planners that no stage trains: checkpoints that are there, or that are fetched."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from remdm.base.checkpoint_folder import METADATA, find_arrays, is_public
+from remdm.base.checkpoint_folder import METADATA, find_arrays, is_public, open_checkpoint
 from remdm.base.errors import ConfigError, UserError
-from remdm.base.files import read_json
 from remdm.config.layers import Layer
 from remdm.config.public import read_record, sampling_keys
 from remdm.config.references import WANDB, is_reference, problem_of_reference
@@ -60,12 +57,14 @@ def find_external(key: str, path: str, kind: str, env_name: str, folder: str) ->
         return External(f"{folder}/{slug}/checkpoint", digest=path, reference=path)
     if Path(path).is_dir() and not any(next(Path(path).glob(mark), None) for mark in MARKS):
         raise ConfigError(
-            f"{key} = {path}: is no checkpoint, for it has no metadata.json (ours) and no "
+            f"{key} = {path}: is no checkpoint, because it has no metadata.json (ours) and no "
             f"policies/<frames>/default/_METADATA (a public one)"
         )
     digest, place = content_digest(key, path), str(Path(path))
     if not is_public(Path(path)):
-        horizon = _check_ours(key, Path(path), kind, env_name).get("plan_horizon")
+        # A job would find out hours later that the checkpoint is of no such policy.
+        _, metadata = open_checkpoint(key, path, kind, env_name)
+        horizon = metadata.get("network", {}).get("plan_horizon")
         return External(place, digest, plan_horizon=horizon if isinstance(horizon, int) else None)
     if kind == "expert":
         return External(place, digest)
@@ -77,24 +76,3 @@ def find_external(key: str, path: str, kind: str, env_name: str, folder: str) ->
         raise ConfigError(f"{key} = {path}: its ENV_NAME is {game}, but {env_name} is needed")
     horizon = record.values["plan_horizon"]
     return External(place, digest, plan_horizon=horizon, sampling=sampling_keys(record))
-
-
-def _check_ours(key: str, folder: Path, kind: str, env_name: str) -> Mapping[str, Any]:
-    """Refuse a checkpoint of ours that is of no such policy; a job would find that out hours later.
-
-    Returns:
-        What it says of its network.
-
-    Raises:
-        ConfigError: another kind or game, or no readable metadata.
-    """
-    try:
-        metadata = read_json(folder / METADATA)
-        fields = {name: metadata.get(name) for name in ("kind", "env_name")}
-    except (OSError, ValueError, AttributeError):
-        raise ConfigError(f"{key} = {folder}: its {METADATA} cannot be read as an object") from None
-    for name, wanted in (("kind", kind), ("env_name", env_name)):
-        if fields[name] != wanted:
-            raise ConfigError(f"{key} = {folder}: its {name} is {fields[name]}, but {wanted} is needed")
-    network = metadata.get("network")
-    return network if isinstance(network, dict) else {}

@@ -115,11 +115,7 @@ class Plan:
         self.configs |= built
 
     def _check_keys_are_read(self) -> None:
-        """Refuse a key of the scale that changes no job.
-
-        Raises:
-            ConfigError: such as a key of PPO where the expert is there already.
-        """
+        """Refuse a key of the scale that changes no job, such as one of PPO where no expert is trained."""
         played, trained = set[str](), set[str]()
         for job, config in self.configs.items():
             (played if STAGES[job.stage].plays else trained).update(config.recorded())
@@ -142,11 +138,7 @@ class Plan:
                 raise ConfigError(f"{self._keys}.evaluations.{name}: changes no evaluation; drop it")
 
     def _check_ablations_fit(self) -> None:
-        """Refuse a suite of no planner, or rollouts that do not fit its plans; a job would find out late.
-
-        Raises:
-            ConfigError: the message names the key.
-        """
+        """Refuse a suite of no planner, or rollouts that do not fit its plans; a job would find out late."""
         planners = {cell.player for cell in self._cells.values() if cell.stage in ("offline", "online")}
         planners |= {entry.name for entry in self.scale.planners if entry.checkpoint}
         for entry in self.scale.ablations:
@@ -306,15 +298,11 @@ class Plan:
         """All origins as jobs are told them, by digest."""
         return {origin.digest: origin.to_json() for origin in self._origins.values()}
 
-    def is_settled(self, maker: Job | External) -> bool:
+    def is_settled(self, maker: Job | Figure | External) -> bool:
         """Whether a result is there as it would be made now, by its own record."""
         if isinstance(maker, External):
             return True
         return recorded_digest(Path(maker.record)) == self.digest(maker)
-
-    def is_drawn(self, figure: Figure) -> bool:
-        """Whether a figure is there as it would be drawn now, by its own record."""
-        return recorded_digest(Path(figure.record)) == self.digest(figure)
 
     def unseen(self) -> list[str]:
         """Records of stale results that Snakemake takes for fresh.

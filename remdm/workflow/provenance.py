@@ -50,7 +50,7 @@ def _run_lines(folder: Path, digest: str | None, depth: int, above: tuple[Path, 
         raise UserError(f"{folder / 'run.json'}: is a record of what it was made from itself; delete it")
     commit = (record.git_commit or "no clone")[:11]
     fields = [f"seed {record.seed}  commit {commit}  digest {record.digest}"]
-    if digest not in (None, record.digest, *(trace.digest for trace in record.accepted)):
+    if digest is not None and digest not in record.digests:
         fields.append(f"made again since then, when it was {digest}")
     if record.accepted:
         fields.append(f"of older code, accepted as current on {record.accepted[-1].at[:10]}")

@@ -29,6 +29,11 @@ class Record(BaseModel):
     accepted: list[Acceptance] = []
 
     @property
+    def digests(self) -> set[str]:
+        """Those under which its user may have read it, the present one among them."""
+        return {self.digest, *(accepted.digest for accepted in self.accepted)}
+
+    @property
     def made_at(self) -> str:
         """The commit of the code that made it, for a message; nothing where that is not known."""
         return f" (made at commit {self.git_commit[:10]})" if self.git_commit else ""

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from remdm.workflow.progress import duration
+
 SECONDS_BETWEEN_LINES = 60.0
 # How long what is expected counts as much as what was seen: the first jobs are small and begin beside others.
 TRUSTED_SECONDS = 120.0
@@ -110,19 +112,20 @@ class Status(logging.Handler):
         now = self.clock()
         passed = f"{(0.0 if self.began is None else now - self.began) / 60:.1f} min"
         jobs = sorted(self.running.values(), key=lambda job: job.started)
-        running = ", ".join(f"{job.label} ({_short(now - job.started)})" for job in jobs)
+        running = ", ".join(f"{job.label} ({duration(now - job.started)})" for job in jobs)
         left, unknown = self._left(now)
         parts = [f"{self.done} of {self.total} jobs done in {passed}"]
         parts += [f"running: {running}"] if running else []
-        parts += [f"about {_short(left)} left" + (f" without {', '.join(unknown)}" if unknown else "")]
+        parts += [f"about {duration(left)} left"]
+        parts += [f"jobs of unknown duration: {unknown}"] if unknown else []
         return f"status: {'; '.join(parts)}"
 
-    def _left(self, now: float) -> tuple[float, list[str]]:
-        """Seconds until all is done, and the rules about which nothing is known."""
+    def _left(self, now: float) -> tuple[float, int]:
+        """Seconds until all is done, without the jobs of unknown duration, and the number of these."""
         guessed = sum(self._guess(rule) or 0.0 for rule, took in self.took.items() for _ in took)
         seen = sum(sum(took) for rule, took in self.took.items() if self._guess(rule))
         pace = (seen + TRUSTED_SECONDS) / (guessed + TRUSTED_SECONDS)
-        left, unknown = 0.0, set()
+        left, unknown = 0.0, 0
         for rule, elapsed, count in [
             *((rule, 0.0, count) for rule, count in self.waiting.items() if count > 0),
             *((job.rule, (now - job.started) * job.share, 1) for job in self.running.values()),
@@ -132,14 +135,10 @@ class Status(logging.Handler):
             elif guess := self._guess(rule):
                 seconds = guess * pace
             else:
-                unknown.add(rule)
+                unknown += count
                 continue
             left += count * max(0.0, seconds - elapsed)
-        return left, sorted(unknown)
+        return left, unknown
 
     def _guess(self, rule: str) -> float | None:
         return self.expected.get(rule, self.expected.get(OTHER))
-
-
-def _short(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -61,7 +61,7 @@ def _lines(plan: Plan, product: Job | Figure, depth: int = 0) -> Iterator[str]:
     record = read_record(Path(product.record))
     if record is None:
         started = (STATE / origin.digest).exists()
-        yield f"{here}{product}: not made yet{'; it was begun, and goes on where it was' if started else ''}"
+        yield f"{here}{product}: not made yet{'; it was begun, and resumes' if started else ''}"
         return
     before = record.origin
     if before.digest == origin.digest:

@@ -37,7 +37,7 @@ def fisher_information(problem: Problem, key: jax.Array, params: Any) -> Any:
 
 
 def weighted_distance(params: Any, anchor: Any, importance: Any) -> jax.Array:
-    """Sum F (theta - theta*)^2 over all arrays (arXiv 1612.00796, eq. 3)."""
+    """Sum F (theta - theta*)^2 over all arrays [] (arXiv 1612.00796, eq. 3)."""
     terms = jax.tree.map(lambda x, a, f: jnp.sum(f * (x - a) ** 2), params, anchor, importance)
     return jax.tree.reduce(jnp.add, terms)
 

@@ -26,7 +26,7 @@ class RunningStats:
 
 
 def weigh(numbers: Numbers, batch: Batch, stats: RunningStats) -> tuple[jax.Array, RunningStats]:
-    """1 + (max(return, 0) - mean) / std, of exponential averages that include this batch, clipped.
+    """Weights [B]: 1 + (max(return, 0) - mean) / std, of averages that include this batch, clipped.
 
     The clip keeps weights positive: of a negative one the bound would be ascended, without end.
     """

@@ -10,7 +10,7 @@ COEFFICIENT, LIMIT = 1e4, 0.05
 
 
 def barrier(value: jax.Array, limit: float) -> jax.Array:
-    """max(value - limit, 0)^2: nothing within the limit, steep beyond it."""
+    """max(value - limit, 0)^2: nothing within the limit, steep beyond it; [] -> []."""
     return jnp.maximum(value - limit, 0.0) ** 2
 
 

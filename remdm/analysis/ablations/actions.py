@@ -56,7 +56,7 @@ def action_use(suite: Suite, arm: str) -> ActionUse | None:
 
 
 def entropy(p: np.ndarray) -> float:
-    """Shannon entropy in nats; its exponential is the number of effective actions."""
+    """Shannon entropy of shares [V] in nats; its exponential is the number of effective actions."""
     positive = p[p > 0]
     return float(-np.sum(positive * np.log(positive)))
 
@@ -69,19 +69,19 @@ def gini(p: np.ndarray) -> float:
 
 
 def kl(p: np.ndarray, q: np.ndarray, floor: float = 1e-6) -> float:
-    """KL(p ‖ q) in nats; shares of q below `floor` count as `floor`, so that it is finite."""
+    """KL(p ‖ q) of shares [V] in nats; those of q below `floor` count as `floor`, so that it is finite."""
     positive = p > 0
     return float(np.sum(p[positive] * np.log(p[positive] / np.maximum(q[positive], floor))))
 
 
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
-    """Jensen-Shannon divergence in nats, from 0 to ln 2 = 0.69."""
+    """Jensen-Shannon divergence of shares [V] in nats, from 0 to ln 2 = 0.69."""
     middle = (p + q) / 2
     return entropy(middle) - (entropy(p) + entropy(q)) / 2
 
 
 def total_variation(p: np.ndarray, q: np.ndarray) -> float:
-    """Half the summed absolute difference, from 0 to 1."""
+    """Half the summed absolute difference of shares [V], from 0 to 1."""
     return float(np.abs(p - q).sum() / 2)
 
 

@@ -191,7 +191,7 @@ def _published(suite: Suite) -> str:
     """What was published, if the setting is the same."""
     other = mismatch(suite)
     if other is not None:
-        return f"Published scores are not shown, for the setting is another one: {other}."
+        return f"Published scores are not shown, because the setting differs: {other}."
     groups = ", ".join(f"{letter} {SCORES[letter]}" for letter in GROUPS if letter in SCORES)
     return (
         f"Published, from an early version of the suite and so for orientation alone: {BASELINE} "

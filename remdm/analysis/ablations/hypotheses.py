@@ -100,17 +100,17 @@ def judge(suite: Suite, standings: Standings) -> list[Finding]:
 
 
 def last(values: np.ndarray) -> float:
-    """The last value."""
+    """The last of values [N]."""
     return float(values[-1])
 
 
 def share_negative(values: np.ndarray) -> float:
-    """The share of values below zero."""
+    """The share of values [N] below zero."""
     return float((values < 0).mean())
 
 
 def trend(values: np.ndarray) -> float:
-    """Change from the first quarter's mean to the last's, as a share of the first's size."""
+    """Change of values [N] from the first quarter's mean to the last's, as a share of the first's size."""
     quarter = max(1, len(values) // 4)
     first = float(values[:quarter].mean())
     return (float(values[-quarter:].mean()) - first) / max(abs(first), 1e-9)

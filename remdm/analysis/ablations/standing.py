@@ -163,10 +163,10 @@ def verdict(difference: Estimate, scale: float) -> str:
 
 
 def mean(values: np.ndarray) -> float | None:
-    """The mean, or None of nothing."""
+    """The mean of values [N], or None of nothing."""
     return float(values.mean()) if values.size else None
 
 
 def std(values: np.ndarray) -> float | None:
-    """The standard deviation of a sample, or None of fewer than two values."""
+    """The standard deviation of a sample [N], or None of fewer than two values."""
     return float(values.std(ddof=1)) if values.size > 1 else None
