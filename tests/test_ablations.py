@@ -12,7 +12,6 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 from remdm import cli
-from remdm.ablations.arm import Arm
 from remdm.ablations.diagnostics import linear_cka
 from remdm.ablations.evaluation import evaluate
 from remdm.ablations.surgery import cosine
@@ -55,10 +54,17 @@ LAYERS = {"obs_encoder", "time_embedding", "token_embedding", "blocks_0", "block
 
 
 @pytest.fixture(scope="module")
-def diagnosed():
-    """Four updates with diagnostics, in one run of the loop's own kind."""
+def measuring():
+    """The baseline with diagnostics, and its compiled update."""
     algorithm = algorithm_of("baseline_rl", **DUE)
-    return algorithm, *run(algorithm, 4)
+    return algorithm, jax.jit(algorithm.update)
+
+
+@pytest.fixture(scope="module")
+def diagnosed(measuring):
+    """Four updates with diagnostics, in one run of the loop's own kind."""
+    algorithm, update = measuring
+    return algorithm, *run(algorithm, 4, update)
 
 
 @pytest.mark.slow
@@ -100,10 +106,11 @@ def test_diagnostics_at_the_start_are_those_of_the_pretrained_policy(diagnosed):
 
 
 @pytest.mark.slow
-def test_gradients_are_compared_at_one_draw():
+def test_gradients_are_compared_at_one_draw(measuring):
     """With every weight 1, the gradient by reward is that of cloning; at two draws it would not be."""
-    arm = Arm(weigh=lambda numbers, batch, extra: (jnp.ones_like(batch.returns), extra))
-    _, _, [metrics] = run(algorithm_of(arm, **DUE), 1)
+    algorithm, update = measuring
+    state = algorithm.init(jax.random.PRNGKey(0))
+    _, metrics = update(state.replace(numbers=state.numbers.replace(weight_range=jnp.ones(2))))
     assert metrics["diag/gradient_cosine"] == pytest.approx(1.0, abs=1e-5)
     assert metrics["diag/rl_grad_norm"] == pytest.approx(metrics["diag/bc_grad_norm"], rel=1e-5)
     assert metrics["diag/pcgrad_conflicting_tensors"] == metrics["diag/pcgrad_removed_share"] == 0.0
