@@ -26,9 +26,9 @@ RELATIVE, ABSOLUTE = 1e-3, 1e-5  # other processors round otherwise
 
 def trained(algorithm) -> dict[str, float]:
     """Metrics of the last of some updates, of a validation after it, and the size of what was learnt."""
-    state = algorithm.init(jax.random.PRNGKey(0))
+    state, update = jax.jit(algorithm.init)(jax.random.PRNGKey(0)), jax.jit(algorithm.update)
     for _ in range(UPDATES):
-        state, metrics = algorithm.update(state)
+        state, metrics = update(state)
     params = algorithm.params(state)
     if algorithm.validate is not None:
         metrics |= jax.jit(algorithm.validate)(jax.random.PRNGKey(1), params)
