@@ -93,6 +93,7 @@ def test_a_closed_terminal_loses_nothing(tmp_path):
     ours, theirs = pty.openpty()
 
     def lead():
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it was ignored
         os.setsid()
         fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
 
