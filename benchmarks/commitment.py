@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import rel_entr
 
 from remdm.envs.batch import BatchEnv, pooled
 from remdm.envs.craftax import load_game
@@ -61,16 +62,13 @@ class Visited(NamedTuple):
 
     state: PlayState  # [N, E, ...]
     action: jax.Array  # [N, H, E]
-    log_probs: jax.Array  # [N, H, E, V], of its actions, each where it was due
+    probs: jax.Array  # [N, H, E, V], what it drew them from
     done: jax.Array  # [N, H, E], whether the episode ended with the action
 
 
 def visit(key: jax.Array, env: BatchEnv, expert: ExpertPolicy, horizon: int, num_steps: int) -> Visited:
     """Let the expert play from fresh worlds, and keep every H-th state."""
-
-    def act(key: jax.Array, state: PlayState) -> tuple[jax.Array, Memory, jax.Array]:
-        logits, memory = expert.logits(state.obs, state.done, state.memory)
-        return jax.random.categorical(key, logits), memory, jax.nn.log_softmax(logits)
+    act = partial(expert.act_with_probabilities, num_actions=env.game.num_actions)
 
     def piece(state: PlayState, key: jax.Array) -> tuple[PlayState, Visited]:
         after, kept = rollout(
@@ -144,8 +142,8 @@ def gaps(visited: Visited, probs: np.ndarray) -> np.ndarray:
 
     Of plans that lie within one episode up to this place.
     """
-    log_probs, done = (np.asarray(x)[:, : probs.shape[1]] for x in (visited.log_probs, visited.done))
-    lost = np.sum(np.exp(log_probs) * (log_probs - np.log(np.maximum(probs, 1e-4))), axis=-1)
+    expert, done = (np.asarray(x)[:, : probs.shape[1]] for x in (visited.probs, visited.done))
+    lost = np.sum(rel_entr(expert, np.maximum(probs, 1e-4)), axis=-1)
     same = np.cumsum(done, axis=1) - done == 0
     return np.sum(lost * same, axis=(0, 2)) / np.sum(same, axis=(0, 2))
 

@@ -174,9 +174,8 @@ def left_behind(folder: Path, killed: bool) -> str:
     """What a process that was killed, or had ended before, left behind."""
     if not killed:
         return "ended by itself"
-    if updates_saved(folder):
-        return "results and a state" if (folder / "out" / "run.json").exists() else "a state"
-    return "results" if (folder / "out" / "run.json").exists() else "nothing"
+    there = {"results": (folder / "out" / "run.json").exists(), "a state": updates_saved(folder) > 0}
+    return " and ".join(name for name, is_there in there.items() if is_there) or "nothing"
 
 
 def kill_and_compare(

@@ -84,7 +84,7 @@ def test_gaps_are_of_plans_that_lie_within_one_episode(namer):
         jax.random.key(2), expert=namer
     )
     done = jnp.zeros_like(visited.done).at[:, 1].set(True)
-    wrong = jnp.exp(visited.log_probs).at[:, 2:].set(1 / FACES)
+    wrong = visited.probs.at[:, 2:].set(1 / FACES)
     assert gaps(visited, np.asarray(wrong))[:2] == pytest.approx([0.0, 0.0], abs=1e-6)
     with np.errstate(invalid="ignore"):
         assert np.isnan(gaps(visited._replace(done=done), np.asarray(wrong))[2:]).all()

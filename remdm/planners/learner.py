@@ -122,16 +122,21 @@ def imitation_algorithm(
     val_env: BatchEnv,
     init: Callable[[jax.Array], Any],
     update: Callable[[Any], tuple[Any, Metrics]],
+    count_from: Callable[[Any, int], Any] = lambda state, update: state,
 ) -> Algorithm:
     """Training of a planner by imitation: of states whose field `learner` is a `Learner`.
 
     A validation plays `val_steps` steps with plans that start afresh.
+
+    Args:
+        count_from: (state, update) -> the state after so many updates, where it counts them itself.
     """
     validation, schedule, grad_steps = config.validation, _schedule(config), config.grad_steps_per_update
     sampler = make_sampler(config.sampler, config.denoiser.diffusion_schedule, validation.val_diffusion_steps)
 
     def adopt(state: Any, params: Any, update: int) -> Any:
-        return replace(state, learner=Learner(params, at_step(state.learner.opt_state, update * grad_steps)))
+        learner = Learner(params, at_step(state.learner.opt_state, update * grad_steps))
+        return count_from(replace(state, learner=learner), update)
 
     def validate(key: jax.Array, params: Any) -> Metrics:
         policy = Planner(denoiser, sampler).policy(params, validation.val_replan_every, inpaint_history=False)

@@ -171,11 +171,7 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         }
         return OnlineState(key, learner, state.expert, play, buffer, state.update + 1), metrics
 
-    algorithm = imitation_algorithm(config, denoiser, val_env, init, update)
-    adopt_learner = algorithm.adopt
-    assert adopt_learner is not None
+    def count_from(state: OnlineState, update: int) -> OnlineState:
+        return replace(state, update=jnp.asarray(update, jnp.int32))
 
-    def adopt(state: OnlineState, params: Any, update: int) -> OnlineState:
-        return replace(adopt_learner(state, params, update), update=jnp.asarray(update, jnp.int32))
-
-    return replace(algorithm, adopt=adopt)
+    return imitation_algorithm(config, denoiser, val_env, init, update, count_from)
