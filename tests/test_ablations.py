@@ -32,12 +32,11 @@ from remdm.workflow.plan import Job, Plan
 from tests.test_arms import (
     KEYS,
     NETWORK,
-    PRETRAINED,
     algorithm_of,
     changed,
     config_of,
     named,
-    pretrained_params,
+    pretrained,
     problem_of,
     ran,
     run,
@@ -145,7 +144,7 @@ def test_repetitions_pay_for_diagnostics_only_when_due():
     assert with_them == _conditions(jax.make_jaxpr(plain.update)(state).jaxpr) + 2
     assert state.update.shape == ()
     assert state.trained["params"]["head"]["bias"].shape[0] == 2
-    assert jax.tree.leaves(state.pretrained)[0].shape == jax.tree.leaves(PRETRAINED)[0].shape
+    assert jax.tree.leaves(state.pretrained)[0].shape == jax.tree.leaves(pretrained())[0].shape
 
 
 @pytest.mark.slow
@@ -165,7 +164,7 @@ def test_the_batch_is_described():
 
 def test_actions_are_counted_and_no_pair_spans_two_episodes():
     problem = problem_of()
-    play = jax.jit(lambda key: evaluate(problem, toy_env(8), key, PRETRAINED))
+    play = jax.jit(lambda key: evaluate(problem, toy_env(8), key, pretrained()))
     found = jax.device_get(play(jax.random.PRNGKey(0)))
     assert found["actions/counts"].sum() == 8 * KEYS["eval_steps"]
     # Every episode that ends before the last step breaks one pair.
@@ -207,8 +206,9 @@ def toy_game(monkeypatch):
 
 @pytest.fixture
 def planner(tmp_path):
-    def save(name="planner", kind="planner", env_name=CLASSIC, params=PRETRAINED, **network):
+    def save(name="planner", kind="planner", env_name=CLASSIC, obs_dim=GAME.obs_dim, **network):
         network = DenoiserConfig(**{**NETWORK, **network})
+        params = pretrained(obs_dim)
         checkpoint.save(tmp_path / name, {"params": params}, describe(kind, env_name, network, 1, 1))
         return str(tmp_path / name)
 
@@ -237,9 +237,9 @@ def test_a_job_leaves_its_files(make_run, planner, toy_game, caplog):
     worlds = jax.random.split(job.key(config.seed))[1]
     val_env = make_batch_env(config.env, config.eval_num_envs)
     play = jax.jit(lambda params: evaluate(problem_of(), val_env, worlds, params))
-    assert before["val/score"] == pytest.approx(float(play(PRETRAINED)["val/score"]))
+    assert before["val/score"] == pytest.approx(float(play(pretrained())["val/score"]))
     assert set(before) == {name for name in metrics.columns if name.startswith("val/")}
-    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), PRETRAINED)
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), pretrained())
     final = checkpoint.restore(folder / "checkpoint", "params", like)
     after = jax.device_get(play(final))
     assert metrics["val/score"][-1] == pytest.approx(float(after["val/score"]))
@@ -268,7 +268,7 @@ def test_a_job_leaves_its_files(make_run, planner, toy_game, caplog):
             f"its env_name is Craftax-Symbolic-v1, but {CLASSIC} is needed",
         ),
         ({"d_ff": 32}, "ffn_in"),
-        ({"params": pretrained_params(obs_dim=GAME.obs_dim + 1)}, "obs_encoder"),
+        ({"obs_dim": GAME.obs_dim + 1}, "obs_encoder"),
     ],
 )
 def test_another_checkpoint_is_refused_before_anything_is_compiled(
@@ -520,4 +520,4 @@ def test_rollouts_that_do_not_fit_are_named_before_the_first_job():
 
 
 def test_what_is_trained_is_named_as_the_network_names_it():
-    assert {name.split("/")[0] for name in named(PRETRAINED)} == LAYERS
+    assert {name.split("/")[0] for name in named(pretrained())} == LAYERS

@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+from functools import cache
 from types import SimpleNamespace
 
 import matplotlib
@@ -486,8 +487,14 @@ def test_numbers_keep_three_digits():
 
 # --- figures ---
 
-PLAN = Plan.load(REPOSITORY / "workflow_config.yaml", {})
-FIGURES = [figure.name for figure in PLAN.catalogue.paper_figures]
+
+@cache
+def demo():
+    return Plan.load(REPOSITORY / "workflow_config.yaml", {}).catalogue
+
+
+def figure_names():
+    return [figure.name for figure in demo().paper_figures]
 
 
 def job(module, results, path):
@@ -511,7 +518,7 @@ def draw_all(results, folder):
     dagger.draw(results.of("online"), folder / "dagger")
     scaling.draw([*planners, *results.evaluations], folder / "scaling")
     costs.draw([*results.trainings, *results.evaluations], folder / "costs")
-    return {name: (folder / f"{name}.txt").read_text() for name in FIGURES}
+    return {name: (folder / f"{name}.txt").read_text() for name in figure_names()}
 
 
 @pytest.mark.slow
@@ -526,7 +533,7 @@ def draw_all(results, folder):
 def test_figures_and_report_are_made_of_files_alone(results, tmp_path, envs, seeds, planners):
     results.run_all(envs, seeds, planners)
     captions = draw_all(results, tmp_path / "figures")
-    for name in FIGURES:
+    for name in figure_names():
         assert (tmp_path / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG"), name
         assert (tmp_path / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF"), name
     # Captions say how much is behind a figure, and what its intervals mean.
@@ -537,7 +544,7 @@ def test_figures_and_report_are_made_of_files_alone(results, tmp_path, envs, see
     assert ("One training seed" in captions["learning"]) == (len(seeds) == 1)
     assert ("no trend" in captions["scaling"]) == (len(planners) < 3)
 
-    figures = [tmp_path / "figures" / f"{name}.png" for name in FIGURES]
+    figures = [tmp_path / "figures" / f"{name}.png" for name in figure_names()]
     write_report([*results.trainings, *results.evaluations], figures, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     page = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
@@ -551,7 +558,7 @@ def test_figures_and_report_are_made_of_files_alone(results, tmp_path, envs, see
     # These were trained for forty thousand frames.
     assert "ublished" not in page
     # It opens without a network: all that it shows is in it, and what it links lies beside it.
-    links = {f"figures/{name}{suffix}" for name in FIGURES for suffix in (".png", ".pdf")}
+    links = {f"figures/{name}{suffix}" for name in figure_names() for suffix in (".png", ".pdf")}
     assert {link for link in re.findall(r'(?:src|href)="([^"]*)"', page) if link[0] != "#"} == links
 
 
@@ -739,11 +746,11 @@ def test_a_record_of_another_version_is_named(results, tmp_path):
 
 
 def test_the_plan_names_every_table():
-    assert {figure.name for figure in PLAN.catalogue.paper_tables} == {*TABLES, "costs"}
+    assert {figure.name for figure in demo().paper_tables} == {*TABLES, "costs"}
 
 
 def test_every_figure_is_drawn_by_the_module_that_its_origin_names():
-    modules = {figure.module for figure in PLAN.catalogue.figures}
+    modules = {figure.module for figure in demo().figures}
     modules |= {picture.name for stage in STAGES.values() for picture in stage.pictures}
     assert len(modules) > 15
     for name in modules:

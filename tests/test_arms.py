@@ -57,18 +57,16 @@ def config_of(**keys):
     return build(AblationsConfig, [*base_layers(None), Layer("test", {**KEYS, **keys})])
 
 
-def pretrained_params(network=None, obs_dim=GAME.obs_dim):
-    """Random parameters, none of which is zero."""
-    denoiser = make_denoiser(network or DenoiserConfig(**NETWORK), NUM_ACTIONS)
-    params = init_params(denoiser, jax.random.PRNGKey(7), obs_dim)
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.PRNGKey(8), len(leaves))
-    return jax.tree.unflatten(
-        tree, [x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
-    )
-
-
-PRETRAINED = pretrained_params()
+@cache
+def pretrained(obs_dim=GAME.obs_dim):
+    """Random parameters, none of which is zero; values, also where a program that is traced asks first."""
+    denoiser = make_denoiser(DenoiserConfig(**NETWORK), NUM_ACTIONS)
+    with jax.ensure_compile_time_eval():
+        params = init_params(denoiser, jax.random.PRNGKey(7), obs_dim)
+        leaves, tree = jax.tree.flatten(params)
+        keys = jax.random.split(jax.random.PRNGKey(8), len(leaves))
+        moved = [x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(tree, moved)
 
 
 def problem_of(**keys):
@@ -77,7 +75,7 @@ def problem_of(**keys):
 
 def algorithm_of(arm, **keys):
     arm = load_arm(arm) if isinstance(arm, str) else arm
-    return make_finetuning(problem_of(**keys), toy_env(8), arm, PRETRAINED)
+    return make_finetuning(problem_of(**keys), toy_env(8), arm, pretrained())
 
 
 def run(algorithm, updates, update=None):
@@ -121,7 +119,6 @@ def baseline():
 
 # --- which arrays are trained ---
 
-ALL = set(named(PRETRAINED))
 DENSE = ("kernel", "bias")
 HEAD = {f"head/{x}" for x in DENSE}
 ATTENTION = {
@@ -145,9 +142,13 @@ TRAINED = {
 }
 
 
+def all_arrays():
+    return set(named(pretrained()))
+
+
 def test_the_sets_above_are_of_this_network():
-    assert all(names <= ALL for names in TRAINED.values())
-    assert BLOCK[0] == {name for name in ALL if name.startswith("blocks_0/")}
+    assert all(names <= all_arrays() for names in TRAINED.values())
+    assert BLOCK[0] == {name for name in all_arrays() if name.startswith("blocks_0/")}
     assert len(KERNELS) == 8
 
 
@@ -157,10 +158,10 @@ def test_an_arm_trains_exactly_its_arrays_and_freezes_the_rest_bit_for_bit(name)
     first, last, metrics = ran(name)
     merged = load_arm(name).merged(last.pretrained, last.trained)
     params = compiled(name)[0].params
-    assert changed(PRETRAINED, merged) == TRAINED.get(name, ALL)
-    assert changed(PRETRAINED, params(last)) == TRAINED.get(name, ALL)
-    assert changed(PRETRAINED, params(first)) == set()
-    assert changed(PRETRAINED, last.pretrained) == set()
+    assert changed(pretrained(), merged) == TRAINED.get(name, all_arrays())
+    assert changed(pretrained(), params(last)) == TRAINED.get(name, all_arrays())
+    assert changed(pretrained(), params(first)) == set()
+    assert changed(pretrained(), last.pretrained) == set()
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(last.trained))
     for found in metrics:
         assert np.isfinite(found["diffusion/loss"])
@@ -173,7 +174,7 @@ def test_the_average_plays_and_follows_the_trained_network():
     algorithm = algorithm_of("baseline_rl", ablation_ema_decay=0.9)
     update = jax.jit(algorithm.update)
     one, _ = update(algorithm.init(jax.random.PRNGKey(0)))
-    before, trained, average = (named(x) for x in (PRETRAINED, one.trained, one.average))
+    before, trained, average = (named(x) for x in (pretrained(), one.trained, one.average))
     for name, x in before.items():
         np.testing.assert_allclose(average[name], x + 0.1 * (trained[name] - x), rtol=1e-5, atol=1e-7)
     # What plays the second rollout: other weights of the average lead to other games.
@@ -201,7 +202,7 @@ def test_names_are_matched_by_whole_segments():
 
 def test_learning_rates_decay_by_layer():
     """Two blocks: 1 for head and last norm, 0.9, 0.81, and 0.729 for what enters."""
-    found = {name: float(x) for name, x in named(rates(load_arm("llrd").rate, PRETRAINED, 2)).items()}
+    found = {name: float(x) for name, x in named(rates(load_arm("llrd").rate, pretrained(), 2)).items()}
     expected = {"head": 1.0, "final_norm": 1.0, "blocks_1": 0.9, "blocks_0": 0.81}
     for name, rate in found.items():
         assert rate == pytest.approx(expected.get(name.split("/")[0], 0.729))
@@ -347,14 +348,14 @@ def penalty_of(name, params, **given):
         batch = batch._replace(obs=jax.random.normal(jax.random.PRNGKey(0), (8, GAME.obs_dim)))
         noised = problem.objective.noise(jax.random.PRNGKey(1), batch.plan)
         logits = problem.logits(params, batch, noised)
-        sample = Sample(problem, params, PRETRAINED, batch, noised, logits, ())
+        sample = Sample(problem, params, pretrained(), batch, noised, logits, ())
         return load_arm(name).penalty(replace(sample, **given))
 
     return float(taken(params))
 
 
 def test_the_wall_is_met_beyond_its_limit():
-    near, far = (jax.tree.map(lambda x, by=by: by * x, PRETRAINED) for by in (1.001, 3.0))
+    near, far = (jax.tree.map(lambda x, by=by: by * x, pretrained()) for by in (1.001, 3.0))
     assert 0.0 < penalty_of("kl_penalty", near) < 0.1 * 0.05 < penalty_of("kl_penalty", far)
     assert penalty_of("trust_region_kl", near) == 0.0
     assert penalty_of("trust_region_kl", far) > 0.0
@@ -373,7 +374,7 @@ def test_a_penalty_is_taken_at_the_bounds_own_draw():
 
 def test_the_bonus_is_the_entropy_of_masked_positions():
     """A uniform network's is log V, whatever is masked: the penalty is -0.01 log 4."""
-    found = penalty_of("entropy_bonus", PRETRAINED, logits=jnp.zeros((8, 4, NUM_ACTIONS)))
+    found = penalty_of("entropy_bonus", pretrained(), logits=jnp.zeros((8, 4, NUM_ACTIONS)))
     assert found == pytest.approx(-0.01 * np.log(4), rel=1e-5)
 
 
@@ -427,48 +428,50 @@ def test_surgery_compares_with_cloning_at_the_current_parameters():
 
 
 def test_adapters_are_of_the_attention_kernels_alone_and_begin_at_zero():
-    found = adapters(jax.random.PRNGKey(0), PRETRAINED, rank=3)
+    found = adapters(jax.random.PRNGKey(0), pretrained(), rank=3)
     assert set(found) == KERNELS
     shapes = {name: (own["a"].shape, own["b"].shape) for name, own in found.items()}
     # [d, heads, width] = [16, 2, 8]; `out` is [2, 8, 16], with two axes of input.
     assert shapes["blocks_0/attention/query/kernel"] == ((16, 3), (3, 2, 8))
     assert shapes["blocks_0/attention/out/kernel"] == ((2, 8, 3), (3, 16))
-    assert changed(PRETRAINED, merge(PRETRAINED, found, 2.0)) == set()
+    assert changed(pretrained(), merge(pretrained(), found, 2.0)) == set()
     drawn = np.concatenate([np.ravel(own["a"]) for own in found.values()])
     # 384 draws: the standard error of a standard deviation is 0.02 / sqrt(768) = 0.0007; four of them.
     assert drawn.std() == pytest.approx(0.02, abs=0.0029)
 
 
 def test_merged_and_unmerged_adapters_are_the_same():
-    found = adapters(jax.random.PRNGKey(0), PRETRAINED, rank=3)
+    found = adapters(jax.random.PRNGKey(0), pretrained(), rank=3)
     found = jax.tree.map(lambda x: x + 0.1, found)
-    merged = named(merge(PRETRAINED, found, 2.0))
+    merged = named(merge(pretrained(), found, 2.0))
     x, y = (
         jax.random.normal(jax.random.PRNGKey(1), (5, 16)),
         jax.random.normal(jax.random.PRNGKey(2), (5, 2, 8)),
     )
     name = "blocks_1/attention/value/kernel"
     own = found[name]
-    unmerged = jnp.einsum("nd,dhw->nhw", x, named(PRETRAINED)[name])
+    unmerged = jnp.einsum("nd,dhw->nhw", x, named(pretrained())[name])
     unmerged += 2.0 * jnp.einsum("nr,rhw->nhw", x @ own["a"], own["b"])
     np.testing.assert_allclose(jnp.einsum("nd,dhw->nhw", x, merged[name]), unmerged, rtol=1e-4, atol=1e-5)
     name = "blocks_1/attention/out/kernel"
     own = found[name]
-    unmerged = jnp.einsum("nhw,hwd->nd", y, named(PRETRAINED)[name])
+    unmerged = jnp.einsum("nhw,hwd->nd", y, named(pretrained())[name])
     unmerged += 2.0 * jnp.einsum("nhw,hwr->nr", y, own["a"]) @ own["b"]
     np.testing.assert_allclose(jnp.einsum("nhw,hwd->nd", y, merged[name]), unmerged, rtol=1e-4, atol=1e-5)
 
 
 def test_rank_and_scale_are_those_of_the_arm():
     arm = load_arm("lora")
-    trained = arm.trained(jax.random.PRNGKey(0), PRETRAINED)
+    trained = arm.trained(jax.random.PRNGKey(0), pretrained())
     assert set(trained) == KERNELS
     own = trained["blocks_0/attention/query/kernel"]
     assert own["a"].shape == (16, 8)
     # alpha / rank = 16 / 8; A and B all ones give 2 * 8 everywhere.
     ones = jax.tree.map(jnp.ones_like, trained)
-    merged = named(arm.merged(PRETRAINED, ones))["blocks_0/attention/query/kernel"]
-    np.testing.assert_allclose(merged - named(PRETRAINED)["blocks_0/attention/query/kernel"], 16.0, rtol=1e-5)
+    merged = named(arm.merged(pretrained(), ones))["blocks_0/attention/query/kernel"]
+    np.testing.assert_allclose(
+        merged - named(pretrained())["blocks_0/attention/query/kernel"], 16.0, rtol=1e-5
+    )
 
 
 # --- weights, filters, ranges of t ---

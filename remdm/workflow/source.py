@@ -29,7 +29,7 @@ SHOWING = (
 def source_digests(*entries: Path) -> dict[str, str]:
     """Digests of files and of all modules of the package that they reach, by path in the repository."""
     modules = sorted(frozenset().union(*map(reachable, entries)))
-    return {path.relative_to(ROOT).as_posix(): _tree_digest(path) for path in modules}
+    return {_name(path): _tree_digest(_text(path), _name(path)) for path in modules}
 
 
 def web_digests(module: str) -> dict[str, str]:
@@ -37,7 +37,7 @@ def web_digests(module: str) -> dict[str, str]:
     web = ROOT / PACKAGE / "analysis" / "web"
     own = sorted(web.glob(f"{module}.*"))
     return {
-        path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        _name(path): hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         for path in (*own, *(sorted(web.glob("page.*")) if own else ()))
     }
 
@@ -49,20 +49,26 @@ def reachable(entry: Path) -> frozenset[Path]:
     waiting = [entry.resolve()]
     while waiting:
         path = waiting.pop()
-        if path not in modules and path.relative_to(ROOT).as_posix() not in SHOWING:
+        if path not in modules and _name(path) not in SHOWING:
             modules.add(path)
-            waiting.extend(_imports(path))
+            files = map(_module_file, _imports(_text(path), _name(path)))
+            waiting.extend(file for file in files if file is not None)
     return frozenset(modules)
 
 
-def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
 @cache
-def _tree_digest(path: Path) -> str:
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@cache
+def _tree_digest(text: str, name: str) -> str:
     """Digest of the syntax tree without docstrings, descriptions of keys, and positions."""
-    tree = _parsed(path)
+    tree = ast.parse(text, name)
     for node in ast.walk(tree):
         match node:
             case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
@@ -82,18 +88,15 @@ def _plain(node: Any) -> Any:
 
 
 @cache
-def _imports(path: Path) -> frozenset[Path]:
-    files: set[Path] = set()
-    for node in ast.walk(_parsed(path)):
+def _imports(text: str, name: str) -> frozenset[str]:
+    """What may be modules that it imports: `from package import x` may name one or something inside one."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(text, name)):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            # `from package import x` may name a module or something inside one.
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        files.update(file for name in names if (file := _module_file(name)) is not None)
-    return frozenset(files)
+            names.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
+    return frozenset(names)
 
 
 @cache
