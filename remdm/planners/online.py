@@ -34,7 +34,7 @@ class LabelledWindows(NamedTuple):
     """What the replay buffer holds, arrays [N, ...]."""
 
     obs: Packed  # of [N, D]
-    plan: jax.Array  # [N, H], the expert's actions after the known ones; with soft labels, executed ones
+    plan: jax.Array  # [N, H], the expert's actions, after those that are known
     valid: jax.Array  # [N]
     known: jax.Array | None = None  # [N], first actions that were executed before the observation
     probabilities: jax.Array | None = None  # [N, H, V], what the expert drew its actions from
@@ -58,8 +58,7 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
     In each rollout the learner plans once per `replan_every` steps; every step executes the
     expert's action with probability beta, or where no plan is of this episode, else the learner's.
     The expert labels every visited state. A window's label is the expert's action at each *visited*
-    state: the plan that the expert itself would follow only while beta is high. With `soft_labels` it is the
-    expert's distribution there, and the plan that is masked holds the actions that were executed.
+    state: the plan that the expert itself would follow only while beta is high.
     """
     denoiser = make_denoiser(config.denoiser, env.game.num_actions)
     optimizer = make_optimizer(config)
@@ -127,15 +126,12 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
         key, rollout_key, draw_key, train_key = jax.random.split(state.key, 4)
         play, data = play_mixture(rollout_key, state)
         label, probabilities, by_expert = data.extras
-        # Where distributions are the labels, a plan need not hold the expert's actions, and its later states
-        # came of the executed ones.
-        planned = data.action if config.soft_labels else label
         valid = window_validity(data.step.done, horizon)
 
         known = prefix_lengths(jax.random.fold_in(draw_key, 1), valid.shape, horizon, config.prefix_share)
 
         def remember(buffer: CircularBuffer, indices: jax.Array) -> tuple[CircularBuffer, None]:
-            plan, prefix, later = plans_from(planned, indices, horizon), None, 0
+            plan, prefix, later = plans_from(label, indices, horizon), None, 0
             if known is not None:
                 prefix = later = at_start(known, indices)
                 executed = plans_from(data.action, indices, horizon)
