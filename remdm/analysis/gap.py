@@ -106,7 +106,8 @@ def _draw_differences(ax: Axes, compared: list[Difference], drawn: dict[str, Loo
         y = rows.index(found.what) + 0.25 * (names.index(found.policy.name) - (len(names) - 1) / 2)
         ax.errorbar(
             value.value, y, xerr=[[value.value - value.low], [value.high - value.value]], fmt=look.marker,
-            color=look.colour, mec="black", mew=0.4, ms=5, elinewidth=1, capsize=2,
+            color=look.colour, mfc=_fill(found.policy.name, drawn), mec="black", mew=0.4, ms=5,
+            elinewidth=1, capsize=2,
             label=found.policy.label if found.what == AS_TRAINED else None,
         )  # fmt: skip
     ax.axvline(0, color=GREY, lw=0.8)
@@ -117,6 +118,13 @@ def _draw_differences(ax: Axes, compared: list[Difference], drawn: dict[str, Loo
         say(ax)
 
 
+def _fill(name: str, drawn: dict[str, Look]) -> str:
+    """A planner's colour; white, if another of its method came before it."""
+    colour = drawn[name].colour
+    first = next(other for other, look in drawn.items() if look.colour == colour)
+    return colour if name == first else "white"
+
+
 def _draw_unknown(ax: Axes, unknown: pl.DataFrame, drawn: dict[str, Look]) -> None:
     """A bar for each planner and whose states it is asked at."""
     whose = ("expert", "planner")
@@ -124,7 +132,8 @@ def _draw_unknown(ax: Axes, unknown: pl.DataFrame, drawn: dict[str, Look]) -> No
         rows = unknown.filter(pl.col("policy") == name)
         heights = [float(rows.filter(pl.col("states") == states)["gap"].sum()) for states in whose]
         x = np.arange(len(whose)) + 0.8 * (i + 0.5) / len(drawn) - 0.4
-        ax.bar(x, heights, 0.7 / len(drawn), color=look.colour, hatch=look.hatch, edgecolor="black", lw=0.4)
+        fill = _fill(name, drawn)
+        ax.bar(x, heights, 0.7 / len(drawn), color=fill, hatch=look.hatch, edgecolor="black", lw=0.4)
     ax.set_xticks(range(len(whose)), [f"states of the {states}" for states in whose])
     ax.set_ylabel("cross-entropy beyond the entropy, nats")
     ax.set_ylim(bottom=0)
