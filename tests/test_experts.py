@@ -227,6 +227,7 @@ CURIOUS = {
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_curiosity_finds_a_reward_that_chance_does_not():
     """The chain's only reward is at its end; the budget is the same for all."""
 
@@ -241,6 +242,7 @@ def test_curiosity_finds_a_reward_that_chance_does_not():
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_e3b_goes_where_the_episode_has_not_been():
     """Random play comes halfway in one episode of six; the bonus grows with every place."""
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 EXPERT = f"results/{GAME}/ppo/ppo_rnn/s0"
 RANDOM = f"results/{GAME}/inference/random/s0"
-UPDATES = 6000
+UPDATES = 2000
 
 
 @pytest.fixture(autouse=True)
