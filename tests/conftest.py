@@ -97,7 +97,7 @@ def package(tmp_path, monkeypatch):
     monkeypatch.setattr("remdm.workflow.digest.ROOT", tmp_path)
 
     def forget():
-        for function in (source.reachable, source._text, source._module_file):
+        for function in (source.reachable, source._module, source._module_file):
             function.cache_clear()
 
     yield folder, forget

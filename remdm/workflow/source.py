@@ -9,7 +9,7 @@ import ast
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "remdm"
@@ -29,7 +29,7 @@ SHOWING = (
 def source_digests(*entries: Path) -> dict[str, str]:
     """Digests of files and of all modules of the package that they reach, by path in the repository."""
     modules = sorted(frozenset().union(*map(reachable, entries)))
-    return {_name(path): _tree_digest(_text(path), _name(path)) for path in modules}
+    return {_name(path): _module(path).digest for path in modules}
 
 
 def web_digests(module: str) -> dict[str, str]:
@@ -51,7 +51,7 @@ def reachable(entry: Path) -> frozenset[Path]:
         path = waiting.pop()
         if path not in modules and _name(path) not in SHOWING:
             modules.add(path)
-            files = map(_module_file, _imports(_text(path), _name(path)))
+            files = map(_module_file, _module(path).imports)
             waiting.extend(file for file in files if file is not None)
     return frozenset(modules)
 
@@ -61,14 +61,25 @@ def _name(path: Path) -> str:
 
 
 @cache
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
+def _module(path: Path) -> "_Module":
+    return _parsed(path.read_text(encoding="utf-8"), _name(path))
+
+
+class _Module(NamedTuple):
+    """What the text of a module says."""
+
+    imports: frozenset[str]
+    digest: str
 
 
 @cache
-def _tree_digest(text: str, name: str) -> str:
-    """Digest of the syntax tree without docstrings, descriptions of keys, and positions."""
+def _parsed(text: str, name: str) -> _Module:
     tree = ast.parse(text, name)
+    return _Module(_imports(tree), _tree_digest(tree))  # in this order: a digest takes the tree apart
+
+
+def _tree_digest(tree: ast.Module) -> str:
+    """Digest of the syntax tree without docstrings, descriptions of keys, and positions."""
     for node in ast.walk(tree):
         match node:
             case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
@@ -87,11 +98,10 @@ def _plain(node: Any) -> Any:
     return [_plain(item) for item in node] if isinstance(node, list) else repr(node)
 
 
-@cache
-def _imports(text: str, name: str) -> frozenset[str]:
+def _imports(tree: ast.Module) -> frozenset[str]:
     """What may be modules that it imports: `from package import x` may name one or something inside one."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(text, name)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
