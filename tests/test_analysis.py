@@ -606,6 +606,7 @@ def test_names_and_looks_of_policies():
     assert len({ROLES[role(policy)].colour for policy in ("offline-x", "online-x", "random", "ppo_rnn")}) == 4
     sizes = looks([f"offline-{size}" for size in "abcdefgh"])
     assert len({str(look.line) for look in sizes.values()}) == len({x.hatch for x in sizes.values()}) == 8
+    assert [look.fill for look in sizes.values()] == [ROLES["offline"].colour, *["white"] * 7]
 
 
 def test_colours_are_told_apart_in_grey_and_by_the_colour_blind():

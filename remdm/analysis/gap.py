@@ -89,7 +89,7 @@ def draw(results: list[str], path: Path) -> None:
     for row, (env, rivals) in enumerate(games.items()):
         left, right = axes[2 * row], axes[2 * row + 1]
         compared = list(gaps(rivals))
-        drawn = looks(dict.fromkeys(found.policy.name for found in compared))
+        drawn = looks(found.policy.name for found in compared)
         _draw_differences(left, compared, drawn)
         _draw_unknown(right, unknown.filter(pl.col("env") == env), drawn)
         left.set_title(env, loc="left")
@@ -106,8 +106,7 @@ def _draw_differences(ax: Axes, compared: list[Difference], drawn: dict[str, Loo
         y = rows.index(found.what) + 0.25 * (names.index(found.policy.name) - (len(names) - 1) / 2)
         ax.errorbar(
             value.value, y, xerr=[[value.value - value.low], [value.high - value.value]], fmt=look.marker,
-            color=look.colour, mfc=_fill(found.policy.name, drawn), mec="black", mew=0.4, ms=5,
-            elinewidth=1, capsize=2,
+            color=look.colour, mfc=look.fill, mec="black", mew=0.4, ms=5, elinewidth=1, capsize=2,
             label=found.policy.label if found.what == AS_TRAINED else None,
         )  # fmt: skip
     ax.axvline(0, color=GREY, lw=0.8)
@@ -118,13 +117,6 @@ def _draw_differences(ax: Axes, compared: list[Difference], drawn: dict[str, Loo
         say(ax)
 
 
-def _fill(name: str, drawn: dict[str, Look]) -> str:
-    """A planner's colour; white, if another of its method came before it."""
-    colour = drawn[name].colour
-    first = next(other for other, look in drawn.items() if look.colour == colour)
-    return colour if name == first else "white"
-
-
 def _draw_unknown(ax: Axes, unknown: pl.DataFrame, drawn: dict[str, Look]) -> None:
     """A bar for each planner and whose states it is asked at."""
     whose = ("expert", "planner")
@@ -132,8 +124,7 @@ def _draw_unknown(ax: Axes, unknown: pl.DataFrame, drawn: dict[str, Look]) -> No
         rows = unknown.filter(pl.col("policy") == name)
         heights = [float(rows.filter(pl.col("states") == states)["gap"].sum()) for states in whose]
         x = np.arange(len(whose)) + 0.8 * (i + 0.5) / len(drawn) - 0.4
-        fill = _fill(name, drawn)
-        ax.bar(x, heights, 0.7 / len(drawn), color=fill, hatch=look.hatch, edgecolor="black", lw=0.4)
+        ax.bar(x, heights, 0.7 / len(drawn), color=look.fill, hatch=look.hatch, edgecolor="black", lw=0.4)
     ax.set_xticks(range(len(whose)), [f"states of the {states}" for states in whose])
     ax.set_ylabel("cross-entropy beyond the entropy, nats")
     ax.set_ylim(bottom=0)

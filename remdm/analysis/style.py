@@ -34,6 +34,12 @@ class Look(NamedTuple):
     hatch: str
     line: Line
     width: float | None = None
+    is_open: bool = False
+
+    @property
+    def fill(self) -> str:
+        """The colour of its marker or its bar within the edge."""
+        return "white" if self.is_open else self.colour
 
 
 LABELS = {
@@ -116,7 +122,8 @@ def looks(policies: Iterable[str]) -> dict[str, Look]:
         look = ROLES[role(policy)]
         before = sum(role(other) == role(policy) for other in found)
         hatch = _variant(look.hatch, HATCH_VARIANTS, before)
-        found[policy] = look._replace(hatch=hatch, line=_variant(look.line, LINE_VARIANTS, before))
+        line = _variant(look.line, LINE_VARIANTS, before)
+        found[policy] = look._replace(hatch=hatch, line=line, is_open=before > 0)
     return found
 
 
