@@ -48,9 +48,12 @@ CORES = workflow.cores or 1
 status = None
 if is_local:
     from snakemake.logging import logger
+    from snakemake.settings.enums import Quietness
 
-    status = Status(plan.scale.expected_seconds, CORES)
-    logger.addHandler(status)
+    # With `--quiet progress`, Snakemake does not log which jobs have finished.
+    if Quietness.PROGRESS not in (workflow.output_settings.quiet or ()):
+        status = Status(plan.scale.expected_seconds, CORES)
+        logger.addHandler(status)
     for name, amount in shared.items():
         if name not in workflow.global_resources:
             workflow.register_resource(name, amount)
