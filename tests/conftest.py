@@ -24,9 +24,13 @@ hypothesis.settings.register_profile("here", deadline=None, derandomize="CI" in 
 hypothesis.settings.load_profile("here")
 
 
-# Tests that share a fixture that is dear, and files that take long: each is one worker's, and these begin.
+# Tests that share a fixture that is dear, and files that take long: each is one worker's. These begin, and so
+# the workers end at about the same time.
 SHARED = ("pipeline",)
-LONG = ("test_slurm", "pipeline", "test_devices", "test_pipeline", "test_reliability")
+LONG = (
+    "test_slurm", "pipeline", "test_devices", "test_pipeline", "test_reliability", "test_real_game",
+    "test_tracking", "test_planners", "test_baselines", "test_wrappers", "test_training", "test_train",
+)  # fmt: skip
 
 
 COMPILE_OPTIONS = compiler.get_compile_options

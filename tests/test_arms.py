@@ -61,12 +61,17 @@ def config_of(**keys):
 def pretrained(obs_dim=GAME.obs_dim):
     """Random parameters, none of which is zero; values, also where a program that is traced asks first."""
     denoiser = make_denoiser(DenoiserConfig(**NETWORK), NUM_ACTIONS)
-    with jax.ensure_compile_time_eval():
+
+    @jax.jit
+    def moved():
         params = init_params(denoiser, jax.random.PRNGKey(7), obs_dim)
         leaves, tree = jax.tree.flatten(params)
         keys = jax.random.split(jax.random.PRNGKey(8), len(leaves))
-        moved = [x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
-    return jax.tree.unflatten(tree, moved)
+        leaves = [x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+        return jax.tree.unflatten(tree, leaves)
+
+    with jax.ensure_compile_time_eval():
+        return moved()
 
 
 def problem_of(**keys):

@@ -38,6 +38,7 @@ from remdm.training import checkpoint
 from remdm.training.public import GAMES
 from tests.conftest import REPOSITORY
 from tests.damage import refused_or_unharmed
+from tests.tiers import slow_except
 
 CLASSIC, FULL = GAMES
 KINDS = ("ppo", "ppo_rnn", "ppo_rnd")
@@ -176,7 +177,7 @@ def sequence(length=12, batch=7):
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("size", [8, 24])
+@pytest.mark.parametrize("size", slow_except([8, 24], [8]))
 @pytest.mark.parametrize("kind", KINDS)
 def test_logits_equal_those_of_the_original_network(kind, size, form, tmp_path):
     params = random_params(kind, size)

@@ -98,7 +98,7 @@ def test_a_planner_is_told_of_the_actions_before(plan_horizon):
     )  # fmt: skip
     obs, action = jnp.eye(FACES), jnp.array([[0, 1, 2], [1, 2, 0], [2, 2, 2], [0, 0, 0]])
     tokens = jnp.zeros((3, plan_horizon), jnp.int32)
-    params = denoiser.init(jax.random.key(0), obs, tokens, jnp.ones(3))
+    params = jax.jit(denoiser.init)(jax.random.key(0), obs, tokens, jnp.ones(3))
     params["params"]["head"]["kernel"] = jax.random.normal(jax.random.key(1), (8, FACES))
     tell = jax.jit(partial(predicted, denoiser))
     before, after = tell(params, obs, action), tell(params, obs, action.at[1].set(0))

@@ -295,18 +295,20 @@ def test_what_was_seen_often_is_no_longer_novel(keys):
     def train(state, key):
         return exploration.update(key, state, seen)
 
-    state = exploration.init(jax.random.PRNGKey(0))
-    state, _metrics = jax.jit(lambda s: jax.lax.scan(train, s, jax.random.split(jax.random.PRNGKey(1), 150)))(
-        state
-    )
+    @jax.jit
+    def trained():
+        state = exploration.init(jax.random.PRNGKey(0))
+        return jax.lax.scan(train, state, jax.random.split(jax.random.PRNGKey(1), 150))[0]
+
+    state, reward = trained(), jax.jit(exploration.reward)
     unseen = Experience(
         jax.nn.one_hot(jnp.array([6, 7]), 11)[:, None].repeat(8, axis=1), action[:1], seen.done[:1]
     )
-    novel, familiar = exploration.reward(state, unseen)[1], exploration.reward(state, seen)[1]
+    novel, familiar = reward(state, unseen)[1], reward(state, seen)[1]
     assert novel.min() > 5 * familiar.max()
     # An action that ends its episode earns nothing: what it led to is not seen.
     ended = seen._replace(done=seen.done.at[3, 2].set(True))
-    assert exploration.reward(state, ended)[1][3, 2] == 0.0
+    assert reward(state, ended)[1][3, 2] == 0.0
 
 
 def test_experience_pairs_what_an_action_left_with_what_it_reached():

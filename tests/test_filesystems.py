@@ -9,6 +9,7 @@ import pytest
 from remdm.base.files import replace, write_json
 from tests import kill
 from tests.filesystems import CHECK, ENVIRONMENT, faulty, mounted
+from tests.tiers import slow_except
 
 ALL = ["twice: done", "lock: done", "keep: done", "move: done"]
 
@@ -33,8 +34,12 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize(("faults", "missing"), ODD.values(), ids=ODD)
-def test_an_odd_file_system_is_enough(faults, missing, tmp_path):
+FAST = ["all is well", "nor links", "no fsync", "fsync of folders fails", "a rename replaces nothing"]
+
+
+@pytest.mark.parametrize("name", slow_except(ODD, FAST))
+def test_an_odd_file_system_is_enough(name, tmp_path):
+    faults, missing = ODD[name]
     lines, messages = faulty(tmp_path, faults)
     assert lines[:-2] == ALL
     assert lines[-2].startswith(f"missing: {missing}")

@@ -146,9 +146,14 @@ def test_the_probabilities_behind_a_plan_are_recorded(inpainted):
     obs = states[-1][0].obs[:1]
     tokens = tokens_over_steps(film, k)
     shares = np.zeros((*tokens[1:].shape, NUM_ACTIONS))
+
+    @jax.jit
+    def shares_of(before, t):
+        logits = planner.denoiser.apply(policy.params, obs, before[None], t[None])
+        return token_probs(logits, planner.sampler.temperature, planner.sampler.top_p)[0]
+
     for step, before in enumerate(tokens[:-1]):
-        logits = planner.denoiser.apply(policy.params, obs, before[None].astype(int), grid.t[step : step + 1])
-        shares[step] = token_probs(logits, planner.sampler.temperature, planner.sampler.top_p)[0]
+        shares[step] = shares_of(before.astype(int), grid.t[step])
     at = np.argsort(film.top_actions[k], axis=-1)
     recorded = np.take_along_axis(film.top_probs[k], at, axis=-1)
     np.testing.assert_allclose(recorded, shares, atol=2e-3)

@@ -208,9 +208,13 @@ def test_a_step_moved_elsewhere_takes_its_record_along(planner, given):
     np.testing.assert_allclose(logits(moved, given), given["logits"], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(
-    "content", ["", "{", "[1]", '{"config_snapshot": 3}', "{}", *BAD_JSON.values(), None]
-)
+UNREADABLE = {
+    "empty": "", "cut": "{", "a list": "[1]", "no snapshot of a configuration": '{"config_snapshot": 3}',
+    "an empty record": "{}", **BAD_JSON, "none": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
 def test_a_record_that_cannot_be_read_is_named(content, planner):
     path = planner / "resume_metadata.json"
     path.unlink()

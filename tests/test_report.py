@@ -369,6 +369,7 @@ def test_a_run_is_shown_by_itself(driver, page):
     assert_quiet(driver, page)
 
 
+@pytest.mark.slow
 def test_all_of_it_can_be_used_by_keys_alone(driver, page):
     """Each control takes the focus, has a name, and shows that it has it."""
     opened(driver, page)

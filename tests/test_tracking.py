@@ -24,6 +24,7 @@ from remdm.config.references import is_reference
 from remdm.config.runtime import RuntimeConfig
 from remdm.training import tracking, wandb_client
 from remdm.training.tracking import Tracker, fetch, new_run_id
+from tests.tiers import slow_except
 
 REPOSITORY = Path(__file__).parents[1]
 KEY = "0123456789abcdef" * 2 + "01234567"
@@ -362,8 +363,12 @@ def settle(path, **entries):
     path.write_text("[default]\n" + "".join(f"{key} = {value}\n" for key, value in entries.items()))
 
 
-@pytest.mark.parametrize("file", SETTINGS, ids=str)
-@pytest.mark.parametrize(("mode", "runs"), [("offline", 1), ("disabled", 0)])
+KEPT = [(mode, runs, file) for mode, runs in (("offline", 1), ("disabled", 0)) for file in SETTINGS]
+
+
+@pytest.mark.parametrize(
+    ("mode", "runs", "file"), slow_except(KEPT, [("offline", 1, SETTINGS[1]), ("disabled", 0, SETTINGS[0])])
+)
 def test_a_mode_in_the_users_settings_is_kept_and_named(mode, runs, file, tmp_path, server, caplog):
     settle(tmp_path / file, mode=mode)
     tracker = Tracker(runtime(), "the-id", "a name", {})
@@ -375,19 +380,19 @@ def test_a_mode_in_the_users_settings_is_kept_and_named(mode, runs, file, tmp_pa
     assert not server.paths
 
 
-@pytest.mark.parametrize(
-    ("file", "variable", "named"),
-    [
-        ("mode = nonsense\n", None, "mode = 'nonsense': Input should be 'online'"),
-        (
-            "[default]\nmode = disabled\ncolour = red\n",
-            None,
-            "colour = 'red': Extra inputs are not permitted",
-        ),
-        ("garbage\n", None, ".config/wandb/settings: File contains no section headers"),
-        (None, "nonsense", "mode = 'nonsense': Input should be 'online'"),
-    ],
-)
+WRONG = [
+    ("mode = nonsense\n", None, "mode = 'nonsense': Input should be 'online'"),
+    (
+        "[default]\nmode = disabled\ncolour = red\n",
+        None,
+        "colour = 'red': Extra inputs are not permitted",
+    ),
+    ("garbage\n", None, ".config/wandb/settings: File contains no section headers"),
+    (None, "nonsense", "mode = 'nonsense': Input should be 'online'"),
+]
+
+
+@pytest.mark.parametrize(("file", "variable", "named"), slow_except(WRONG, WRONG[2:]))
 def test_settings_that_are_none_are_named(file, variable, named, tmp_path, monkeypatch, caplog):
     if file is not None:
         settle(tmp_path / SETTINGS[1])
@@ -413,6 +418,7 @@ def test_the_server_that_has_no_login_is_named(tmp_path, caplog):
     assert "them for https://old.example, or" in refused("wandb:someone/remdm/model:v3", tmp_path)
 
 
+@pytest.mark.slow
 def test_a_proxy_that_is_gone_is_named(server, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(tracking, "INIT_SECONDS", 3.0)
     settle(tmp_path / SETTINGS[1], http_proxy="http://127.0.0.1:9")
@@ -570,7 +576,7 @@ wandb.init = init
     assert message.endswith("training goes on: http://***host refuses ***")
 
 
-@pytest.mark.parametrize("whose", ["client", "its service"])
+@pytest.mark.parametrize("whose", slow_except(["client", "its service"], ["its service"]))
 def test_a_client_that_crashes_stops_tracking_alone(whose, caplog):
     tracker = Tracker(runtime(), "the-id", "a name", {})
     while not messages(caplog):
@@ -602,7 +608,9 @@ def test_a_client_that_cannot_be_started_stops_tracking_alone(monkeypatch, caplo
     assert "tracking stops, training goes on" in message
 
 
-@pytest.mark.parametrize(("state", "close"), [("recording", "600"), ("connecting", "1")])
+@pytest.mark.parametrize(
+    ("state", "close"), slow_except([("recording", "600"), ("connecting", "1")], [("connecting", "1")])
+)
 def test_the_client_ends_after_the_process_that_trains(state, close, request, tmp_path):
     """So does its service; a client that waits for a server is ended, others see that no more will come."""
     if state == "connecting":

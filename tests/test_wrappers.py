@@ -201,13 +201,13 @@ def test_pooled_resets_equal_auto_resets_bit_for_bit(pool_size):
 def test_a_pool_is_refilled_within_a_step_and_from_other_keys():
     """Nine episodes end at once, with two worlds left in a pool of four."""
     pooled = PooledResetVecEnvWrapper(TOY, 9, pool_size=4)
-    _, state = pooled.reset(jax.random.PRNGKey(0), None)
-    state = state.replace(env_state=state.env_state.replace(left=jnp.full(9, 9).at[:2].set(1)))
+    step = jax.jit(lambda key, state: pooled.step(key, state, jnp.zeros(9, int), None))
+    _, state = jax.jit(lambda key: pooled.reset(key, None))(jax.random.PRNGKey(0))
     worlds = []
     for t, ending in enumerate([2, 9, 1]):
         left = jnp.where(jnp.arange(9) < ending, 1, 9)
         state = state.replace(env_state=state.env_state.replace(left=left))
-        obs, state, _, done, _ = pooled.step(jax.random.PRNGKey(t), state, jnp.zeros(9, int), None)
+        obs, state, _, done, _ = step(jax.random.PRNGKey(t), state)
         assert done.sum() == ending
         worlds += state.env_state.world[done].tolist()
         assert (obs[:, -1] * LONGEST).round().tolist() == state.env_state.left.tolist()

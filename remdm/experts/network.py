@@ -4,6 +4,7 @@ All are called alike: memory, observations [T, B, D] and whether each is the fir
 [T, B] give the memory after, logits [T, B, A] and values [T, B, C], one for each of C critics.
 """
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -96,6 +97,7 @@ def make_network(config: ExpertConfig, num_actions: int) -> Network:
     return ActorCritic(num_actions, config.layer_size, num_critics)
 
 
+@partial(jax.jit, static_argnames=("network", "obs_dim"))
 def init_params(network: Network, key: jax.Array, obs_dim: int) -> Any:
     """Fresh parameters; of several keys (`jax.vmap`) one after the other.
 

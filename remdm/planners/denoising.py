@@ -1,5 +1,6 @@
 """From configuration to network, objective and sampler."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -35,6 +36,7 @@ def make_denoiser(config: DenoiserConfig, num_actions: int) -> Denoiser:
     )
 
 
+@partial(jax.jit, static_argnames=("denoiser", "obs_dim"))
 def init_params(denoiser: Denoiser, key: jax.Array, obs_dim: int) -> Any:
     """Fresh parameters."""
     tokens = jnp.zeros((1, denoiser.plan_horizon), jnp.int32)
