@@ -105,6 +105,13 @@ def _parser() -> argparse.ArgumentParser:
 
     for mode, stage in STAGES.items():
         _add_stage_flags(mode, add(mode, stage.summary, run_ablations if mode == "ablations" else run_stage))
+    _add_policy_commands(add)
+    _add_pipeline_commands(add)
+    return parser
+
+
+def _add_policy_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """What is done with policies, films and runs, wherever they are."""
     show = add("show", "say what a checkpoint is", _show)
     show.add_argument("path", metavar="PATH", help="folder of a checkpoint, or a wandb: or hf: reference")
     show.add_argument(
@@ -137,6 +144,10 @@ def _parser() -> argparse.ArgumentParser:
         default=Path("comparison.html"),
         help="comparison.html by default",
     )
+
+
+def _add_pipeline_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """What is asked of the pipeline's results and of its configuration."""
     why = add("why", "say why the pipeline would make a result again", _why)
     why.add_argument("target", metavar="TARGET", help="a file or folder under results/")
     accepting = add("accept", "let results that are stale by their code alone count as current", run_accept)
@@ -165,7 +176,6 @@ def _parser() -> argparse.ArgumentParser:
     cleaning.add_argument("paths", metavar="PATH", nargs="*", help="what to remove, as it is listed")
     reference = add("keys", "print the reference of all keys, in Markdown", _keys)
     reference.add_argument("--schema", action="store_true", help="as a JSON schema instead")
-    return parser
 
 
 def _add_stage_flags(mode: str, sub: argparse.ArgumentParser) -> None:
