@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import rel_entr
 
+from remdm.base.estimates import estimate
 from remdm.envs.batch import BatchEnv, pooled
 from remdm.envs.craftax import load_game
 from remdm.envs.wrappers import LogWrapper
-from remdm.evaluation.statistics import mean_interval
 from remdm.experts.acting import ExpertPolicy
 from remdm.library import load_expert, load_planner
 from remdm.models.denoiser import Denoiser
@@ -173,8 +173,8 @@ def main() -> None:
     for every in given.every:
         play = jax.jit(partial(play_committed, env=env, every=every, num_steps=given.steps // every * every))
         done, returns = map(np.asarray, play(key, expert=expert))
-        low, high = mean_interval(returns[done])
-        shown = f"{returns[done].mean():.2f} [{low:.2f}, {high:.2f}]"
+        mean, low, high = estimate([returns[done]])
+        shown = f"{mean:.2f} [{low:.2f}, {high:.2f}]"
         print(row(f"{every} steps", [shown, f"{done.sum():,}"]), flush=True)
 
     horizon = max(given.every)

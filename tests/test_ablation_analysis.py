@@ -28,9 +28,10 @@ from remdm.analysis.ablations.scores import draw_group_scores
 from remdm.analysis.ablations.standing import collapse_of, stand, verdict
 from remdm.analysis.ablations.tables import groups, write_tables
 from remdm.analysis.seeds import mean_curve
-from remdm.analysis.statistics import ENUMERATED, Estimate, attainable_floor, count_labellings, p_values
+from remdm.analysis.statistics import ENUMERATED, attainable_floor, count_labellings, p_values
 from remdm.analysis.style import MAP
 from remdm.base.errors import ConfigError, UserError
+from remdm.base.estimates import Estimate
 from remdm.config.arms import ARMS, BASELINE, GROUPS, HYPOTHESES
 
 GAME = "Craftax-Classic-Symbolic-v1"

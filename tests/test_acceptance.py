@@ -105,7 +105,7 @@ def test_results_of_other_settings_are_left_out(plan, capsys):
     record["origin"]["config"]["eval_steps"] = 7
     write_json(Path(evaluations[-1].record), record)
     assert main(["results"]) == 0
-    [heading, made_by, scale, command] = capsys.readouterr().out.split("\n\n")[:4]
+    [heading, made_by, scale, command] = capsys.readouterr().out.strip().split("\n\n")[:4]
     assert (heading, scale) == ("# Results", "## demo")
     assert made_by.startswith("Made by `uv run remdm results`. ")
     assert command == "`uv run snakemake --config scale=demo`; 0 of 4 evaluations are finished."

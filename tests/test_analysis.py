@@ -30,7 +30,7 @@ from remdm.analysis.costs import cost_table
 from remdm.analysis.film import Film, read_film
 from remdm.analysis.formats import as_html, as_latex, as_markdown, number, shown, write_table
 from remdm.analysis.policies import (
-    Policy,
+    EvaluatedPolicy,
     differences,
     probability_of_improvement,
     read_policies,
@@ -53,7 +53,7 @@ from remdm.analysis.tables import (
 from remdm.base.errors import UserError
 from remdm.config.stages import STAGES
 from remdm.evaluation.episodes import Episodes
-from remdm.evaluation.statistics import mean_interval, summarise
+from remdm.stages.inference import summarise
 from remdm.workflow.plan import Job, Plan
 from tests.conftest import REPOSITORY
 
@@ -256,7 +256,7 @@ def test_the_paper_evaluates_in_the_published_protocols():
         config = paper.configs[Job(env, "inference", name, 42)].flat()
         frames = 10**9 if "ppo" in name else 10**8
         result = SimpleNamespace(config=config, summary={"trained_frames": frames})
-        values.append([other.value for other in published(Policy(env, name, (result,)))])
+        values.append([other.value for other in published(EvaluatedPolicy(env, name, (result,)))])
     assert values == [[19.36, 19.78], [4.15], [2.72], [11.56], [pytest.approx(34.578)]]
 
 
@@ -762,22 +762,6 @@ def test_every_figure_is_drawn_by_the_module_that_its_origin_names():
 # --- what the inference stage states ---
 
 
-def test_bootstrap_interval_covers_the_mean_as_often_as_it_says():
-    """400 samples of 50 skewed values: 95 % less a little, as the percentile bootstrap is known to."""
-    rng = np.random.default_rng(0)
-    covered = 0
-    for seed in range(400):
-        low, high = mean_interval(rng.exponential(1.0, 50), seed)
-        covered += low <= 1.0 <= high
-    # Standard error 1.1 % at 95 %; four of them, and 2 % for the skewness at this size.
-    assert 0.885 <= covered / 400 <= 0.99
-
-
-def test_interval_of_a_constant_has_no_width():
-    assert mean_interval(np.full(9, 3.0)) == (3.0, 3.0)
-    assert mean_interval(np.array([2.0])) == (2.0, 2.0)
-
-
 def test_summary_by_hand():
     result = summarise(
         Episodes(
@@ -793,10 +777,23 @@ def test_summary_by_hand():
     assert result["return"]["mean"] == 2.0
     assert result["return"]["std"] == 1.0
     assert result["length"]["mean"] == 15.0
-    assert result["achievements"]["a"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "count": 2}
+    # Wilson's of two of two: 2 / (2 + z^2) to 1.
+    assert result["achievements"]["a"] == {
+        "mean": 1.0,
+        "low": pytest.approx(0.3424, abs=1e-4),
+        "high": 1.0,
+        "count": 2,
+    }
     assert result["achievements"]["b"]["mean"] == 0.5
     assert result["achievements"]["b"]["count"] == 1
     assert result["achievements_per_episode"]["mean"] == 1.5
+
+
+def test_a_single_episode_has_no_interval_of_its_mean():
+    """In JSON, which has no NaN."""
+    one = Episodes(*map(np.array, ([0.0], [2.0], [10], [[True]], [True])))
+    returned = summarise(one, ("a",))["return"]
+    assert returned == {"mean": 2.0, "low": None, "high": None, "std": 0.0}
 
 
 @pytest.mark.parametrize(

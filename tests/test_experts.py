@@ -18,7 +18,7 @@ from remdm.experts.acting import expert_policy
 from remdm.experts.exploration import Experience, elliptical_bonus, make_exploration
 from remdm.experts.gru import GRUCell
 from remdm.experts.network import ActorCritic, ActorCriticRNN, init_params
-from remdm.experts.ppo import Batch, gae, make_ppo, ppo_loss, streams
+from remdm.experts.ppo import RolloutBatch, gae, make_ppo, ppo_loss, streams
 from remdm.play.rollout import PlayState
 from remdm.training.loop import train
 from tests.kill import read_metrics
@@ -143,7 +143,9 @@ def test_ppo_loss_at_the_behaviour_policy():
     log_probs = jax.nn.log_softmax(logits)
     log_prob = jnp.take_along_axis(log_probs, action[..., None], -1)[..., 0]
     advantage = jnp.arange(6.0).reshape(3, 2)
-    batch = Batch(network.initial_state(2), obs, first, action, log_prob, value, advantage, value + 2.0)
+    batch = RolloutBatch(
+        network.initial_state(2), obs, first, action, log_prob, value, advantage, value + 2.0
+    )
     loss, metrics = ppo_loss(params, network, batch, config)
     assert metrics["ppo/policy_loss"] == pytest.approx(0.0, abs=1e-6)
     # Every target is 2 off: 0.5 * 2^2.
@@ -164,7 +166,7 @@ def test_several_critics_have_each_their_loss():
     _, logits, value = network.apply(params, (), obs, first)
     log_prob = jnp.take_along_axis(jax.nn.log_softmax(logits), action[..., None], -1)[..., 0]
     target = value + jnp.array([2.0, 1.0])
-    batch = Batch((), obs, first, action, log_prob, value, jnp.arange(6.0)[None], target)
+    batch = RolloutBatch((), obs, first, action, log_prob, value, jnp.arange(6.0)[None], target)
     _, metrics = ppo_loss(params, network, batch, config)
     # 0.5 * (2^2 + 1^2).
     assert metrics["ppo/value_loss"] == pytest.approx(2.5, rel=1e-5)
@@ -173,7 +175,7 @@ def test_several_critics_have_each_their_loss():
 def test_single_steps_keep_what_belongs_together():
     obs = jnp.arange(24.0).reshape(3, 4, 2)
     numbers = jnp.arange(12).reshape(3, 4)
-    batch = Batch(
+    batch = RolloutBatch(
         (), obs, numbers > 5, numbers, numbers * 1.0, numbers[..., None], numbers, numbers[..., None]
     )
     steps = batch.single_steps(jnp.array([7, 2]))
@@ -242,7 +244,6 @@ def test_curiosity_finds_a_reward_that_chance_does_not():
 
 
 @pytest.mark.slow
-@pytest.mark.optimised
 def test_e3b_goes_where_the_episode_has_not_been():
     """Random play comes halfway in one episode of six; the bonus grows with every place."""
 
@@ -343,7 +344,6 @@ def test_other_explorations_add_to_the_games_reward():
 
 
 @pytest.mark.slow
-@pytest.mark.optimised
 @pytest.mark.parametrize("keys", [{"ppo_model_type": "ppo_rnd"}, {"ppo_exploration": "e3b"}])
 def test_what_explores_resumes_bit_for_bit(keys, make_run):
     """Its networks, moments and covariances are part of the state."""

@@ -4,18 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from remdm.analysis import statistics
-from remdm.analysis.statistics import (
-    episode_interval,
-    estimate,
-    improvement,
-    improvement_estimate,
-    iqm,
-    profile,
-    rate,
-    seed_interval,
-    sign_flip,
-)
+from remdm.analysis.statistics import improvement, improvement_estimate, iqm, profile, sign_flip
+from remdm.base import estimates
+from remdm.base.estimates import episode_interval, estimate, rate, seed_interval
 
 CASES = 2000
 
@@ -23,7 +14,7 @@ CASES = 2000
 @pytest.fixture
 def few_resamples(monkeypatch):
     """Coverage hardly depends on their number, and 2,000 cases of each are drawn."""
-    monkeypatch.setattr(statistics, "RESAMPLES", 400)
+    monkeypatch.setattr(estimates, "RESAMPLES", 400)
 
 
 def coverage(interval, truth):

@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from remdm.analysis.policies import Policy, behind, read_policies
+from remdm.analysis.policies import EvaluatedPolicy, behind, read_policies
 from remdm.analysis.results import grouped
-from remdm.analysis.statistics import Estimate
 from remdm.analysis.style import WIDTH, legend_below, looks, new_figure, publish, readable
+from remdm.base.estimates import Estimate
 
 
 def draw(evaluations: list[str], path: Path) -> None:
@@ -23,7 +23,7 @@ def draw(evaluations: list[str], path: Path) -> None:
     publish(draw_rates(policies, list(grouped(policies, "env"))), path, caption)
 
 
-def draw_rates(policies: list[Policy], titles: list[str]) -> Figure:
+def draw_rates(policies: list[EvaluatedPolicy], titles: list[str]) -> Figure:
     """A panel for each game, all its policies side by side."""
     games = grouped(policies, "env")
     rates = {env: {policy.name: policy.rates() for policy in rivals} for env, rivals in games.items()}

@@ -134,8 +134,8 @@ def _results(evaluations: list[Result]) -> str:
     if not evaluations:
         return "No evaluation is published with it."
     note = (
-        "Intervals: 95 % percentile bootstrap over episodes, of this one trained policy; they say nothing of "
-        "other training seeds. Keys that are not named have remdm's defaults."
+        "Intervals: 95 %, over episodes of this one trained policy; they say nothing of other training "
+        "seeds. Keys that are not named have remdm's defaults."
     )
     return as_markdown(as_frame(_rows(evaluations)), note=note).strip()
 

@@ -14,13 +14,14 @@ from remdm.analysis.achievements import unlocked
 from remdm.analysis.costs import PARTS, averaged
 from remdm.analysis.formats import number
 from remdm.analysis.gap import gaps
-from remdm.analysis.policies import Policy
+from remdm.analysis.policies import EvaluatedPolicy
 from remdm.analysis.results import Result
-from remdm.analysis.statistics import Estimate, estimate, iqm, profile
+from remdm.analysis.statistics import iqm, profile
 from remdm.analysis.style import Look, readable
+from remdm.base.estimates import Estimate, estimate
 
 Chart = dict[str, Any]
-Numbers = Mapping[Policy, int]  # of the players
+Numbers = Mapping[EvaluatedPolicy, int]  # of the players
 POINTS = 120  # of a performance profile
 
 DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
@@ -42,7 +43,7 @@ def plain(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def returns(policies: Sequence[Policy], numbers: Numbers) -> Chart:
+def returns(policies: Sequence[EvaluatedPolicy], numbers: Numbers) -> Chart:
     """Mean return of every policy with its interval, and the mean of each seed."""
     rows, traces = [], []
     for policy in policies:
@@ -69,7 +70,7 @@ def returns(policies: Sequence[Policy], numbers: Numbers) -> Chart:
     return _forest(rows, "return of an episode", traces, from_zero=True)
 
 
-def differences(policies: Sequence[Policy], numbers: Numbers) -> Chart | None:
+def differences(policies: Sequence[EvaluatedPolicy], numbers: Numbers) -> Chart | None:
     """What each planner returns beyond its expert, and each further way to play beyond the first.
 
     None where there is nothing to compare.
@@ -86,7 +87,7 @@ def differences(policies: Sequence[Policy], numbers: Numbers) -> Chart | None:
     return _forest(rows, "difference of return") if rows else None
 
 
-def profiles(policies: Sequence[Policy], numbers: Numbers) -> Chart:
+def profiles(policies: Sequence[EvaluatedPolicy], numbers: Numbers) -> Chart:
     """The share of episodes that return at least so much, with pointwise intervals."""
     everything = np.concatenate([sample for policy in policies for sample in policy.returns])
     x = np.linspace(everything.min(), everything.max(), POINTS)
@@ -103,7 +104,7 @@ def profiles(policies: Sequence[Policy], numbers: Numbers) -> Chart:
     }
 
 
-def achievements(policies: Sequence[Policy], numbers: Numbers) -> Chart:
+def achievements(policies: Sequence[EvaluatedPolicy], numbers: Numbers) -> Chart:
     """The share of episodes that unlock each achievement, those that anyone unlocks."""
     rates = {policy: policy.rates() for policy in policies}
     order = unlocked({policy.name: found for policy, found in rates.items()})
@@ -134,7 +135,7 @@ def achievements(policies: Sequence[Policy], numbers: Numbers) -> Chart:
     }
 
 
-def scaling(policies: Mapping[Policy, int], numbers: Numbers) -> Chart:
+def scaling(policies: Mapping[EvaluatedPolicy, int], numbers: Numbers) -> Chart:
     """Return against the number of parameters.
 
     Args:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from remdm.analysis.explore import Player, explore_page
+from remdm.analysis.explore import ShownPolicy, explore_page
 from remdm.analysis.page import write_page
-from remdm.analysis.policies import Policy
+from remdm.analysis.policies import EvaluatedPolicy
 from remdm.analysis.results import Result, grouped, read_results
 from remdm.analysis.style import LINE_VARIANTS, MARKER_VARIANTS, SERIES, Look
 from remdm.base.errors import UserError
@@ -29,7 +29,7 @@ def write_comparison(folders: Sequence[Path], output: Path) -> None:
     write_page(explore_page(title, compared_players(results), results, output, compared=True), output)
 
 
-def compared_players(results: Iterable[Result]) -> list[Player]:
+def compared_players(results: Iterable[Result]) -> list[ShownPolicy]:
     """Trainings and evaluations, each under the end of its path that no other has."""
     groups: dict[Path, list[Result]] = {}
     for result in results:
@@ -46,10 +46,10 @@ def compared_players(results: Iterable[Result]) -> list[Player]:
         for (env, stage), runs in grouped(groups[folder], "env", "stage").items():
             if stage == "inference":
                 # By its name it is known whether it is an expert.
-                policy = Policy(env, f"{runs[0].config['policy']}-{label}", tuple(runs), label)
-                players.append(Player(env, label, look, policy=policy))
+                policy = EvaluatedPolicy(env, f"{runs[0].config['policy']}-{label}", tuple(runs), label)
+                players.append(ShownPolicy(env, label, look, policy=policy))
             elif any((run.folder / "metrics.parquet").is_file() for run in runs):
-                players.append(Player(env, label, look, tuple(runs)))
+                players.append(ShownPolicy(env, label, look, tuple(runs)))
     return players
 
 

@@ -18,11 +18,10 @@ from remdm.analysis import charts
 from remdm.analysis.charts import Chart
 from remdm.analysis.formats import as_frame, as_html
 from remdm.analysis.page import as_json, build_page, compressed
-from remdm.analysis.policies import Policy, behind, share_of_expert
+from remdm.analysis.policies import EvaluatedPolicy, behind, share_of_expert
 from remdm.analysis.published import remark
 from remdm.analysis.results import Result, grouped
 from remdm.analysis.runs import Unfinished, curves, differing_keys, run_record, run_row
-from remdm.analysis.statistics import CONFIDENCE, Estimate
 from remdm.analysis.style import Look, label
 from remdm.analysis.tables import (
     COST_NOTE,
@@ -32,6 +31,7 @@ from remdm.analysis.tables import (
     policy_table,
     published_table,
 )
+from remdm.base.estimates import CONFIDENCE, Estimate
 
 LIBRARY = "report.plotly-basic-4.1.1.min.js"
 SCRIPTS = ("tables", "charts", "runs", "controls")
@@ -45,14 +45,14 @@ MOST_SEEDS = 100  # whose intervals the page can draw
 
 
 @dataclass(frozen=True)
-class Player:
+class ShownPolicy:
     """Whom a page switches on and off: a policy with its trainings and its evaluations."""
 
     env: str
     label: str
     look: Look
     trained: tuple[Result, ...] = ()
-    policy: Policy | None = None
+    policy: EvaluatedPolicy | None = None
 
     @property
     def results(self) -> tuple[Result, ...]:
@@ -62,7 +62,7 @@ class Player:
 
 def explore_page(
     title: str,
-    players: Sequence[Player],
+    players: Sequence[ShownPolicy],
     results: Sequence[Result],
     output: Path,
     unfinished: Sequence[Unfinished] = (),
@@ -118,7 +118,7 @@ def explore_page(
     )  # fmt: skip
 
 
-def headline(policies: Sequence[Policy]) -> list[str]:
+def headline(policies: Sequence[EvaluatedPolicy]) -> list[str]:
     """The result of each game in a few sentences: how good the best planner is, and how sure that is."""
     found = []
     for env, rivals in grouped(policies, "env").items():
@@ -144,7 +144,7 @@ def _shortly(value: Estimate, decimals: int = 2, unit: str = "") -> str:
 class _Page:
     """A page while it is built: figures as data, and numbers that stand for players and runs."""
 
-    def __init__(self, players: Sequence[Player], results: Sequence[Result]) -> None:
+    def __init__(self, players: Sequence[ShownPolicy], results: Sequence[Result]) -> None:
         self.players, self.charts = players, list[Chart]()
         self.links: list[str] = []
         self.numbers = {player.policy: i for i, player in enumerate(players) if player.policy is not None}
@@ -200,7 +200,9 @@ class _Page:
         return f' data-players="{_listed(found)}" data-runs="{_listed(runs)}"'
 
 
-def _evaluated(page: _Page, env: str, policies: list[Policy], unfinished: Sequence[Unfinished]) -> str:
+def _evaluated(
+    page: _Page, env: str, policies: list[EvaluatedPolicy], unfinished: Sequence[Unfinished]
+) -> str:
     frame = policy_table(policies)
     missing: dict[str, list[str]] = {}
     for job in unfinished:
@@ -229,7 +231,7 @@ def _evaluated(page: _Page, env: str, policies: list[Policy], unfinished: Sequen
     return "".join(parts)
 
 
-def _unlocked(page: _Page, env: str, policies: list[Policy]) -> str:
+def _unlocked(page: _Page, env: str, policies: list[EvaluatedPolicy]) -> str:
     if not policies:
         return ""
     note = TABLES["achievements"].note(policies)
@@ -238,14 +240,14 @@ def _unlocked(page: _Page, env: str, policies: list[Policy]) -> str:
     return f"{figure}<details><summary>The same as a table</summary>{table}</details>"
 
 
-def _learning(players: Sequence[Player], env: str) -> str:
+def _learning(players: Sequence[ShownPolicy], env: str) -> str:
     """Places for curves, which the page fills with the metrics that are chosen."""
     if not any(player.trained for player in players if player.env == env):
         return ""
     return f'<div class="curves" data-game="{html.escape(env)}"><h3>{_game(env)}</h3></div>'
 
 
-def _scaled(page: _Page, env: str, policies: list[Policy]) -> str:
+def _scaled(page: _Page, env: str, policies: list[EvaluatedPolicy]) -> str:
     trained = {player.policy: player.trained[0] for player in page.players if player.trained}
     sizes = {
         policy: int(parameters)
@@ -278,7 +280,7 @@ def _runs(page: _Page, env: str, results: Sequence[Result], unfinished: Sequence
     return page.table(as_frame(rows), env, ["run", "state"], COST_NOTE)
 
 
-def _switch(page: _Page, player: Player) -> dict[str, Any]:
+def _switch(page: _Page, player: ShownPolicy) -> dict[str, Any]:
     runs = [page.runs[result.folder] for result in player.results]
     trained = [page.runs[result.folder] for result in player.trained]
     return {

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from remdm.analysis.policies import Policy, behind, differences, read_policies
+from remdm.analysis.policies import EvaluatedPolicy, behind, differences, read_policies
 from remdm.analysis.results import Result, grouped, read_parquet, read_results
-from remdm.analysis.statistics import Estimate, estimate
 from remdm.analysis.style import GREY, WIDTH, Look, legend_below, looks, new_figure, publish, say
+from remdm.base.estimates import Estimate, estimate
 
 AS_TRAINED = "than the expert"
 
@@ -19,15 +19,15 @@ AS_TRAINED = "than the expert"
 class Difference(NamedTuple):
     """How much more a planner returns than its expert, or in one way to play than in its first."""
 
-    policy: Policy
+    policy: EvaluatedPolicy
     what: str
     returns: Estimate
 
 
-def ways_to_play(policies: list[Policy]) -> dict[str, dict[str, Policy]]:
+def ways_to_play(policies: list[EvaluatedPolicy]) -> dict[str, dict[str, EvaluatedPolicy]]:
     """The evaluations of each policy by its name and theirs; first that of the preset, which is called ''."""
     names = {policy.name for policy in policies}
-    found: dict[str, dict[str, Policy]] = {}
+    found: dict[str, dict[str, EvaluatedPolicy]] = {}
     for policy in sorted(policies, key=lambda policy: policy.name.rpartition("-")[0] in names):
         first, _, evaluation = policy.name.rpartition("-")
         if first in names:
@@ -37,7 +37,7 @@ def ways_to_play(policies: list[Policy]) -> dict[str, dict[str, Policy]]:
     return found
 
 
-def gaps(rivals: list[Policy]) -> Iterator[Difference]:
+def gaps(rivals: list[EvaluatedPolicy]) -> Iterator[Difference]:
     """What each planner of a game returns beyond the expert, and each further way to play beyond the first.
 
     First episodes are compared world by world, in seeds that both have.
@@ -126,15 +126,15 @@ def _draw_unknown(ax: Axes, unknown: pl.DataFrame, drawn: dict[str, Look]) -> No
         x = np.arange(len(whose)) + 0.8 * (i + 0.5) / len(drawn) - 0.4
         ax.bar(x, heights, 0.7 / len(drawn), color=look.fill, hatch=look.hatch, edgecolor="black", lw=0.4)
     ax.set_xticks(range(len(whose)), [f"states of the {states}" for states in whose])
-    ax.set_ylabel("cross-entropy beyond the entropy, nats")
+    ax.set_ylabel("KL from the expert (nats)")
     ax.set_ylim(bottom=0)
 
 
-def _caption(policies: list[Policy]) -> str:
+def _caption(policies: list[EvaluatedPolicy]) -> str:
     return (
         f"Left: return of a planner as it was trained to play, less the expert's (row “{AS_TRAINED}”); and, "
-        "in the rows below, of each further way to play, less that of the first, world by world. Right: what "
-        "the planner does not know of its expert's next action: on states that the expert comes to "
+        "in the rows below, of each further way to play, less that of the first, world by world. Right: KL "
+        "divergence of the planner's next action from its expert's: on states that the expert comes to "
         "(underfitting, and what a recurrent expert remembers), and on states that the planner comes to; by "
         f"what these bars are higher, errors compound. {behind(policies, 'difference')}"
     )

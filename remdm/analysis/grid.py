@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from remdm.analysis.policies import Policy, behind, read_policies
+from remdm.analysis.policies import EvaluatedPolicy, behind, read_policies
 from remdm.analysis.results import Result, grouped, read_results
 from remdm.analysis.style import (
     LABELS,
@@ -25,7 +25,7 @@ NONE = "No planner of a grid was evaluated."
 
 
 @dataclass(frozen=True)
-class Planner:
+class GridPlanner:
     """A planner of a grid, or the preset's own beside it.
 
     Attributes:
@@ -36,7 +36,7 @@ class Planner:
     study: str
     keys: frozenset[str]
     config: dict[str, Any]
-    policy: Policy
+    policy: EvaluatedPolicy
 
 
 def draw(jobs: list[str], path: Path) -> None:
@@ -69,7 +69,7 @@ def draw(jobs: list[str], path: Path) -> None:
     publish(figure, path, _caption([planner.policy for each, _ in studies.values() for planner in each]))
 
 
-def _planner(result: Result, policy: Policy) -> Planner:
+def _planner(result: Result, policy: EvaluatedPolicy) -> GridPlanner:
     """A planner whose name is `<preset>_<key>_<value>...`, and `_by_<expert>` of a further expert."""
     name, by, expert = result.name.partition("_by_")
     keys = set()
@@ -78,19 +78,19 @@ def _planner(result: Result, policy: Policy) -> Planner:
         name = name.removesuffix(f"_{key}_{written(result.config[key])}")
         keys.add(key)
     study = f"{LABELS[result.stage]} ({name}{by.replace('_', ' ')}{expert})\n{result.env}"
-    return Planner(study, frozenset(keys), result.config, policy)
+    return GridPlanner(study, frozenset(keys), result.config, policy)
 
 
-def _keys(planners: Iterable[Planner]) -> list[str]:
+def _keys(planners: Iterable[GridPlanner]) -> list[str]:
     """The keys of a grid, in a fixed order."""
     return sorted(frozenset().union(*(planner.keys for planner in planners)))
 
 
-def _draw(ax: Axes, planners: list[Planner], key: str, others: list[str]) -> None:
+def _draw(ax: Axes, planners: list[GridPlanner], key: str, others: list[str]) -> None:
     values = sorted(
         {planner.config[key] for planner in planners}, key=lambda x: (isinstance(x, str), x is None, x)
     )
-    lines: dict[str, list[Planner]] = {}
+    lines: dict[str, list[GridPlanner]] = {}
     for planner in sorted(planners, key=lambda planner: values.index(planner.config[key])):
         lines.setdefault(", ".join(f"{k} {written(planner.config[k])}" for k in others), []).append(planner)
     for k, (text, line) in enumerate(lines.items()):
@@ -111,7 +111,7 @@ def _draw(ax: Axes, planners: list[Planner], key: str, others: list[str]) -> Non
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2)
 
 
-def _caption(policies: list[Policy]) -> str:
+def _caption(policies: list[EvaluatedPolicy]) -> str:
     if not policies:
         return NONE
     return f"Mean return of an episode for each value of the keys in a grid. {behind(policies, 'mean')}"

@@ -6,22 +6,15 @@ from functools import cached_property
 import numpy as np
 
 from remdm.analysis.results import Result, grouped, read_results
-from remdm.analysis.statistics import (
-    Estimate,
-    Samples,
-    estimate,
-    estimate_of_two,
-    improvement_estimate,
-    rate,
-    ratio,
-)
+from remdm.analysis.statistics import improvement_estimate, ratio
 from remdm.analysis.style import label, role
+from remdm.base.estimates import Estimate, Samples, estimate, estimate_of_two, rate
 
 MAX_RETURN = {"Craftax-Classic-Symbolic-v1": 22, "Craftax-Symbolic-v1": 226}
 
 
 @dataclass(frozen=True)
-class Policy:
+class EvaluatedPolicy:
     """A policy in a game, and its evaluations, one for each training seed.
 
     Attributes:
@@ -79,20 +72,20 @@ class Policy:
         """Mean return."""
         return estimate(self.returns)
 
-    def evaluated_alike(self, other: "Policy") -> bool:
+    def evaluated_alike(self, other: "EvaluatedPolicy") -> bool:
         """Whether another policy's episodes were counted in the same way."""
         keys = ("eval_protocol", "eval_num_envs", "eval_steps")
         mine, theirs = self.results[0].config, other.results[0].config
         return all(mine[key] == theirs[key] for key in keys)
 
 
-def read_policies(evaluations: list[str]) -> list[Policy]:
+def read_policies(evaluations: list[str]) -> list[EvaluatedPolicy]:
     """The policies of all games, in the order they come."""
     groups = grouped(read_results(evaluations), "env", "name")
-    return [Policy(env, name, tuple(results)) for (env, name), results in groups.items()]
+    return [EvaluatedPolicy(env, name, tuple(results)) for (env, name), results in groups.items()]
 
 
-def share_of_expert(policy: Policy, rivals: list[Policy]) -> Estimate | None:
+def share_of_expert(policy: EvaluatedPolicy, rivals: list[EvaluatedPolicy]) -> Estimate | None:
     """A policy's mean return over the expert's of the same seed, seeds averaged.
 
     None without an expert among `rivals` that was evaluated alike and earned something in each seed.
@@ -105,7 +98,7 @@ def share_of_expert(policy: Policy, rivals: list[Policy]) -> Estimate | None:
     return estimate_of_two(ours, theirs, ratio)
 
 
-def differences(policy: Policy, other: Policy) -> dict[int, np.ndarray]:
+def differences(policy: EvaluatedPolicy, other: EvaluatedPolicy) -> dict[int, np.ndarray]:
     """For each seed both have, first minus second return of the first episodes in the same worlds [N].
 
     The first episode of environment e starts in the world that seed and e decide, whoever plays and in
@@ -123,7 +116,7 @@ def differences(policy: Policy, other: Policy) -> dict[int, np.ndarray]:
     return found
 
 
-def probability_of_improvement(policy: Policy, other: Policy) -> Estimate | None:
+def probability_of_improvement(policy: EvaluatedPolicy, other: EvaluatedPolicy) -> Estimate | None:
     """Probability that an episode of the first returns more than one of the other, of seeds both have.
 
     None where there is no such seed, or episodes were not counted in the same way.
@@ -132,7 +125,7 @@ def probability_of_improvement(policy: Policy, other: Policy) -> Estimate | None
     return improvement_estimate(ours, theirs) if ours and policy.evaluated_alike(other) else None
 
 
-def behind(policies: list[Policy], of: str) -> str:
+def behind(policies: list[EvaluatedPolicy], of: str) -> str:
     """How many seeds and episodes stand behind the numbers, for a caption.
 
     Args:
@@ -155,7 +148,7 @@ def _range(counts: list[int]) -> str:
     return " to ".join(f"{count:,}" for count in sorted({min(counts), max(counts)}))
 
 
-def _paired_returns(policy: Policy, other: Policy) -> tuple[Samples, Samples]:
+def _paired_returns(policy: EvaluatedPolicy, other: EvaluatedPolicy) -> tuple[Samples, Samples]:
     """Returns of the episodes of each, of seeds that both have."""
     ours, theirs = (
         {result.seed: sample for result, sample in zip(each.results, each.returns, strict=True)}

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from remdm.analysis.policies import MAX_RETURN, Policy
-from remdm.analysis.statistics import Estimate, estimate
+from remdm.analysis.policies import MAX_RETURN, EvaluatedPolicy
+from remdm.base.estimates import Estimate, estimate
 
 CLASSIC, FULL = "Craftax-Classic-Symbolic-v1", "Craftax-Symbolic-v1"
 RELEASED = "record of the released PPO-RNN checkpoint"
@@ -28,11 +28,11 @@ class Published(NamedTuple):
     source: str
     protocol: Mapping[str, Any] = {}
 
-    def ours(self, policy: Policy) -> Estimate:
+    def ours(self, policy: EvaluatedPolicy) -> Estimate:
         """What a policy reaches, in the same unit."""
         return estimate(policy.returns if self.quantity == "return" else policy.unlocks)
 
-    def is_comparable(self, policy: Policy) -> bool:
+    def is_comparable(self, policy: EvaluatedPolicy) -> bool:
         """Whether a policy was trained for as long and evaluated in this protocol, in all its seeds."""
         return all(
             abs((result.summary["trained_frames"] or 0) / self.frames - 1) <= TOLERANCE
@@ -64,12 +64,12 @@ PUBLISHED = {
 }
 
 
-def published(policy: Policy) -> list[Published]:
+def published(policy: EvaluatedPolicy) -> list[Published]:
     """What was published about a policy's like, as far as it is comparable."""
     return [other for other in PUBLISHED.get((policy.env, policy.role), []) if other.is_comparable(policy)]
 
 
-def remark(policies: list[Policy]) -> str:
+def remark(policies: list[EvaluatedPolicy]) -> str:
     """What a caption says of the published values that stand beside policies; empty where there are none."""
     if not any(map(published, policies)):
         return ""

@@ -4,7 +4,7 @@ import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from remdm.analysis.explore import Player, explore_page
+from remdm.analysis.explore import ShownPolicy, explore_page
 from remdm.analysis.page import write_page
 from remdm.analysis.policies import read_policies
 from remdm.analysis.results import Result, grouped, read_results
@@ -44,7 +44,7 @@ def write_report(
     )  # fmt: skip
 
 
-def find_players(results: Sequence[Result]) -> list[Player]:
+def find_players(results: Sequence[Result]) -> list[ShownPolicy]:
     """The policies of a pipeline: the trainings and evaluations of one name belong together."""
     players = []
     policies = read_policies([str(result.folder) for result in results if result.stage == "inference"])
@@ -55,11 +55,13 @@ def find_players(results: Sequence[Result]) -> list[Player]:
             if result.stage in TRAINED:
                 trained.setdefault(TRAINED[result.stage].format(name=result.name), []).append(result)
         for name, look in looks([*played, *trained]).items():
-            players.append(Player(env, label(name), look, tuple(trained.get(name, ())), played.get(name)))
+            players.append(
+                ShownPolicy(env, label(name), look, tuple(trained.get(name, ())), played.get(name))
+            )
     return players
 
 
-def _experts(results: Sequence[Result], players: Sequence[Player]) -> str:
+def _experts(results: Sequence[Result], players: Sequence[ShownPolicy]) -> str:
     trained = [_expert(result) for result in results if result.stage == "ppo"]
     policies = (player.policy for player in players if player.policy is not None)
     given = (_external(result) for policy in policies if policy.role == "expert" for result in policy.results)

@@ -6,11 +6,12 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from remdm.analysis.policies import MAX_RETURN, Policy, behind, read_policies
+from remdm.analysis.policies import MAX_RETURN, EvaluatedPolicy, behind, read_policies
 from remdm.analysis.published import published, remark
 from remdm.analysis.results import grouped
-from remdm.analysis.statistics import Samples, estimate, iqm
+from remdm.analysis.statistics import iqm
 from remdm.analysis.style import WIDTH, looks, new_figure, publish
+from remdm.base.estimates import Samples, estimate
 
 
 def draw(evaluations: list[str], path: Path) -> None:
@@ -37,7 +38,7 @@ def draw(evaluations: list[str], path: Path) -> None:
     publish(figure, path, caption(policies))
 
 
-def caption(policies: list[Policy]) -> str:
+def caption(policies: list[EvaluatedPolicy]) -> str:
     """What the figure shows, and how many seeds and episodes are behind it."""
     parts = [
         "Return and achievements of an episode: mean with its 95 % interval, and below it the interquartile "
@@ -50,7 +51,9 @@ def caption(policies: list[Policy]) -> str:
     return " ".join([*parts, behind(policies, "mean")])
 
 
-def _draw(ax: Axes, policies: list[Policy], samples: Callable[[Policy], Samples], quantity: str) -> None:
+def _draw(
+    ax: Axes, policies: list[EvaluatedPolicy], samples: Callable[[EvaluatedPolicy], Samples], quantity: str
+) -> None:
     """A row for each policy; `quantity` is the published one that the axis shows."""
     drawn = looks(policy.name for policy in policies)
     reach = 0.0

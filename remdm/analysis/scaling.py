@@ -4,13 +4,13 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from remdm.analysis.policies import Policy, behind, read_policies
+from remdm.analysis.policies import EvaluatedPolicy, behind, read_policies
 from remdm.analysis.results import grouped, read_results
 from remdm.analysis.style import LABELS, ROLES, WIDTH, legend_below, new_figure, publish, say
 
 METHODS = ("offline", "online")
 NONE = "No planner of this scale was evaluated."
-Sizes = dict[Policy, int]  # parameters
+Sizes = dict[EvaluatedPolicy, int]  # parameters
 
 
 def draw(jobs: list[str], path: Path) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from remdm.analysis.results import Result, smooth
-from remdm.analysis.statistics import seed_interval
 from remdm.analysis.style import Look, draw_line
+from remdm.base.estimates import seed_interval
 
 POINTS = 200
 FEW = 30  # values are all marked; of more, ten

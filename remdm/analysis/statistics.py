@@ -1,46 +1,16 @@
-"""What the episodes of several trainings show.
-
-A result is a sample of episodes for each training seed. Every statistic is taken of each seed's episodes
-and averaged over seeds, so that each training counts the same. Two intervals are kept apart:
-
-- over episodes: how well the policies that were trained are known. Episodes are resampled within seeds
-  (stratified bootstrap, Agarwal et al. 2021, arXiv 2108.13264, with seeds as strata). It says nothing
-  about another training.
-- over seeds: how other trainings would turn out on average; it needs two. Student's t of the seeds' values,
-  each of which carries its episodes' noise. Resampling the seeds themselves, as is done for tens of runs,
-  gives intervals that are far too narrow for three or five. t covers what it says where seeds scatter about
-  normally; where one training in ten collapses, no interval from a few seeds that saw none of it does.
-"""
+"""Statistics of the episodes of several trainings, and tests of what differs."""
 
 import math
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import Any, NamedTuple
 
 import numpy as np
 import scipy  # which imports a part such as `scipy.stats` when it is first used: that takes half a second
 
-CONFIDENCE = 0.95
-RESAMPLES = 2000
+from remdm.base.estimates import Estimate, Samples, estimate_of_two, rate
+
 FLIPS = 9999
 ENUMERATED = 20_000  # relabellings; beyond, as many are drawn
-
-Samples = Sequence[np.ndarray]  # for each seed, its episodes [N_s]
-Statistic = Callable[..., Any]  # of samples [..., N] along `axis`
-
-
-class Estimate(NamedTuple):
-    """A value and its interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def percent(self) -> "Estimate":
-        """A share in per cent."""
-        return Estimate(*(100 * bound for bound in self))
 
 
 def iqm(sample: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -65,53 +35,6 @@ def ratio(sample: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
     return np.asarray(np.mean(sample, axis) / np.mean(other, axis))
 
 
-def seed_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Student's t interval of the mean over seeds, the last axis: [..., S] -> low, high [...]; S >= 2."""
-    seeds = np.shape(values)[-1]
-    middle, error = np.mean(values, -1), np.std(values, axis=-1, ddof=1) / np.sqrt(seeds)
-    reach = scipy.special.stdtrit(seeds - 1, (1 + CONFIDENCE) / 2) * error
-    return middle - reach, middle + reach
-
-
-def episode_interval(*samples: np.ndarray, statistic: Statistic = np.mean) -> tuple[np.ndarray, np.ndarray]:
-    """Stratified bootstrap (BCa: Efron, 1987) of the mean over strata of a statistic.
-
-    Args:
-        samples: of each stratum, [..., N_s]; leading axes are independent cases.
-        statistic: of one stratum.
-
-    Returns:
-        low and high, [...]; of constant samples, the constant.
-    """
-
-    def over_strata(*resampled: np.ndarray, axis: int) -> np.ndarray:
-        return np.mean([statistic(sample, axis=axis) for sample in resampled], axis=0)
-
-    return _bootstrap(samples, over_strata)
-
-
-def estimate(samples: Samples, statistic: Statistic = np.mean) -> Estimate:
-    """A statistic with its interval: over seeds if there are two, else over the one seed's episodes."""
-    values = np.array([float(statistic(sample)) for sample in samples])
-    low, high = seed_interval(values) if len(values) > 1 else episode_interval(*samples, statistic=statistic)
-    return Estimate(float(values.mean()), float(low), float(high))
-
-
-def rate(samples: Samples) -> Estimate:
-    """A probability with its interval: over seeds if there are two, else Wilson's (1927) over episodes.
-
-    Args:
-        samples: of each seed, whether it happened in an episode.
-    """
-    values = np.array([np.mean(sample) for sample in samples])
-    if len(values) > 1:
-        low, high = np.clip(seed_interval(values), 0.0, 1.0)
-    else:
-        happened = scipy.stats.binomtest(int(np.sum(samples[0])), len(samples[0]))
-        low, high = happened.proportion_ci(CONFIDENCE, method="wilson")
-    return Estimate(float(values.mean()), float(low), float(high))
-
-
 def profile(samples: Samples, thresholds: np.ndarray) -> np.ndarray:
     """Performance profile (Agarwal et al. 2021): share of episodes that reach each threshold.
 
@@ -127,13 +50,6 @@ def profile(samples: Samples, thresholds: np.ndarray) -> np.ndarray:
 def improvement_estimate(samples: Samples, others: Samples) -> Estimate:
     """`improvement` within each seed, seeds averaged; the interval as in `estimate`."""
     return Estimate(*np.clip(estimate_of_two(samples, others, improvement), 0.0, 1.0).tolist())
-
-
-def estimate_of_two(samples: Samples, others: Samples, statistic: Statistic) -> Estimate:
-    """A statistic of two samples of each seed; of one seed, the episodes of both are resampled."""
-    values = np.array([float(statistic(*pair)) for pair in zip(samples, others, strict=True)])
-    low, high = seed_interval(values) if len(values) > 1 else _bootstrap((samples[0], others[0]), statistic)
-    return Estimate(float(values.mean()), float(low), float(high))
 
 
 def sign_flip(differences: np.ndarray) -> tuple[float, float]:
@@ -225,33 +141,3 @@ def _deal(left: tuple[int, ...], sizes: Sequence[int]) -> Iterator[tuple[int, ..
     for chosen in combinations(left, sizes[0]):
         rest = tuple(i for i in left if i not in chosen)
         yield from (chosen + others for others in _deal(rest, sizes[1:]))
-
-
-def _bootstrap(samples: Samples, statistic: Statistic) -> tuple[np.ndarray, np.ndarray]:
-    """BCa interval of a statistic of strata, which are resampled apart; NaN where a stratum has one value."""
-    count = min(np.shape(sample)[-1] for sample in samples)
-    if count < 2:
-        missing = np.full(np.shape(samples[0])[:-1], np.nan)
-        return missing, missing
-    # A resample scatters less than the truth, by (n - 1) / n, and knows it less than t does: reach further
-    # out by as much (Hesterberg, 2015, arXiv 1411.5279, section 3.1).
-    reach = scipy.special.stdtrit(count - 1, (1 + CONFIDENCE) / 2) * np.sqrt(count / (count - 1))
-    level = 2 * scipy.stats.norm.cdf(reach) - 1
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
-        result = scipy.stats.bootstrap(
-            samples,
-            statistic,
-            n_resamples=RESAMPLES,
-            batch=100,
-            vectorized=True,
-            axis=-1,
-            confidence_level=level,
-            method="BCa",
-            rng=np.random.default_rng(0),
-        )
-    # BCa is undefined where leaving out any one value changes nothing, as of constants: percentiles are not.
-    tail = (1 - level) / 2
-    low, high = np.quantile(result.bootstrap_distribution, [tail, 1 - tail], axis=-1)
-    found = result.confidence_interval
-    return np.where(np.isnan(found.low), low, found.low), np.where(np.isnan(found.high), high, found.high)

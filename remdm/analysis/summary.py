@@ -6,9 +6,9 @@ from typing import Any
 
 from remdm.analysis.formats import as_frame, as_markdown, with_interval
 from remdm.analysis.gap import gaps, unlearned, ways_to_play
-from remdm.analysis.policies import Policy, behind, differences, read_policies, share_of_expert
+from remdm.analysis.policies import EvaluatedPolicy, behind, differences, read_policies, share_of_expert
 from remdm.analysis.results import grouped, read_results
-from remdm.analysis.statistics import estimate
+from remdm.base.estimates import estimate
 
 
 def summary(folders: Sequence[str]) -> str:
@@ -35,10 +35,10 @@ def summary(folders: Sequence[str]) -> str:
         parts.append(as_markdown(unlearned(stages["imitation"])))
     commits, devices = ({getattr(result, name) for result in results} for name in ("commit", "device"))
     parts.append(f"Commits: {', '.join(sorted(commits))}. Devices: {', '.join(sorted(devices))}.")
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return "\n\n".join(part.strip() for part in parts)
 
 
-def _returns(rivals: list[Policy]) -> Iterator[dict[str, Any]]:
+def _returns(rivals: list[EvaluatedPolicy]) -> Iterator[dict[str, Any]]:
     """A row for each policy."""
     for policy in rivals:
         share = share_of_expert(policy, rivals)
@@ -55,7 +55,7 @@ def _returns(rivals: list[Policy]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _by_seed(rivals: list[Policy]) -> Iterator[dict[str, Any]]:
+def _by_seed(rivals: list[EvaluatedPolicy]) -> Iterator[dict[str, Any]]:
     """A row for each policy, a column for each seed."""
     for policy in rivals:
         seeds = zip(policy.results, policy.returns, strict=True)
@@ -64,7 +64,7 @@ def _by_seed(rivals: list[Policy]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _compared(rivals: list[Policy]) -> Iterator[dict[str, Any]]:
+def _compared(rivals: list[EvaluatedPolicy]) -> Iterator[dict[str, Any]]:
     """A row for each planner and its expert, each way it plays and its first, and each two planners."""
     for found in gaps(rivals):
         yield {"policy": found.policy.label, "returns more": found.what} | with_interval("by", found.returns)

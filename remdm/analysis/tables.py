@@ -12,7 +12,7 @@ from remdm.analysis.costs import cost_table
 from remdm.analysis.formats import as_frame, with_interval, write_table
 from remdm.analysis.policies import (
     MAX_RETURN,
-    Policy,
+    EvaluatedPolicy,
     behind,
     differences,
     probability_of_improvement,
@@ -21,7 +21,8 @@ from remdm.analysis.policies import (
 )
 from remdm.analysis.published import UNITS, published, remark
 from remdm.analysis.results import grouped
-from remdm.analysis.statistics import episode_interval, estimate, iqm, sign_flip
+from remdm.analysis.statistics import iqm, sign_flip
+from remdm.base.estimates import episode_interval, estimate
 
 
 class Table(NamedTuple):
@@ -34,17 +35,17 @@ class Table(NamedTuple):
         of: what these intervals are of.
     """
 
-    frame: Callable[[list[Policy]], pl.DataFrame]
+    frame: Callable[[list[EvaluatedPolicy]], pl.DataFrame]
     columns: Sequence[str] | None
     template: str
     of: str
 
-    def note(self, policies: list[Policy]) -> str:
+    def note(self, policies: list[EvaluatedPolicy]) -> str:
         """What a reader must know, below the table."""
         return self.template.format(behind=behind(policies, self.of), published=remark(policies)).strip()
 
 
-def policy_table(policies: list[Policy]) -> pl.DataFrame:
+def policy_table(policies: list[EvaluatedPolicy]) -> pl.DataFrame:
     """One row for each game and policy.
 
     `return_low` and `return_high` are the interval of `statistics.estimate`; `episode_ci_low` and
@@ -54,7 +55,7 @@ def policy_table(policies: list[Policy]) -> pl.DataFrame:
     return as_frame(_policy_row(policy, rivals) for rivals in games for policy in rivals)
 
 
-def _policy_row(policy: Policy, rivals: list[Policy]) -> dict[str, Any]:
+def _policy_row(policy: EvaluatedPolicy, rivals: list[EvaluatedPolicy]) -> dict[str, Any]:
     mean, share = policy.mean(), share_of_expert(policy, rivals)
     low, high = episode_interval(*policy.returns)
     reported = next(iter(published(policy)), None)
@@ -78,7 +79,7 @@ def _policy_row(policy: Policy, rivals: list[Policy]) -> dict[str, Any]:
     }
 
 
-def published_table(policies: list[Policy]) -> pl.DataFrame:
+def published_table(policies: list[EvaluatedPolicy]) -> pl.DataFrame:
     """One row for each published figure that is comparable with a policy that was evaluated."""
     rows = [
         {
@@ -97,7 +98,7 @@ def published_table(policies: list[Policy]) -> pl.DataFrame:
     return as_frame(rows) if rows else pl.DataFrame(schema=list(PUBLISHED_COLUMNS))
 
 
-def achievement_table(policies: list[Policy]) -> pl.DataFrame:
+def achievement_table(policies: list[EvaluatedPolicy]) -> pl.DataFrame:
     """Per cent of episodes that unlock each achievement: a row for each, a column for each policy."""
     rows = []
     for env, rivals in grouped(policies, "env").items():
@@ -110,7 +111,7 @@ def achievement_table(policies: list[Policy]) -> pl.DataFrame:
     return as_frame(rows)
 
 
-def improvement_table(policies: list[Policy]) -> pl.DataFrame:
+def improvement_table(policies: list[EvaluatedPolicy]) -> pl.DataFrame:
     """One row for each pair of policies: does the first do better than the other?
 
     `difference` and `p` are of the first episodes in the same worlds: whether these trained policies differ.
@@ -121,7 +122,7 @@ def improvement_table(policies: list[Policy]) -> pl.DataFrame:
     return as_frame(_pair_row(policy, other) for rivals in games for policy, other in combinations(rivals, 2))
 
 
-def _pair_row(policy: Policy, other: Policy) -> dict[str, Any]:
+def _pair_row(policy: EvaluatedPolicy, other: EvaluatedPolicy) -> dict[str, Any]:
     row: dict[str, Any] = {"env": policy.env, "policy": policy.label, "other": other.label}
     row |= with_interval("probability_of_improvement", probability_of_improvement(policy, other))
     paired = list(differences(policy, other).values())

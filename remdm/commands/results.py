@@ -1,6 +1,7 @@
 """Print what scales have come to."""
 
 import argparse
+import textwrap
 
 from remdm.commands.configuration import plan_of
 from remdm.workflow.acceptance import examine
@@ -18,13 +19,23 @@ def run_results(arguments: argparse.Namespace) -> None:
     from remdm.analysis.summary import summary
 
     asked = " ".join(["uv run remdm results", *arguments.scales])
-    print(f"# Results\n\nMade by `{asked}`. docs/method.md says what limits them, and what was tried.\n")
+    parts = [f"# Results\n\nMade by `{asked}`. docs/method.md says what limits them, and what was tried."]
     for scale in arguments.scales or [None]:
         plan = plan_of(scale)
         made = [verdict.product for verdict in examine(plan, []) if not verdict.refusals]
         folders = [job.folder for job in made if isinstance(job, Job) and job.stage in SHOWN]
         command = f"uv run snakemake --config scale={plan.config.scale}"
         count = len(plan.catalogue.of(*SHOWN))
-        print(f"## {plan.config.scale}\n\n`{command}`; {len(folders)} of {count} evaluations are finished.\n")
+        parts.append(
+            f"## {plan.config.scale}\n\n`{command}`; {len(folders)} of {count} evaluations are finished."
+        )
         if folders:
-            print(summary(folders))
+            parts.append(summary(folders))
+    print("\n\n".join(map(_wrapped, "\n\n".join(parts).split("\n\n"))))
+
+
+def _wrapped(paragraph: str) -> str:
+    """A paragraph in lines of 120 characters; a table as it is."""
+    if paragraph.startswith("|"):
+        return paragraph
+    return textwrap.fill(paragraph, 120, break_long_words=False, break_on_hyphens=False)

@@ -44,7 +44,7 @@ class Moment:
     unlocked: jax.Array  # [E, A], achievements so far, after the action
 
 
-class Film(NamedTuple):
+class Filming(NamedTuple):
     """A policy in fresh worlds, before the cameras; compiled, so that playing can be timed apart."""
 
     play: Callable[[jax.Array, Cast, PlayState], tuple[PlayState, Moment]]
@@ -94,7 +94,7 @@ def compile_film(
     camera: Camera,
     act: RecordedAct | None = None,
     expert: Policy | None = None,
-) -> Film:
+) -> Filming:
     """Make ready to film the first episode of every environment.
 
     The worlds depend on the key alone, so that all policies filmed with it are seen in the same ones.
@@ -109,7 +109,7 @@ def compile_film(
     memories = policy.init(env.num_envs), expert and expert.init(env.num_envs)
     state = jax.jit(lambda key: start(key, env, memories))(start_key)
     play = partial(_play, env=env, act=act or _act, unlocked=camera.unlocked)
-    return Film(
+    return Filming(
         play=compiled(play, play_key, (policy, expert), state),
         shoot=compiled(camera.shoot, _first(game_state(state.env))),
         cast=(policy, expert),

@@ -32,7 +32,7 @@ class PPOState:
     exploration: Any  # None without
 
 
-class Batch(NamedTuple):
+class RolloutBatch(NamedTuple):
     """A rollout as PPO trains on it: B sequences of T steps, and a memory before each.
 
     Sequences are environments for a recurrent network, and single steps for one without memory.
@@ -47,16 +47,16 @@ class Batch(NamedTuple):
     advantage: jax.Array  # [T, B]
     target: jax.Array  # [T, B, C]
 
-    def sequences(self, indices: jax.Array) -> "Batch":
+    def sequences(self, indices: jax.Array) -> "RolloutBatch":
         """The sequences of some indices [N]."""
         memory = jax.tree.map(lambda x: x[indices], self.memory)
-        return Batch(split(memory), *split([x[:, indices] for x in self[1:]], axis=1))
+        return RolloutBatch(split(memory), *split([x[:, indices] for x in self[1:]], axis=1))
 
-    def single_steps(self, indices: jax.Array) -> "Batch":
+    def single_steps(self, indices: jax.Array) -> "RolloutBatch":
         """The steps of some indices t B + b [N], each a sequence."""
         # Gathered from where they are: as one axis, times and environments would not stay on their device.
         time, env = indices // self.action.shape[1], indices % self.action.shape[1]
-        return Batch((), *split([x[time, env][None] for x in self[1:]], axis=1))
+        return RolloutBatch((), *split([x[time, env][None] for x in self[1:]], axis=1))
 
 
 def gae(
@@ -85,7 +85,9 @@ def gae(
     return jax.lax.scan(back, (jnp.zeros_like(last_value), last_value), inputs, reverse=True)[1]
 
 
-def ppo_loss(params: Any, network: Network, batch: Batch, config: PPOConfig) -> tuple[jax.Array, Metrics]:
+def ppo_loss(
+    params: Any, network: Network, batch: RolloutBatch, config: PPOConfig
+) -> tuple[jax.Array, Metrics]:
     """Clipped surrogate, clipped value loss and entropy bonus of a minibatch (arXiv 1707.06347, eq. 9).
 
     The losses of several critics are summed.
@@ -173,7 +175,7 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
         log_prob = jax.nn.log_softmax(logits[0])[jnp.arange(env.num_envs), action]
         return action, memory, (play.done, log_prob, value[0])
 
-    def train_on(learner: tuple, batch: Batch) -> tuple[tuple, Metrics]:
+    def train_on(learner: tuple, batch: RolloutBatch) -> tuple[tuple, Metrics]:
         params, opt_state = learner
         with jax.named_scope("gradient"):
             grads, metrics = jax.grad(ppo_loss, has_aux=True)(params, network, batch, config)
@@ -193,7 +195,9 @@ def make_ppo(config: PPOConfig, env: BatchEnv) -> Algorithm:
         reward, ends, weights = streams(data.step, novelty, config)
         advantages = gae(reward, value, ends, last_value, config.ppo_gamma, config.ppo_gae_lambda)
         target, advantage = advantages + value, jnp.sum(advantages * weights, axis=-1)
-        batch = Batch(state.play.memory, data.obs, first, data.action, log_prob, value, advantage, target)
+        batch = RolloutBatch(
+            state.play.memory, data.obs, first, data.action, log_prob, value, advantage, target
+        )
         gather, count = batch.sequences, env.num_envs
         if not network.recurrent:
             gather, count = batch.single_steps, data.action.size

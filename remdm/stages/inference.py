@@ -1,18 +1,20 @@
 """Mode `inference`: evaluate a policy on its episodes."""
 
 import logging
+import math
 import time
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from remdm.base.errors import UserError
+from remdm.base.estimates import Estimate, estimate, rate
 from remdm.base.files import write_json
 from remdm.config.inference import InferenceConfig
 from remdm.envs.batch import make_paired_env
 from remdm.envs.craftax import Game
 from remdm.evaluation.episodes import Episodes, play_episodes
-from remdm.evaluation.statistics import summarise
 from remdm.loading.checkpoint import trained_frames
 from remdm.loading.policy import load_policy, played_network
 from remdm.play.player import compile_player
@@ -68,6 +70,30 @@ def run_inference(config: InferenceConfig, run: Run) -> None:
     _report(summary, config)
 
 
+def summarise(episodes: Episodes, achievements: tuple[str, ...]) -> dict[str, Any]:
+    """Means and 95 % intervals over episodes of returns, lengths and every achievement's rate.
+
+    Of a single episode, the bounds of a mean are None. Of achievements also `count`, the episodes that
+    unlock it.
+    """
+
+    def interval(found: Estimate) -> dict[str, float | None]:
+        low, high = (None if math.isnan(bound) else bound for bound in found[1:])
+        return {"mean": found.value, "low": low, "high": high}
+
+    returns, unlocked = episodes.episode_return, episodes.achievements
+    return {
+        "episodes": len(returns),
+        "return": interval(estimate([returns])) | {"std": float(np.std(returns))},
+        "length": interval(estimate([episodes.length])),
+        "achievements_per_episode": interval(estimate([unlocked.sum(axis=1)])),
+        "achievements": {
+            name: interval(rate([each])) | {"count": int(np.sum(each))}
+            for name, each in zip(achievements, unlocked.T, strict=True)
+        },
+    }
+
+
 def _write_episodes(episodes: Episodes, game: Game, seed: int, run: Run) -> None:
     """One row an episode."""
     columns = {
@@ -94,13 +120,15 @@ def _as_row(summary: dict) -> Row:
 
 def _report(summary: dict, config: InferenceConfig) -> None:
     result = summary["return"]
+    low, high = result["low"], result["high"]
+    interval = "" if low is None else f"  (95 % {low:.2f} to {high:.2f})"
     logger.info(
-        f"return {result['mean']:.2f}  (95 % {result['low']:.2f} to {result['high']:.2f})  "
+        f"return {result['mean']:.2f}{interval}  "
         f"{summary['episodes']} episodes  {summary['frames_per_second']:,.0f} frames/s"
     )
-    for name, rate in sorted(summary["achievements"].items(), key=lambda item: -item[1]["mean"]):
-        if rate["count"]:
-            logger.info("  %-24s %6d episodes  %5.1f %%", name, rate["count"], 100 * rate["mean"])
+    for name, found in sorted(summary["achievements"].items(), key=lambda item: -item[1]["mean"]):
+        if found["count"]:
+            logger.info("  %-24s %6d episodes  %5.1f %%", name, found["count"], 100 * found["mean"])
     if unfinished := summary["unfinished"]:
         logger.info(
             f"eval_steps = {config.eval_steps}: {unfinished} of {config.eval_num_envs} first episodes did "

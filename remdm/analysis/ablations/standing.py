@@ -8,7 +8,8 @@ import numpy as np
 
 from remdm.analysis.ablations.runs import SCORE, Suite
 from remdm.analysis.seeds import mean_curve
-from remdm.analysis.statistics import Estimate, attainable_floor, estimate, p_values
+from remdm.analysis.statistics import attainable_floor, p_values
+from remdm.base.estimates import Estimate, estimate
 from remdm.config.arms import ARMS, BASELINE, ArmEntry
 
 IMPROVEMENT, NEUTRAL, COLLAPSE, UNDECIDED = "IMPROVEMENT", "NEUTRAL", "COLLAPSE", "UNDECIDED"
