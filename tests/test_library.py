@@ -21,6 +21,7 @@ from remdm.experts.network import make_network
 from remdm.loading.checkpoint import describe
 from remdm.planners.denoising import init_params, make_denoiser
 from remdm.training import checkpoint
+from tests.compiling import quick_environment
 from tests.conftest import REPOSITORY
 from tests.notebooks import run_example
 
@@ -184,7 +185,8 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
     folder.mkdir()
     (tmp_path / "pretrained").symlink_to(REPOSITORY / "pretrained", target_is_directory=True)
     monkeypatch.delenv("REMDM_CHECKPOINT", raising=False)
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".tests-cache"))
+    for name, value in quick_environment(JAX_COMPILATION_CACHE_DIR=str(REPOSITORY / ".tests-cache")).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY), prepend=os.pathsep)
     assert any("image/gif" in data for data in run_example("play.ipynb", folder))
     assert (folder / "episode.gif").stat().st_size < 3_000_000

@@ -436,7 +436,6 @@ def play_craftax(resets, wrap=lambda env: env):
 
 
 @pytest.mark.slow
-@pytest.mark.optimised
 def test_craftax_pooled_equals_auto_reset_bit_for_bit():
     """With one world for all, whose key a world is of is the only difference."""
 
@@ -457,7 +456,6 @@ def test_craftax_pooled_equals_auto_reset_bit_for_bit():
 
 
 @pytest.mark.slow
-@pytest.mark.optimised
 @pytest.mark.parametrize("resets", ["pooled", "optimistic"])
 def test_craftax_in_all_wrappers(resets):
     plans, _, (tokens, state, reward, done, info) = play_craftax(resets)
