@@ -7,6 +7,7 @@ import pytest
 
 from remdm.config.env import EnvConfig
 from remdm.envs.batch import make_batch_env
+from remdm.envs.craftax import load_game
 from remdm.envs.packing import pack, packed_size, unpack
 from remdm.play.policy import random_policy
 from remdm.play.rollout import advance, episode_metrics, first_episodes, play_plans, rollout, start
@@ -205,24 +206,29 @@ def test_craftax_has_its_published_shapes(env_name, num_actions, obs_dim, num_ac
 @pytest.mark.parametrize("env_name", ["Craftax-Classic-Symbolic-v1", "Craftax-Symbolic-v1"])
 def test_packed_observations_come_back_bit_for_bit(env_name):
     """25,600 states of random play in each game, of 1,345 or 8,268 entries, and the last on every floor."""
-    config = EnvConfig(env_name=env_name, use_optimistic_resets=True, optimistic_reset_ratio=16)
-    env = make_batch_env(config, 256)
-    policy = random_policy(env.game.num_actions)
+    game = load_game(env_name)
 
     @jax.jit
     def differences(key):
-        def play(carry, key):
-            state, count = carry
-            state, _ = rollout(key, env, policy, state, 1)
-            return (state, count + lost(state.obs)), None
+        def step(carry, key):
+            worlds, count = carry
+            action_key, step_key = jax.random.split(key)
+            actions = jax.random.randint(action_key, (256,), 0, game.num_actions)
+            obs, worlds, *_ = jax.vmap(game.env.step, (0, 0, 0, None))(
+                split(step_key), worlds, actions, game.params
+            )
+            return (worlds, count + lost(obs)), None
 
         start_key, play_key = jax.random.split(key)
-        carry = start(start_key, env, ()), 0
-        last, count = jax.lax.scan(play, carry, jax.random.split(play_key, 100))[0]
-        return count + lost_on_floors(last.env.env_state)
+        obs, worlds = jax.vmap(game.env.reset, (0, None))(split(start_key), game.params)
+        (last, count), _ = jax.lax.scan(step, (worlds, lost(obs)), jax.random.split(play_key, 100))
+        return count + lost_on_floors(last)
+
+    def split(key):
+        return jax.random.split(key, 256)
 
     def lost(obs):
-        again = unpack(pack(obs, env.game), env.game)
+        again = unpack(pack(obs, game), game)
         bits = [jax.lax.bitcast_convert_type(x, jnp.uint32) for x in (obs, again)]
         return jnp.sum(bits[0] != bits[1])
 
@@ -233,9 +239,9 @@ def test_packed_observations_come_back_bit_for_bit(env_name):
 
         def on_floor(floor):
             elsewhere = world.replace(player_level=jnp.full_like(world.player_level, floor))
-            return lost(jax.vmap(env.game.env.get_obs)(elsewhere))
+            return lost(jax.vmap(game.env.get_obs)(elsewhere))
 
         return jax.lax.map(on_floor, jnp.arange(9)).sum()  # compiled once for all
 
     assert differences(jax.random.PRNGKey(0)) == 0
-    assert 4 * env.game.obs_dim / packed_size(env.game) > 20
+    assert 4 * game.obs_dim / packed_size(game) > 20
