@@ -12,7 +12,7 @@ class Panel {
     const earned = `Return ${film.returns[film.steps].toFixed(1)}, ${count} of ${film.unlocked.length} achievements`;
     const alike = percent(1 - film.disagreements.length / film.steps);
     this.get(".summary").textContent = `${earned}, ${film.ending}.`
-      + (film.compared && film.asks ? ` As the expert in ${alike} of the steps.` : "");
+      + (film.compared && film.asks ? ` Same action as the expert in ${alike} of the steps.` : "");
     this.get(".has-plan").hidden = film.horizon === 0;
     this.map = new WorldMap(this.get(".map"), film, page.tiles);
     this.get(".whole").addEventListener("click", (event) => {

@@ -24,7 +24,7 @@ function remark(film, plan, k, place, again) {
     const confidence = film.confidence.at(plan, k - 1, place) / 255;
     const name = readable(film.actionNames[film.tokens(plan, k - 1)[place]].name);
     const chance = film.remaskProbs.at(plan, k - 1, place) / 255;
-    return [`↺ ${name} masked again: confidence ${percent(confidence)}, chance ${percent(chance)}`, "again"];
+    return [`↺ ${name} re-masked: confidence ${percent(confidence)}, chance ${percent(chance)}`, "again"];
   }
   if (token === mask) return ["", ""];
   if (film.tokens(plan, k - 1)[place] === mask) return ["drawn in this step", ""];
@@ -152,10 +152,10 @@ function drawCourse(panel, film, t, k) {
       context.strokeRect(margin - 1, y - 1, width - margin, height + 1);
     }
   }
-  const shown = `Tokens of the plan after each of ${film.denoisingSteps} denoising steps; masked again ${count} times`;
+  const shown = `Tokens of the plan after each of ${film.denoisingSteps} denoising steps; re-masked ${count} times`;
   canvas.setAttribute("aria-label", shown);
   panel.querySelector(".note").textContent = "A row for each denoising step, a column for each place of the plan; "
-    + `↺ marks the ${count} tokens that went back to the mask. The framed row is in the table; click another.`;
+    + `↺ marks the ${count} re-masked tokens. The table shows the framed row; click another row.`;
 }
 
 /** The expert's distribution in the state of a step, and whether it would do the same. */
