@@ -321,9 +321,9 @@ def test_policies_are_paired_by_seed_and_world(results):
     results.evaluate(GAME, "random", 5, [1, 1])
     offline, online, random = read_policies(results.evaluations)
     found = differences(offline, online)
-    assert set(found) == {0, 1}
+    assert len(found) == 2
     assert sorted(found[0]) == [1 - 2, 5 - 3, 9 - 4]
-    assert differences(offline, random) == {}
+    assert differences(offline, random) == []
     row = improvement_table(read_policies(results.evaluations)).row(0, named=True)
     assert (row["policy"], row["other"]) == ("Offline BC (demo)", "DAgger (demo)")
     assert (row["worlds"], row["seeds"]) == (6, 2)
@@ -344,7 +344,7 @@ def test_first_episodes_are_paired_whatever_else_was_counted(results):
     results.evaluate(GAME, "online-demo", config={"eval_steps": 100})
     every, few, shorter = read_policies(results.evaluations)
     assert differences(every, few)[0].tolist() == [1] * 8
-    assert differences(every, shorter) == {}
+    assert differences(every, shorter) == []
     assert probability_of_improvement(every, few) is None
 
 

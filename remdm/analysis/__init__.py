@@ -1,1 +1,1 @@
-"""Figures, tables and the report, from result files alone."""
+"""Figures, tables and the report, from result files only."""

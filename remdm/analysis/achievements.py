@@ -1,4 +1,4 @@
-"""Who unlocks what."""
+"""The share of episodes in which each policy unlocks each achievement."""
 
 import textwrap
 from pathlib import Path
@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 
 from remdm.analysis.policies import EvaluatedPolicy, behind, read_policies
 from remdm.analysis.results import grouped
-from remdm.analysis.style import WIDTH, legend_below, looks, new_figure, publish, readable
+from remdm.analysis.style import WIDTH, errors_of, legend_below, looks, new_figure, publish, readable
 from remdm.base.estimates import Estimate
 
 
 def draw(evaluations: list[str], path: Path) -> None:
-    """Share of episodes that unlock each achievement, of all policies, as a figure of the paper."""
+    """Draw the share of episodes that unlock each achievement, of all policies, as a figure of the paper."""
     policies = read_policies(evaluations)
     caption = (
         "Share of episodes that unlock each achievement. Achievements that nobody unlocks are named below "
@@ -41,10 +41,10 @@ def _draw_bars(ax: Axes, rates: dict[str, dict[str, Estimate]], labels: dict[str
     order = unlocked(rates)
     height = 0.8 / len(rates)
     for k, (policy, look) in enumerate(looks(rates).items()):
-        mean, low, high = 100 * np.array([rates[policy][name] for name in order]).reshape(-1, 3).T
+        found = [rates[policy][name].percent for name in order]
         ax.barh(
-            np.arange(len(order)) + (k - (len(rates) - 1) / 2) * height, mean, height,
-            xerr=[mean - low, high - mean], color=look.colour, hatch=look.hatch, edgecolor="white",
+            np.arange(len(order)) + (k - (len(rates) - 1) / 2) * height, [each.value for each in found],
+            height, xerr=errors_of(found), color=look.colour, hatch=look.hatch, edgecolor="white",
             linewidth=0, label=labels[policy], error_kw={"elinewidth": 0.6, "ecolor": "#444444"},
         )  # fmt: skip
     ax.set_yticks(range(len(order)), [readable(name) for name in order])
@@ -57,6 +57,6 @@ def _draw_bars(ax: Axes, rates: dict[str, dict[str, Estimate]], labels: dict[str
 
 
 def unlocked(rates: dict[str, dict[str, Estimate]]) -> list[str]:
-    """Achievements that anyone unlocks, the most frequent first."""
+    """Achievements that any policy unlocks, the most frequent first."""
     best = {name: max(found[name].value for found in rates.values()) for name in next(iter(rates.values()))}
     return sorted((name for name, value in best.items() if value > 0), key=lambda name: -best[name])

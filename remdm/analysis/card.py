@@ -72,8 +72,8 @@ def write_card(folder: Path, name: str, address: str, picture: str | None) -> No
 
     Args:
         name: of the policy.
-        address: by which it is loaded, such as `hf:owner/repo`.
-        picture: a file of the folder.
+        address: from which it is loaded, such as `hf:owner/repo`.
+        picture: a file in the folder, if any.
 
     Raises:
         UserError: a file is missing or damaged.
@@ -106,7 +106,7 @@ def write_card(folder: Path, name: str, address: str, picture: str | None) -> No
 
 
 def _use(address: str, is_planner: bool, evaluations: list[Result]) -> str:
-    """How it is loaded, with the settings of its first evaluation."""
+    """How to load the policy, with the settings of its first evaluation."""
     keys = _settings(evaluations[0]) if evaluations else {}
     if not is_planner:
         flags = "".join(f" --{key} {value}" for key, value in keys.items())
@@ -121,7 +121,7 @@ def _use(address: str, is_planner: bool, evaluations: list[Result]) -> str:
 
 
 def _settings(evaluation: Result) -> dict[str, Any]:
-    """The keys of how it played that differ from the defaults."""
+    """The keys of playing that differ from the defaults."""
     keys = PolicyConfig.planning_keys() | {"expert_temperature"}
     defaults, config = base_layers(None)[0].values, evaluation.config
     unused = PolicyConfig.planning_keys() if config["policy"] == "expert" else {"expert_temperature"}
@@ -130,7 +130,7 @@ def _settings(evaluation: Result) -> dict[str, Any]:
 
 
 def _results(evaluations: list[Result]) -> str:
-    """The table of evaluations, and what its intervals are of."""
+    """The table of evaluations, and a note on its intervals."""
     if not evaluations:
         return "No evaluation is published with it."
     note = (

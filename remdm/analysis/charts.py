@@ -1,7 +1,7 @@
-"""The figures of a page: traces and axes in Plotly's terms (plotly.com/javascript/reference), no colours.
+"""The figures of a page as Plotly's traces and layouts (plotly.com/javascript/reference), without colours.
 
-A trace's `meta` is the number of its player: by that the page finds colour, line and marker, and whether
-it is switched on. What comes from configurations is escaped, since Plotly reads some markup in labels.
+A trace's `meta` is the number of its player, by which the page looks up colour, line and marker, and whether
+it is switched on. Text from configurations is escaped, because Plotly interprets some markup in labels.
 """
 
 import html
@@ -12,7 +12,7 @@ import numpy as np
 
 from remdm.analysis.achievements import unlocked
 from remdm.analysis.costs import PARTS, averaged
-from remdm.analysis.formats import number
+from remdm.analysis.formats import number, rounded
 from remdm.analysis.gap import gaps
 from remdm.analysis.policies import EvaluatedPolicy
 from remdm.analysis.results import Result
@@ -21,7 +21,7 @@ from remdm.analysis.style import Look, readable
 from remdm.base.estimates import Estimate, estimate
 
 Chart = dict[str, Any]
-Numbers = Mapping[EvaluatedPolicy, int]  # of the players
+Numbers = Mapping[EvaluatedPolicy, int]  # of players
 POINTS = 120  # of a performance profile
 
 DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
@@ -32,14 +32,14 @@ SYMBOLS = {
 
 
 def look_of(look: Look) -> dict[str, str]:
-    """A look as Plotly names it."""
+    """A look in Plotly's terms."""
     line = look.line
     dash = DASHES[line] if isinstance(line, str) else ",".join(f"{2 * part}px" for part in line[1])
     return {"colour": look.colour, "dash": dash, "symbol": SYMBOLS[look.marker]}
 
 
 def plain(text: str) -> str:
-    """Text as Plotly shows it letter by letter."""
+    """Text escaped so that Plotly shows it literally."""
     return html.escape(text, quote=False)
 
 
@@ -56,136 +56,90 @@ def returns(policies: Sequence[EvaluatedPolicy], numbers: Numbers) -> Chart:
         rows.append((numbers[policy], policy.label, value, about))
         if seeds > 1:
             means = [float(sample.mean()) for sample in policy.returns]
-            traces.append(
-                {
-                    "type": "scatter", "mode": "markers", "meta": numbers[policy], "x": means,
-                    "y": [_row(policy.label)] * seeds,
-                    "marker": {"size": 5, "opacity": 0.6, "symbol": "circle"},
-                    "hovertext": [
-                        f"{plain(policy.label)}, seed {result.seed}: {number(mean)}"
-                        for result, mean in zip(policy.results, means, strict=True)
-                    ],
-                }
-            )  # fmt: skip
+            texts = [
+                f"{plain(policy.label)}, seed {result.seed}: {number(mean)}"
+                for result, mean in zip(policy.results, means, strict=True)
+            ]
+            marker = {"size": 5, "opacity": 0.6, "symbol": "circle"}
+            y = [_row(policy.label)] * seeds
+            traces.append(_points(numbers[policy], means, y, texts, marker=marker))
     return _forest(rows, "return of an episode", traces, from_zero=True)
 
 
 def differences(policies: Sequence[EvaluatedPolicy], numbers: Numbers) -> Chart | None:
-    """What each planner returns beyond its expert, and each further way to play beyond the first.
+    """How much more each planner returns than its expert, and each further way to play than the first.
 
-    None where there is nothing to compare.
+    None if there is nothing to compare.
     """
     rows = [
-        (
-            numbers[found.policy],
-            f"{found.policy.label}: {found.what}",
-            found.returns,
-            _interval(found.returns),
-        )
-        for found in gaps(list(policies))
+        (numbers[gap.policy], f"{gap.policy.label}: {gap.what}", gap.returns, _interval(gap.returns))
+        for gap in gaps(list(policies))
     ]
     return _forest(rows, "difference of return") if rows else None
 
 
 def profiles(policies: Sequence[EvaluatedPolicy], numbers: Numbers) -> Chart:
-    """The share of episodes that return at least so much, with pointwise intervals."""
+    """The share of episodes with a return of at least x, with pointwise intervals."""
     everything = np.concatenate([sample for policy in policies for sample in policy.returns])
     x = np.linspace(everything.min(), everything.max(), POINTS)
     traces = []
     for policy in policies:
         mean, low, high = 100 * profile(policy.returns, x)
         traces += [_band(x, low, high, numbers[policy]), _line(x, mean, numbers[policy], policy.label, "%")]
-    return {
-        "traces": traces,
-        "layout": {
-            "xaxis": {"title": {"text": "return"}},
-            "yaxis": {"title": {"text": "episodes that return at least this, %"}, "range": [0, 102]},
-        },
-    }
+    share = _axis("episodes that return at least this, %", range=[0, 102])
+    return _chart(traces, _axis("return"), share)
 
 
 def achievements(policies: Sequence[EvaluatedPolicy], numbers: Numbers) -> Chart:
-    """The share of episodes that unlock each achievement, those that anyone unlocks."""
+    """The share of episodes that unlock each achievement, of those that any policy unlocks."""
     rates = {policy: policy.rates() for policy in policies}
     order = unlocked({policy.name: found for policy, found in rates.items()})
+    rows = [readable(plain(name)) for name in order]
     traces = []
     for policy, found in rates.items():
         values = [found[name].percent for name in order]
-        traces.append(
-            {
-                "type": "scatter", "mode": "markers", "meta": numbers[policy], "orientation": "h",
-                "offsetgroup": str(numbers[policy]),
-                "x": _numbers(value.value for value in values),
-                "y": [readable(plain(name)) for name in order],
-                "error_x": _error(values), "marker": {"size": 8},
-                "hovertext": [
-                    f"{plain(policy.label)}<br>{readable(plain(name))} {_interval(value)} %"
-                    for name, value in zip(order, values, strict=True)
-                ],
-            }
-        )  # fmt: skip
-    return {
-        "traces": traces[::-1],  # the first is at the top of each row
-        "rows": len(order),
-        "layout": {
-            "scattermode": "group",
-            "xaxis": {"title": {"text": "episodes that unlock it, %"}, "range": [-1, 101]},
-            "yaxis": _categories([readable(plain(name)) for name in order]),
-        },
-    }
+        texts = [
+            f"{plain(policy.label)}<br>{row} {_interval(value)} %"
+            for row, value in zip(rows, values, strict=True)
+        ]
+        x = rounded(value.value for value in values)
+        trace = _points(numbers[policy], x, rows, texts, error_x=_error(values), marker={"size": 8})
+        traces.append(trace | {"orientation": "h", "offsetgroup": str(numbers[policy])})
+    share = _axis("episodes that unlock it, %", range=[-1, 101])
+    # The last trace is at the top of each row.
+    return _rows_chart(traces[::-1], share, rows, scattermode="group")
 
 
 def scaling(policies: Mapping[EvaluatedPolicy, int], numbers: Numbers) -> Chart:
     """Return against the number of parameters.
 
     Args:
-        policies: and the parameters of each.
+        policies: the number of parameters of each.
     """
     traces = []
     for policy, parameters in policies.items():
         value = policy.mean()
-        traces.append(
-            {
-                "type": "scatter", "mode": "markers", "meta": numbers[policy], "x": [parameters],
-                "y": [value.value], "error_y": _error([value]), "marker": {"size": 10},
-                "hovertext": [
-                    f"{plain(policy.label)}<br>{parameters:,} parameters<br>return {_interval(value)}"
-                ],
-            }
-        )  # fmt: skip
-    return {
-        "traces": traces,
-        "layout": {
-            "xaxis": {"title": {"text": "parameters"}, "type": "log"},
-            "yaxis": {"title": {"text": "return of an episode"}, "rangemode": "tozero"},
-        },
-    }
+        text = f"{plain(policy.label)}<br>{parameters:,} parameters<br>return {_interval(value)}"
+        traces.append(_points(numbers[policy], [parameters], [value.value], [text], error_y=_error([value])))
+    return _chart(traces, _axis("parameters", type="log"), _axis("return of an episode", rangemode="tozero"))
 
 
 def costs(results: Sequence[Result]) -> Chart:
     """Minutes of each kind of job by their parts, seeds averaged."""
-    kinds = averaged(list(results))
+    kinds = averaged(results)
+    names = [plain(kind) for kind in kinds["kind"]]
     traces = [
         {
             "type": "bar", "orientation": "h", "name": part,
-            "x": _numbers(kind[part] for kind in kinds.values()),
-            "y": list(map(plain, kinds)), "marker": {"color": colour},
+            "x": rounded(kinds[part]), "y": names, "marker": {"color": colour},
             "hovertext": [
-                f"{plain(name)}<br>{part} {number(kind[part])} minutes<br>"
-                f"{number(kind['memory_GB'])} GB at most"
-                for name, kind in kinds.items()
+                f"{name}<br>{part} {number(minutes)} minutes<br>{number(memory)} GB at most"
+                for name, minutes, memory in zip(names, kinds[part], kinds["memory_GB"], strict=True)
             ],
         }
         for part, (colour, _) in PARTS.items()
     ]  # fmt: skip
-    return {
-        "traces": traces,
-        "rows": len(kinds),
-        "layout": {
-            "barmode": "stack", "xaxis": {"title": {"text": "minutes of a job"}},
-            "yaxis": _categories(list(map(plain, kinds))), "showlegend": True,
-        },
-    }  # fmt: skip
+    return _rows_chart(traces, _axis("minutes of a job"), names, barmode="stack", showlegend=True)
 
 
 def _forest(
@@ -194,26 +148,17 @@ def _forest(
     more: Sequence[dict[str, Any]] = (),
     from_zero: bool = False,
 ) -> Chart:
-    """A row for each player's number, label, value and what to say of it; the first is at the top."""
+    """A row for each player's number, label, value and description; the first is at the top."""
     traces = [
-        {
-            "type": "scatter", "mode": "markers", "meta": player, "x": [value.value], "y": [_row(text)],
-            "error_x": _error([value]), "marker": {"size": 10}, "hovertext": [f"{plain(text)}<br>{about}"],
-        }
+        _points(player, [value.value], [_row(text)], [f"{plain(text)}<br>{about}"], error_x=_error([value]))
         for player, text, value, about in rows
-    ]  # fmt: skip
+    ]
     reach = max((abs(bound) for _, _, value, _ in rows for bound in value if np.isfinite(bound)), default=1.0)
     values = [value.value for _, _, value, _ in rows]
-    # An interval of two seeds may be far wider than all values: it may leave the picture.
+    # An interval of two seeds may be far wider than all values: it may extend beyond the axes.
     most = min(reach, 2 * max(map(abs, values), default=1.0) or 1.0) * 1.05
-    return {
-        "traces": [*traces, *more],
-        "rows": len(rows),
-        "layout": {
-            "xaxis": {"title": {"text": unit}, "zeroline": True, "range": [0 if from_zero else -most, most]},
-            "yaxis": _categories([_row(text) for _, text, _, _ in rows]),
-        },
-    }
+    xaxis = _axis(unit, zeroline=True, range=[0 if from_zero else -most, most])
+    return _rows_chart([*traces, *more], xaxis, [_row(text) for _, text, _, _ in rows])
 
 
 def _row(text: str) -> str:
@@ -221,8 +166,31 @@ def _row(text: str) -> str:
     return plain(text).replace(" (", "<br>(", 1)
 
 
-def _categories(names: list[str]) -> dict[str, Any]:
-    return {"type": "category", "categoryorder": "array", "categoryarray": names[::-1], "automargin": True}
+def _chart(
+    traces: list[dict[str, Any]], xaxis: dict[str, Any], yaxis: dict[str, Any], **layout: Any
+) -> Chart:
+    return {"traces": traces, "layout": {"xaxis": xaxis, "yaxis": yaxis, **layout}}
+
+
+def _rows_chart(
+    traces: list[dict[str, Any]], xaxis: dict[str, Any], names: list[str], **layout: Any
+) -> Chart:
+    """A figure with a row for each name, the first at the top."""
+    order = {"categoryorder": "array", "categoryarray": names[::-1]}
+    yaxis = {"type": "category", "automargin": True, **order}
+    return _chart(traces, xaxis, yaxis, **layout) | {"rows": len(names)}
+
+
+def _axis(title: str, **keys: Any) -> dict[str, Any]:
+    return {"title": {"text": title}, **keys}
+
+
+def _points(
+    player: int, x: Sequence[Any], y: Sequence[Any], hovertext: Sequence[str], **keys: Any
+) -> dict[str, Any]:
+    """A trace of markers."""
+    trace = {"type": "scatter", "mode": "markers", "meta": player, "marker": {"size": 10}}
+    return trace | {"x": x, "y": y, "hovertext": hovertext, **keys}
 
 
 def _error(values: Sequence[Estimate]) -> dict[str, Any]:
@@ -230,15 +198,15 @@ def _error(values: Sequence[Estimate]) -> dict[str, Any]:
     return {
         "type": "data",
         "symmetric": False,
-        "array": _numbers(value.high - value.value for value in values),
-        "arrayminus": _numbers(value.value - value.low for value in values),
+        "array": rounded(value.high - value.value for value in values),
+        "arrayminus": rounded(value.value - value.low for value in values),
     }
 
 
 def _line(x: np.ndarray, y: np.ndarray, player: int, text: str, unit: str) -> dict[str, Any]:
     return {
         "type": "scatter", "mode": "lines", "meta": player, "name": plain(text),
-        "x": _numbers(x), "y": _numbers(y),
+        "x": rounded(x), "y": rounded(y),
         "hovertemplate": f"%{{fullData.name}}: %{{y:.3g}} {unit} at %{{x:.4g}}<extra></extra>",
     }  # fmt: skip
 
@@ -246,13 +214,8 @@ def _line(x: np.ndarray, y: np.ndarray, player: int, text: str, unit: str) -> di
 def _band(x: np.ndarray, low: np.ndarray, high: np.ndarray, player: int) -> dict[str, Any]:
     return {
         "type": "scatter", "mode": "lines", "meta": player, "fill": "toself", "hoverinfo": "skip",
-        "x": _numbers([*x, *x[::-1]]), "y": _numbers([*high, *low[::-1]]), "line": {"width": 0},
+        "x": rounded([*x, *x[::-1]]), "y": rounded([*high, *low[::-1]]), "line": {"width": 0},
     }  # fmt: skip
-
-
-def _numbers(values: Any) -> list[float | None]:
-    """Four digits of each; a gap where there is no number."""
-    return [float(f"{value:.4g}") if np.isfinite(value) else None for value in map(float, values)]
 
 
 def _interval(value: Estimate) -> str:

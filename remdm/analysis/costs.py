@@ -1,5 +1,6 @@
-"""What every job took, as numbers and as a figure."""
+"""Time and memory of every job, as numbers and as a figure."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -7,33 +8,33 @@ import polars as pl
 
 from remdm.analysis.formats import as_frame
 from remdm.analysis.results import Result, grouped, read_results
-from remdm.analysis.style import LABELS, legend_below, new_figure, publish
+from remdm.analysis.style import LABELS, WIDTH, legend_below, new_figure, publish
 
 STAGES = {
     "ppo": "Expert", "collect": "Collecting", "offline": LABELS["offline"], "online": LABELS["online"],
     "inference": "Evaluation",
 }  # fmt: skip
-# Parts of a job's time, from dark to light, told apart in grey by hatches.
+# Parts of a job's time, from dark to light; in grey print the hatches distinguish them.
 PARTS = {"running": ("#1d2f6f", ""), "compiling": ("#e0813c", "///"), "rest": ("#d5dbe3", "...")}
 
 
 def job_cost(result: Result) -> dict[str, str | int | float | None]:
-    """What one job took: by Snakemake's benchmark file where there is one, else by its own record.
+    """The cost of one job: from Snakemake's benchmark file if there is one, else from its own record.
 
-    Of a run that was interrupted and resumed, both measure what came after the interruption. Studies of a
-    planner (`sweep`, `imitation`) do not tell running from compiling, so they have no rate either.
+    Of a run that was interrupted and resumed, both measure only the part after the interruption. Studies of a
+    planner (`sweep`, `imitation`) do not separate running from compiling, so they have no rate either.
     """
-    measured, own = result.benchmark, result.run
+    measured, run = result.benchmark, result.run
     return {
         "env": result.env,
         "stage": result.stage,
         "name": result.name,
         "seed": result.seed,
         "minutes": measured.get("s", result.recorded("wall_seconds")) / 60,
-        "running_minutes": own["run_seconds"] / 60 if "run_seconds" in own else None,
-        "compiling_minutes": own["compile_seconds"] / 60 if "compile_seconds" in own else None,
+        "running_minutes": run["run_seconds"] / 60 if "run_seconds" in run else None,
+        "compiling_minutes": run["compile_seconds"] / 60 if "compile_seconds" in run else None,
         "cpu_minutes": measured["cpu_time"] / 60 if "cpu_time" in measured else None,
-        "frames_per_second": float(own["frames_per_second"]) if "frames_per_second" in own else None,
+        "frames_per_second": float(run["frames_per_second"]) if "frames_per_second" in run else None,
         "memory_GB": measured.get("max_rss", float(result.recorded("peak_memory_mb"))) / 1024,
         "device": result.device,
         "measured_by": "Snakemake" if measured else "the job",
@@ -48,19 +49,18 @@ def cost_table(jobs: list[str]) -> pl.DataFrame:
 def draw(jobs: list[str], path: Path) -> None:
     """For each game and kind of job, time by its parts and peak memory, seeds averaged."""
     results = read_results(jobs)
-    rows = {env: averaged(own) for env, own in grouped(results, "env").items()}
-    height = 0.9 + 0.24 * max(len(kinds) for kinds in rows.values())
-    figure, axes = new_figure(7.0, height * len(rows) + 0.3, len(rows), 2)
-    for row, (env, kinds) in enumerate(rows.items()):
-        time_ax, memory_ax = axes[2 * row], axes[2 * row + 1]
+    rows = {env: averaged(jobs) for env, jobs in grouped(results, "env").items()}
+    height = 0.9 + 0.24 * max(map(len, rows.values()))
+    figure, axes = new_figure(WIDTH, height * len(rows) + 0.3, len(rows), 2)
+    for time_ax, memory_ax, (env, kinds) in zip(axes[::2], axes[1::2], rows.items(), strict=True):
         y = np.arange(len(kinds))
         left = np.zeros(len(kinds))
         for part, (colour, hatch) in PARTS.items():
-            width = np.array([kind[part] for kind in kinds.values()])
+            width = kinds[part].to_numpy()
             time_ax.barh(y, width, 0.7, left, color=colour, hatch=hatch, edgecolor="white", lw=0, label=part)
             left += width
-        memory_ax.barh(y, [kind["memory_GB"] for kind in kinds.values()], 0.7, color="#7d8896")
-        time_ax.set_yticks(y, list(kinds))
+        memory_ax.barh(y, kinds["memory_GB"], 0.7, color="#7d8896")
+        time_ax.set_yticks(y, kinds["kind"].to_list())
         memory_ax.set_yticks(y, [])
         for ax, title in ((time_ax, "minutes of a job"), (memory_ax, "peak memory of a job, GB")):
             ax.set_ylim(len(kinds) - 0.4, -0.6)
@@ -79,16 +79,16 @@ def draw(jobs: list[str], path: Path) -> None:
     publish(figure, path, caption)
 
 
-def averaged(results: list[Result]) -> dict[str, dict[str, float]]:
-    """Parts of the time in minutes and memory of each kind of job, seeds averaged."""
-    kinds: dict[str, list[dict[str, float]]] = {}
-    for result in results:
-        cost = job_cost(result)
-        parts = {part: float(cost[f"{part}_minutes"] or 0) for part in ("running", "compiling")}
-        parts["rest"] = max(0.0, float(cost["minutes"] or 0) - sum(parts.values()))
-        parts["memory_GB"] = float(cost["memory_GB"] or 0)
-        kinds.setdefault(f"{STAGES.get(result.stage, result.stage)}: {result.name}", []).append(parts)
-    return {
-        kind: {part: float(np.mean([each[part] for each in seeds])) for part in seeds[0]}
-        for kind, seeds in kinds.items()
-    }
+def averaged(results: Iterable[Result]) -> pl.DataFrame:
+    """A row for each kind of job: the `PARTS` of its time in minutes and its memory, averaged over seeds."""
+    running, compiling = (
+        pl.col(f"{part}_minutes").cast(pl.Float64).fill_null(0.0) for part in ("running", "compiling")
+    )
+    kind = pl.format("{}: {}", pl.col("stage").replace(STAGES), "name")
+    return (
+        as_frame(map(job_cost, results))
+        .with_columns(running=running, compiling=compiling, kind=kind)
+        .with_columns(rest=(pl.col("minutes") - pl.col("running") - pl.col("compiling")).clip(0.0))
+        .group_by("kind", maintain_order=True)
+        .agg(pl.col(*PARTS, "memory_GB").mean())
+    )

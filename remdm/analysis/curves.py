@@ -4,9 +4,9 @@ from pathlib import Path
 
 from remdm.analysis.results import Result
 from remdm.analysis.seeds import draw_curve
-from remdm.analysis.style import LINE_VARIANTS, Look, in_millions, new_figure, save
+from remdm.analysis.style import LINE_VARIANTS, Look, in_millions, new_panels, save
 
-# Panels in order; those of which a run has no metric are left out.
+# Panels in order; those without any metric of the run are left out.
 PANELS = {
     "Episode return": ["env/episode_return", "val/episode_return"],
     "Achievements per episode": ["env/achievements", "val/achievements"],
@@ -32,7 +32,7 @@ PANELS = {
 
 
 def draw(results: list[str], path: Path) -> None:
-    """Draw every panel that a run has metrics for, as a PNG.
+    """Draw every panel for which the run has metrics, as a PNG.
 
     Args:
         results: files of the run's folder.
@@ -43,16 +43,12 @@ def draw(results: list[str], path: Path) -> None:
         for title, names in PANELS.items()
         if (found := [name for name in names if name in result.metrics.columns])
     }
-    columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
-    figure, axes = new_figure(2.6 * columns, 1.9 * rows, rows, columns)
-    for ax, (title, names) in zip(axes, panels.items(), strict=False):
+    figure, axes = new_panels(len(panels), 3, 2.6, 1.9)
+    for ax, (title, names) in zip(axes, panels.items(), strict=True):
         for i, name in enumerate(names):
             draw_curve(ax, [result], name, Look(f"C{i}", "", "", LINE_VARIANTS[i]), name)
         ax.set_title(title)
         ax.legend(fontsize=5.5)
         in_millions(ax)
-    for ax in axes[len(panels) :]:
-        ax.set_visible(False)
     figure.suptitle(f"{result.stage} · {result.env} · seed {result.seed}")
     save(figure, path.with_suffix(".png"))

@@ -1,4 +1,4 @@
-"""What DAgger does as it trains: who plays, what it remembers, how far it agrees."""
+"""DAgger in training: share of the expert's actions, fill of the buffer, agreement with the expert."""
 
 from pathlib import Path
 
@@ -17,22 +17,21 @@ PANELS = {
 def draw(trainings: list[str], path: Path) -> None:
     """For each game beta, the buffer's fill and the agreement with the expert over frames.
 
-    Where there are no trainings by DAgger, the figure says so.
+    Without trainings by DAgger, the figure contains a note on that.
     """
     results = read_results(trainings)
     games = grouped(results, "env")
     figure, axes = new_figure(WIDTH, 0.3 + 2.2 * max(len(games), 1), max(len(games), 1), len(PANELS))
     for row, (env, runs) in enumerate(games.items()):
-        policies = {f"online-{name}": seeds for name, seeds in grouped(runs, "name").items()}
-        for column, (metric, unit) in enumerate(PANELS.items()):
-            ax = axes[row * len(PANELS) + column]
+        policies, panels = grouped(runs, "policy"), axes[row * len(PANELS) : (row + 1) * len(PANELS)]
+        for ax, (metric, unit) in zip(panels, PANELS.items(), strict=True):
             for policy, look in looks(policies).items():
                 draw_curve(ax, policies[policy], metric, look, label(policy))
             ax.set_ylabel(unit)
             ax.set_ylim(0, 1.03)
             in_millions(ax)
             ax.set_xlim(left=0)
-        axes[row * len(PANELS)].set_title(env, loc="left")
+        panels[0].set_title(env, loc="left")
     legend_below(figure, axes)
     if not games:
         for ax in axes:

@@ -1,4 +1,4 @@
-"""Plans in the making: their tokens over the steps of denoising."""
+"""Plans while they are denoised: their tokens after each denoising step."""
 
 from pathlib import Path
 
@@ -20,9 +20,9 @@ def draw(results: list[str], path: Path) -> None:
 
 
 def draw_denoising(film: Film, output: Path, title: str) -> None:
-    """Draw the plans in which most tokens were masked again: a row for each denoising step.
+    """Draw the plans with the most re-masked tokens: a row for each denoising step.
 
-    Cells that went back to the mask are framed and crossed.
+    Re-masked cells are framed and crossed.
     """
     chosen = chosen_plans(film)
     steps, horizon = film.traces.shape[1:]
@@ -33,7 +33,7 @@ def draw_denoising(film: Film, output: Path, title: str) -> None:
         ax.set_title(f"Plan at step {film.trace_steps[k]} of the episode", loc="left")
     marks = [
         Patch(facecolor=MASK, label="mask"),
-        Patch(facecolor="white", edgecolor=REMASKED, linewidth=2, label="masked again"),
+        Patch(facecolor="white", edgecolor=REMASKED, linewidth=2, label="re-masked"),
         Patch(facecolor="white", edgecolor="black", hatch="////", label="executed before, locked"),
     ]
     figure.legend(handles=marks, loc="outside lower center", ncols=3)
@@ -42,14 +42,13 @@ def draw_denoising(film: Film, output: Path, title: str) -> None:
 
 
 def chosen_plans(film: Film) -> list[int]:
-    """The plans in which most tokens went back to the mask, in the order of the episode."""
-    counts = [int(remasked(film, k).sum()) for k in range(len(film.traces))]
-    most = np.argsort(np.negative(counts), kind="stable")[:MAX_PLANS]
-    return sorted(int(k) for k in most)
+    """The plans with the most re-masked tokens, in the order of the episode."""
+    plans = sorted(range(len(film.traces)), key=lambda k: -remasked(film, k).sum())
+    return sorted(plans[:MAX_PLANS])
 
 
 def tokens_over_steps(film: Film, k: int) -> np.ndarray:
-    """The tokens of a plan before the first denoising step and after each [1 + S, H]."""
+    """The tokens of a plan before the first denoising step and after every step [1 + S, H]."""
     tokens = film.traces[k]
     locked = np.arange(tokens.shape[1]) < film.trace_locked[k]
     start = np.where(locked, tokens[0], len(film.action_names))
@@ -57,34 +56,32 @@ def tokens_over_steps(film: Film, k: int) -> np.ndarray:
 
 
 def remasked(film: Film, k: int) -> np.ndarray:
-    """Where a token of a plan went back to the mask [1 + S, H]."""
+    """Where a token of a plan was re-masked [1 + S, H]."""
     mask = tokens_over_steps(film, k) == len(film.action_names)
     return np.vstack([np.zeros_like(mask[:1]), mask[1:] & ~mask[:-1]])
 
 
 def _draw_plan(ax: Axes, film: Film, k: int) -> None:
     tokens, again = tokens_over_steps(film, k), remasked(film, k)
-    names = [str(name) for name in film.action_names]
+    names = film.action_names.tolist()
     rows, horizon = tokens.shape
-    for row in range(rows):
-        for column in range(horizon):
-            token = int(tokens[row, column])
-            masked, locked = token == len(names), column < film.trace_locked[k]
-            colour = MASK if masked else token_colour(names[token])
-            hatch = "////" if locked else None
-            ax.add_patch(Rectangle((column, row), 1, 1, facecolor=colour, edgecolor="white", hatch=hatch))
-            if again[row, column]:
-                inner = (column + 0.06, row + 0.06)
-                ax.add_patch(Rectangle(inner, 0.88, 0.88, fill=False, edgecolor=REMASKED, linewidth=2))
-                ax.text(column + 0.5, row + 0.5, "×", color=REMASKED, ha="center", va="center", weight="bold")
-            fresh = row in (0, rows - 1) or tokens[row - 1, column] != token
-            if fresh and not masked:
-                text = readable(names[token]).replace(" ", "\n")
-                ax.text(column + 0.5, row + 0.5, text, color="white", size=6.5, ha="center", va="center")
+    for (row, column), token in np.ndenumerate(tokens):
+        masked, locked = token == len(names), column < film.trace_locked[k]
+        colour = MASK if masked else token_colour(names[token])
+        hatch = "////" if locked else None
+        ax.add_patch(Rectangle((column, row), 1, 1, facecolor=colour, edgecolor="white", hatch=hatch))
+        if again[row, column]:
+            inner = (column + 0.06, row + 0.06)
+            ax.add_patch(Rectangle(inner, 0.88, 0.88, fill=False, edgecolor=REMASKED, linewidth=2))
+            ax.text(column + 0.5, row + 0.5, "×", color=REMASKED, ha="center", va="center", weight="bold")
+        fresh = row in (0, rows - 1) or tokens[row - 1, column] != token
+        if fresh and not masked:
+            text = readable(names[token]).replace(" ", "\n")
+            ax.text(column + 0.5, row + 0.5, text, color="white", size=6.5, ha="center", va="center")
     ax.set_xlim(0, horizon)
     ax.set_ylim(rows, 0)
-    ax.set_xticks(np.arange(horizon) + 0.5, [str(i) for i in range(horizon)])
-    ax.set_yticks(np.arange(rows) + 0.5, ["start", *(str(i) for i in range(1, rows))])
+    ax.set_xticks(np.arange(horizon) + 0.5, map(str, range(horizon)))
+    ax.set_yticks(np.arange(rows) + 0.5, ["start", *map(str, range(1, rows))])
     ax.set_xlabel("position in the plan")
     ax.set_ylabel("denoising step")
     ax.tick_params(length=0)

@@ -1,4 +1,4 @@
-"""An episode as it was played, with the plan beside it, as a moving picture."""
+"""An episode as an animated picture: the game and the plan that is being executed."""
 
 from functools import cache
 from io import BytesIO
@@ -17,7 +17,7 @@ MAX_FRAMES = 300
 MILLISECONDS = 130
 LAST_MILLISECONDS = 2500
 PALETTE_COLOURS = 64
-SHOWN_STEPS = 12  # how long the caption tells of an achievement
+SHOWN_STEPS = 12  # for which the caption shows a new achievement
 
 SCALE = 2
 MARGIN, TITLE, CAPTION = 8, 24, 66
@@ -35,7 +35,7 @@ def draw_episode(film: Film, output: Path, title: str) -> int:
     """Write the GIF, of as many frames as fit in `MAX_BYTES`.
 
     Returns:
-        The stride: every how many steps a frame is shown. The caption says so.
+        The stride: the number of steps between frames, which the caption contains.
     """
     stride = -(-film.steps // MAX_FRAMES)
     while len(data := _encoded(film, title, stride)) > MAX_BYTES:
@@ -51,12 +51,12 @@ def shown_steps(steps: int, stride: int) -> list[int]:
 
 
 def columns(film: Film, step: int, rows: int) -> list[tuple[str, list[tuple[str, str]]]]:
-    """What stands beside the game at a step: columns of a heading and actions with their marks.
+    """The columns next to the game at a step: a heading, and actions with their marks.
 
-    A mark is `done`, `now` or `next`. The first column holds the actions executed last, the others
-    the plan; a policy without plans has none, and shows its action at the end of the first.
+    A mark is `done`, `now` or `next`. The first column contains the last executed actions, the others the
+    plan. Without plans there is only the first column, and the current action is at its end.
     """
-    names = [str(name) for name in film.action_names]
+    names = film.action_names.tolist()
     executed = [(names[action], "done") for action in film.actions[:step]]
     if step == film.steps:
         return [("executed", executed[-rows:])]
@@ -83,7 +83,7 @@ def _encoded(film: Film, title: str, stride: int) -> bytes:
 
 
 def _palette(mosaic: Image.Image) -> Image.Image:
-    """The colours of all frames: those of the writing, and the most useful of the others."""
+    """The colours of all frames: those of the text, and the most frequent of the others."""
     reserved = [BACKGROUND, INK, FAINT, MARK]
     found = mosaic.quantize(PALETTE_COLOURS - len(reserved), dither=Image.Dither.NONE).getpalette() or []
     colours = [value for colour in reserved for value in ImageColor.getrgb(colour)]
@@ -99,7 +99,7 @@ def _picture(film: Film, step: int, title: str, stride: int) -> Image.Image:
     rows = game.height // (CHIP_HEIGHT + CHIP_GAP) - 1
     panels = columns(film, step, rows)
     most = 1 - (-film.plans.shape[1] // rows)  # columns, at any step
-    chip = 28 + round(max(_font(11).getlength(readable(str(name))) for name in film.action_names))
+    chip = 28 + round(max(_font(11).getlength(readable(name)) for name in film.action_names.tolist()))
     width = 2 * MARGIN + game.width + most * (MARGIN + chip)
     width = max(width, 2 * MARGIN + round(_font(13).getlength(title)))
     picture = Image.new("RGB", (width, TITLE + game.height + CAPTION), BACKGROUND)
@@ -118,13 +118,15 @@ def _picture(film: Film, step: int, title: str, stride: int) -> Image.Image:
 
 
 def _chip(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], action: str, mark: str) -> None:
-    """An action as a coloured bar: pale and ticked once executed, framed while it is."""
-    colour, ink = token_colour(action), INK
-    if mark == "done":
-        colour, ink = _pale(colour), FAINT
+    """An action as a coloured bar: framed while it is executed, then pale and ticked."""
+    is_done = mark == "done"
+    colour: tuple[int, ...] = ImageColor.getrgb(token_colour(action))
+    if is_done:  # a third of the colour, the rest of the background
+        pairs = zip(colour, ImageColor.getrgb(BACKGROUND), strict=True)
+        colour = tuple(round(one / 3 + 2 * other / 3) for one, other in pairs)
     draw.rectangle(box, colour, MARK if mark == "now" else None, 2)
     sign = {"done": "✓ ", "now": "▶ ", "next": ""}[mark]
-    draw.text((box[0] + 5, box[1] + 1), sign + readable(action), ink, _font(11))
+    draw.text((box[0] + 5, box[1] + 1), sign + readable(action), FAINT if is_done else INK, _font(11))
 
 
 def _caption(film: Film, step: int, stride: int) -> list[tuple[str, str]]:
@@ -142,12 +144,6 @@ def _caption(film: Film, step: int, stride: int) -> list[tuple[str, str]]:
     elif fresh:
         lines[1] = (f"unlocked: {', '.join(fresh[-2:])}", MARK)
     return lines
-
-
-def _pale(colour: str) -> str:
-    """A third of a colour, the rest of the background."""
-    pairs = ((int(colour[i : i + 2], 16), int(BACKGROUND[i : i + 2], 16)) for i in (1, 3, 5))
-    return "#" + "".join(f"{round(one / 3 + 2 * other / 3):02x}" for one, other in pairs)
 
 
 @cache

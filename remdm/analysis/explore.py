@@ -1,7 +1,7 @@
-"""A page to explore runs: first how good the policies are and how sure that is, then all that is behind it.
+"""A page to explore runs: first the policies' results and their uncertainty, then the runs and their data.
 
-`report.py` draws it of a pipeline, `comparison.py` of any runs. Tables are markup, complete without scripts;
-figures and runs are data that the page's scripts draw (`web/report.*.js`) with Plotly.
+`report.py` writes it for a pipeline, `comparison.py` for any runs. Tables are markup, complete without
+scripts; figures and runs are data that the page's scripts (`web/report.*.js`) draw with Plotly.
 """
 
 import html
@@ -36,17 +36,17 @@ from remdm.base.estimates import CONFIDENCE, Estimate
 LIBRARY = "report.plotly-basic-4.1.1.min.js"
 SCRIPTS = ("tables", "charts", "runs", "controls")
 RETURNS = "Return of an episode: mean and 95 % interval; small dots are the means of seeds."
-PROFILES = "Share of episodes that return at least so much."
+PROFILES = "Share of episodes with a return of at least x."
 DIFFERENCES = (
-    "Differences of return, world by world: of a planner and its expert, and of a further way to play and "
-    "the first."
+    "Differences of return, world by world: between a planner and its expert, and between a further way to "
+    "play and the first."
 )
-MOST_SEEDS = 100  # whose intervals the page can draw
+MOST_SEEDS = 100  # up to which the page can draw intervals
 
 
 @dataclass(frozen=True)
 class ShownPolicy:
-    """Whom a page switches on and off: a policy with its trainings and its evaluations."""
+    """A player that the page switches on and off: a policy with its trainings and its evaluations."""
 
     env: str
     label: str
@@ -74,10 +74,10 @@ def explore_page(
 
     Args:
         results: all runs, those of players among them.
-        output: where the page will be; links lead from there.
-        experts: markup on who the experts are.
-        files: markup on files beside the page.
-        compared: whether to show in which keys the players differ.
+        output: the path of the page, to which links are relative.
+        experts: markup that describes the experts.
+        files: markup that lists further files.
+        compared: whether to show the keys in which the players differ.
     """
     page = _Page(players, results)
     policies = [player.policy for player in players if player.policy is not None]
@@ -119,7 +119,7 @@ def explore_page(
 
 
 def headline(policies: Sequence[EvaluatedPolicy]) -> list[str]:
-    """The result of each game in a few sentences: how good the best planner is, and how sure that is."""
+    """The result of each game in a few sentences: the best planner's return and share, with intervals."""
     found = []
     for env, rivals in grouped(policies, "env").items():
         planners = [policy for policy in rivals if policy.role not in ("expert", "random")]
@@ -142,7 +142,7 @@ def _shortly(value: Estimate, decimals: int = 2, unit: str = "") -> str:
 
 
 class _Page:
-    """A page while it is built: figures as data, and numbers that stand for players and runs."""
+    """A page while it is built: figures as data, and the numbers that identify players and runs."""
 
     def __init__(self, players: Sequence[ShownPolicy], results: Sequence[Result]) -> None:
         self.players, self.charts = players, list[Chart]()
@@ -152,7 +152,7 @@ class _Page:
         self.runs = {result.folder: i for i, result in enumerate(results)}
 
     def section(self, name: str, title: str, parts: Iterable[str]) -> str:
-        """A section, or nothing if all its parts are empty."""
+        """A section; empty if all its parts are."""
         content = "".join(parts)
         if not content:
             return ""
@@ -160,7 +160,7 @@ class _Page:
         return f'<section id="{name}"><h2>{html.escape(title)}</h2>{content}</section>'
 
     def chart(self, name: str, env: str, policies: Any, make: Any, note: str = "") -> str:
-        """A figure of a game, of what `make` draws of policies; nothing without any."""
+        """A figure of a game, which `make` draws of some policies; empty without any."""
         chart = make(policies, self.numbers) if policies else None
         if not chart:
             return ""
@@ -170,10 +170,10 @@ class _Page:
         return f'<figure class="chart" {place}>{caption}<div class="plot"></div></figure>\n'
 
     def table(self, frame: pl.DataFrame, env: str, columns: Sequence[str] = (), note: str = "") -> str:
-        """A table of a game, whose rows know players and runs; nothing without rows. No column is left out.
+        """A table of a game with all columns, whose rows refer to players and runs; empty without rows.
 
         Args:
-            columns: those that come first.
+            columns: the first columns.
         """
         frame = frame.drop("env", strict=False)
         if frame.is_empty():
@@ -188,7 +188,7 @@ class _Page:
         return f'<div class="table" data-game="{html.escape(env)}"><h3>{_game(env)}</h3>{body}{note}</div>\n'
 
     def _row(self, env: str, row: Mapping[str, Any]) -> str:
-        """Of a row about policies: their players, and the runs of the first; of one about a run, that run."""
+        """Attributes of a row: of policies, their players and the first one's runs; of a run, that run."""
         if folder := row.get("of"):
             return f' data-runs="{self.runs[Path(folder)]}"'
         found = [
@@ -241,7 +241,7 @@ def _unlocked(page: _Page, env: str, policies: list[EvaluatedPolicy]) -> str:
 
 
 def _learning(players: Sequence[ShownPolicy], env: str) -> str:
-    """Places for curves, which the page fills with the metrics that are chosen."""
+    """A place for curves, into which the page draws the chosen metrics."""
     if not any(player.trained for player in players if player.env == env):
         return ""
     return f'<div class="curves" data-game="{html.escape(env)}"><h3>{_game(env)}</h3></div>'
@@ -290,7 +290,7 @@ def _switch(page: _Page, player: ShownPolicy) -> dict[str, Any]:
 
 
 def _state(results: Sequence[Result], unfinished: Sequence[Unfinished]) -> str:
-    """That there is more to come."""
+    """The number of finished runs, if there are unfinished ones."""
     if not unfinished:
         return ""
     count = f"{len(results)} of {len(results) + len(unfinished)}"
@@ -298,7 +298,7 @@ def _state(results: Sequence[Result], unfinished: Sequence[Unfinished]) -> str:
 
 
 def _game(env: str) -> str:
-    """The name of a game where there are several; the page hides it where there is one."""
+    """The name of a game, which the page hides if there is only one."""
     return f'<span class="of-game">{html.escape(env)}. </span>'
 
 

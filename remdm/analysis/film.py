@@ -1,4 +1,4 @@
-"""What a film holds, and how actions look when they are the tokens of a plan."""
+"""The arrays of a film, and the colours of actions as tokens of a plan."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ OTHER = "#a0527f"
 
 
 class Film(NamedTuple):
-    """The arrays of `film.npz`: T steps of the filmed episode, and when all E episodes unlocked what.
+    """The arrays of `film.npz`: T steps of the filmed episode, and when each of E episodes unlocked what.
 
     Attributes:
         frames: pixels before every step and after the last [T + 1, h, w, 3].
@@ -34,30 +34,30 @@ class Film(NamedTuple):
         world: the kind of every block at the end [floors, rows, columns].
         tiles: what each kind of block looks like [B, p, p, 3].
         actions: executed [T].
-        plans: the plan in execution at every step [T, H]; H = 0 where the policy has none.
-        positions: of the action within the plan [T].
+        plans: the plan that is being executed at every step [T, H]; H = 0 for a policy without plans.
+        positions: of the executed action within the plan [T].
         rewards: [T].
         lengths: steps of every episode [E]; the filmed one is the first.
-        ended: whether it ended, or was cut [E].
+        ended: whether it ended; false if it was cut off [E].
         unlocked_at: steps until each achievement was unlocked, 0 if it was not [E, A].
         trace_steps: the steps before which a plan was made [K].
-        trace_locked: how many of such a plan's actions had been executed [K].
+        trace_locked: how many of that plan's actions had already been executed [K].
         traces: its tokens after every denoising step [K, S, H]; the mask is the number of actions.
-        top_actions: the most probable actions at each step and place [K, S, H, A], most probable first.
+        top_actions: the most probable actions at each step and position [K, S, H, A], most probable first.
         top_probs: their probabilities.
-        confidence: what probability each token had when it was drawn [K, S, H]; arbitrary at masks.
-        remask_probs: with which probability a step masks each token again [K, S, H].
-        expert_probs: the expert's distribution before every step [T, V]; V = 0 where none was asked.
-        sprites: what there is to see by day, tile by tile, each once [N, p, p, 3].
-        views: the sprite in each place of the picture before every step and after the last
+        confidence: the probability of each token when it was drawn [K, S, H]; arbitrary at masks.
+        remask_probs: the probability with which a step re-masks each token [K, S, H].
+        expert_probs: the expert's distribution before every step [T, V]; V = 0 without an expert.
+        sprites: the distinct tiles of the picture by day [N, p, p, 3].
+        views: the index of the sprite at each tile of the picture before every step and after the last
             [T + 1, rows, columns].
-        local_view: how many rows and columns of these are the world's; the others are the inventory's.
-        light: from 1 by day to 0 in the darkest night, half of it in sleep [T + 1].
+        local_view: how many of these rows and columns show the world; the others show the inventory.
+        light: from 1 by day to 0 in the darkest night, halved in sleep [T + 1].
         vitals: health and the like [T + 1, .], named by `vitals_names`.
-        inventory: how many of each thing [T + 1, .], named by `inventory_names`.
-        changes: blocks that became others [C, 6]: step, floor, row, column, the kinds before and after.
-        time_limit: steps after which the game ends every episode; 0 if it never does.
-        victory: the achievement that ends an episode; empty if none does.
+        inventory: the number of each item [T + 1, .], named by `inventory_names`.
+        changes: blocks that changed [C, 6]: step, floor, row, column, the kinds before and after.
+        time_limit: steps after which the game ends every episode; 0 if there is no limit.
+        victory: the achievement that ends an episode; empty if there is none.
     """
 
     frames: np.ndarray
@@ -100,22 +100,20 @@ class Film(NamedTuple):
 
     @property
     def episode_return(self) -> float:
-        """What the filmed episode earned."""
+        """The return of the filmed episode."""
         return float(self.rewards.sum())
 
     @property
     def died(self) -> bool:
         """Whether the filmed episode ended by neither time nor victory."""
-        won = str(self.victory) in [name for _, name in self.unlocked]
+        won = str(self.victory) in (name for _, name in self.unlocked)
         return bool(self.ended[0]) and self.steps != int(self.time_limit) and not won
 
     @property
     def unlocked(self) -> list[tuple[int, str]]:
-        """Steps and names of what the filmed episode unlocked, in order."""
-        found = [
-            (int(step), str(name)) for step, name in zip(self.unlocked_at[0], self.achievements, strict=True)
-        ]
-        return sorted(pair for pair in found if pair[0])
+        """Steps and names of the achievements that the filmed episode unlocked, in order."""
+        pairs = zip(self.unlocked_at[0].tolist(), self.achievements.tolist(), strict=True)
+        return sorted((step, name) for step, name in pairs if step)
 
 
 def read_film(path: Path) -> Film:
@@ -123,18 +121,23 @@ def read_film(path: Path) -> Film:
     return Film(**read_arrays(path, Film._fields))
 
 
+def film_files(results: Sequence[str]) -> list[Path]:
+    """The films among files of results."""
+    return [path for path in map(Path, results) if path.name == "film.npz"]
+
+
 def read_filmed(results: Sequence[str]) -> tuple[Film, str]:
     """The first film among files of results, and its title."""
-    path = next(Path(file) for file in results if Path(file).name == "film.npz")
+    path = film_files(results)[0]
     return read_film(path), film_title(path.parent)
 
 
 def film_title(folder: Path) -> str:
-    """Who is filmed, and where."""
+    """The filmed policy, its game and its seed."""
     result = Result(folder)
     return f"{label(result.name)} in {result.env}, seed {result.seed}"
 
 
 def token_colour(action: str) -> str:
-    """The colour of an action; those that place something share one, and so do those that make something."""
+    """The colour of an action; one for all that place something, and one for all that make something."""
     return TOKENS.get(action, TOKENS.get(action.split("_")[0], OTHER))

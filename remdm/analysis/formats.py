@@ -1,6 +1,6 @@
-"""A table as files: CSV with every digit, LaTeX (booktabs) and Markdown to be read, HTML for the report.
+"""A table as CSV with every digit, as LaTeX (booktabs) and Markdown for readers, and as HTML for the report.
 
-Where a column `x` has `x_low` and `x_high` beside it, readers see `x [low, high]`.
+A column `x` for which there are `x_low` and `x_high` is shown as `x [low, high]`.
 """
 
 import html
@@ -32,18 +32,23 @@ def with_interval(name: str, found: tuple[float, float, float] | None) -> dict[s
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
+def write_text(text: str, path: Path) -> None:
+    """Write a text file, all of it or nothing."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
 def write_table(
     frame: pl.DataFrame, stem: Path, columns: Sequence[str] | None = None, note: str = ""
 ) -> None:
     """Write `stem.csv`, `stem.tex` and `stem.md`.
 
     Args:
-        columns: those that LaTeX and Markdown show, all if None; CSV has them all.
-        note: what a reader must know, below the table.
+        columns: those that LaTeX and Markdown show, all if None; CSV always has all.
+        note: text below the table.
     """
-    for suffix, write in ((".tex", as_latex), (".md", as_markdown)):
-        with whole_file(stem.with_name(stem.name + suffix)) as partial:
-            partial.write_text(write(frame, columns, note), encoding="utf-8")
+    write_text(as_latex(frame, columns, note), stem.with_name(f"{stem.name}.tex"))
+    write_text(as_markdown(frame, columns, note), stem.with_name(f"{stem.name}.md"))
     with whole_file(stem.with_name(f"{stem.name}.csv")) as partial:
         frame.write_csv(partial)
 
@@ -68,11 +73,11 @@ def as_markdown(frame: pl.DataFrame, columns: Sequence[str] | None = None, note:
 
 
 def as_html(frame: pl.DataFrame, rows: Sequence[str] = (), names: Collection[str] = ()) -> str:
-    """A table of a web page; cells of numbers have the class `n` and every digit as `data-value`.
+    """A table of a web page; cells of numbers have the class `n` and every digit in `data-value`.
 
     Args:
         rows: attributes of each row's element, as markup; none if empty.
-        names: columns that are names already and are not put into words.
+        names: columns whose names are shown unchanged.
     """
     heads, texts = shown(frame)
     keys, kinds = _columns(frame), _numeric(frame)
@@ -97,14 +102,19 @@ def as_html(frame: pl.DataFrame, rows: Sequence[str] = (), names: Collection[str
 
 
 def shown(frame: pl.DataFrame, columns: Sequence[str] | None = None) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells as readers see them, intervals behind their values."""
+    """Headings and cells as readers see them, intervals after their values."""
     names = _columns(frame, columns)
     rows = [[_cell(row, name) for name in names] for row in frame.iter_rows(named=True)]
     return [_heading(name) for name in names], rows
 
 
+def rounded(values: Iterable[float]) -> list[float | None]:
+    """Values to four significant digits, for JSON: None in place of NaN and infinity."""
+    return [float(f"{value:.4g}") if math.isfinite(value) else None for value in map(float, values)]
+
+
 def number(value: float, like: float | None = None) -> str:
-    """Three digits that count, as many decimals as `like` would have; none beyond the fourth."""
+    """Three significant digits, or as many decimals as `like` would then have; four decimals at most."""
     if not math.isfinite(value):
         return MISSING
     size = abs(value if like is None else like)
@@ -113,7 +123,7 @@ def number(value: float, like: float | None = None) -> str:
 
 
 def _columns(frame: pl.DataFrame, columns: Sequence[str] | None = None) -> list[str]:
-    """The columns that readers see: without ends of intervals, and what has no value in any row."""
+    """The columns that readers see: without ends of intervals, and without columns that have no value."""
     hidden = {f"{name}_{end}" for name in frame.columns for end in ("low", "high")}
     if frame.height:
         hidden |= {name for name in frame.columns if frame[name].count() == 0}
@@ -142,12 +152,12 @@ def _cell(row: dict[str, Any], name: str) -> str:
 
 
 def _heading(column: str) -> str:
-    """The name of a column in words; what is no identifier is words already."""
+    """The name of a column in words; a name that is no identifier is shown unchanged."""
     return column.replace("_", " ").replace("percent", "%") if column.isidentifier() else column
 
 
 def _markdown(text: str) -> str:
-    """Text that ends no cell of a table and begins no HTML."""
+    """Text in which nothing ends a cell of a table or begins HTML."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("\\", r"\\").replace("|", r"\|")
 
 

@@ -1,4 +1,4 @@
-"""All films side by side: a page that links the pictures where they lie."""
+"""A page of all films, which links to the pictures in their folders."""
 
 import html
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 
 from remdm.analysis.film import film_title
-from remdm.base.files import whole_file
+from remdm.analysis.formats import write_text
 
 PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Recordings of ReMDM planners in Craftax</title>
@@ -20,16 +20,16 @@ h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #
 figure { margin: 0; max-width: 36rem; } img { max-width: 100%; } figcaption { opacity: .8; font-size: .9rem; }
 </style></head><body>
 <h1>Recordings</h1>
-<p>Every policy in the same worlds, drawn by the same seed: the first episode as it was played, whatever came
-of it. <a href="report.html">The report</a> says how they play on average.</p>
+<p>Every policy in the same worlds, drawn by the same seed: the first episode, whatever its outcome.
+<a href="report.html">The report</a> has the averages.</p>
 $policies
 </body></html>
 """)
 CAPTIONS = {
     "episode": "The game, the last executed actions, and the plan. Frame: current action; tick: executed.",
     "denoising": "Two plans while they are denoised. Frame: re-masked.",
-    "path": "The world at the end of the episode, the path, and where what was unlocked.",
-    "unlocks": "Achievements unlocked by each step, beside the expert: every episode faint, their mean bold.",
+    "path": "The world at the end of the episode, the path, and where each achievement was unlocked.",
+    "unlocks": "Achievements unlocked by each step, and the expert's: every episode faint, their mean bold.",
 }
 VIEWER = "episode.html"
 
@@ -40,17 +40,15 @@ def draw(results: list[str], path: Path) -> None:
     pictures = [Path(file) for file in results if Path(file).suffix in (".gif", ".png", ".html")]
     folders = dict.fromkeys(path.parent for path in pictures)
     policies = [_policy(folder, [p for p in pictures if p.parent == folder], output) for folder in folders]
-    with whole_file(output) as partial:
-        partial.write_text(PAGE.substitute(policies="\n".join(policies)), encoding="utf-8")
+    write_text(PAGE.substitute(policies="\n".join(policies)), output)
 
 
 def _policy(folder: Path, pictures: Sequence[Path], output: Path) -> str:
-    figures = "\n".join(_figure(picture, output) for picture in pictures if picture.name != VIEWER)
-    pages = [
-        f'<p><a href="{_link(page, output)}">Step by step</a></p>' for page in pictures if page.name == VIEWER
-    ]
-    heading = f"<h2>{html.escape(film_title(folder))}</h2>"
-    return "\n".join([heading, *pages, f'<div class="pictures">\n{figures}\n</div>'])
+    lines = [f"<h2>{html.escape(film_title(folder))}</h2>"]
+    if (viewer := folder / VIEWER) in pictures:
+        lines.append(f'<p><a href="{_link(viewer, output)}">Step by step</a></p>')
+    figures = [_figure(picture, output) for picture in pictures if picture.name != VIEWER]
+    return "\n".join([*lines, '<div class="pictures">', *figures, "</div>"])
 
 
 def _link(file: Path, output: Path) -> str:

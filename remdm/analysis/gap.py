@@ -1,4 +1,4 @@
-"""Where a planner loses return to its expert: in what it has learned, and in how it plays."""
+"""Where a planner loses return against its expert: in what it has learned, or in how it plays."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from remdm.analysis.policies import EvaluatedPolicy, behind, differences, read_policies
+from remdm.analysis.policies import EvaluatedPolicy, behind, differences, evaluated_policies
 from remdm.analysis.results import Result, grouped, read_parquet, read_results
-from remdm.analysis.style import GREY, WIDTH, Look, legend_below, looks, new_figure, publish, say
+from remdm.analysis.style import GREY, WIDTH, Look, errors_of, legend_below, looks, new_figure, publish, say
 from remdm.base.estimates import Estimate, estimate
 
 AS_TRAINED = "than the expert"
@@ -25,7 +25,7 @@ class Difference(NamedTuple):
 
 
 def ways_to_play(policies: list[EvaluatedPolicy]) -> dict[str, dict[str, EvaluatedPolicy]]:
-    """The evaluations of each policy by its name and theirs; first that of the preset, which is called ''."""
+    """The evaluations of each policy by its name and theirs; first the preset's, whose name is ''."""
     names = {policy.name for policy in policies}
     found: dict[str, dict[str, EvaluatedPolicy]] = {}
     for policy in sorted(policies, key=lambda policy: policy.name.rpartition("-")[0] in names):
@@ -51,11 +51,11 @@ def gaps(rivals: list[EvaluatedPolicy]) -> Iterator[Difference]:
         pairs = [(AS_TRAINED, first, expert), *((name, other, first) for name, other in ways.items())]
         for what, policy, other in pairs:
             if other is not None and (paired := differences(policy, other)):
-                yield Difference(first, what, estimate(list(paired.values())))
+                yield Difference(first, what, estimate(paired))
 
 
 def unlearned(studies: list[Result]) -> pl.DataFrame:
-    """What planners do not know of their expert: a row for each planner and whose states they are asked at.
+    """The divergence of planners from their expert: a row for each planner and each policy's states.
 
     `gap` is the cross-entropy of the first action with the expert's distribution less the expert's entropy,
     in nats, and `agreement` how often the most probable actions are the same; means over seeds.
@@ -76,18 +76,17 @@ def unlearned(studies: list[Result]) -> pl.DataFrame:
 
 
 def draw(results: list[str], path: Path) -> None:
-    """For each game, differences of return with their intervals, and what planners do not know.
+    """For each game, differences of return with their intervals, and divergences from the expert.
 
     Args:
         results: files of evaluations, and of runs of `imitation`.
     """
-    found = grouped(read_results(results), "stage")
-    policies = read_policies([str(result.folder) for result in found["inference"]])
-    unknown = unlearned(found["imitation"])
+    found = read_results(results)
+    policies = evaluated_policies(found)
+    unknown = unlearned([result for result in found if result.stage == "imitation"])
     games = grouped(policies, "env")
     figure, axes = new_figure(WIDTH, 3.0 * len(games), len(games), 2)
-    for row, (env, rivals) in enumerate(games.items()):
-        left, right = axes[2 * row], axes[2 * row + 1]
+    for left, right, (env, rivals) in zip(axes[::2], axes[1::2], games.items(), strict=True):
         compared = list(gaps(rivals))
         drawn = looks(found.policy.name for found in compared)
         _draw_differences(left, compared, drawn)
@@ -102,10 +101,10 @@ def _draw_differences(ax: Axes, compared: list[Difference], drawn: dict[str, Loo
     rows = list(dict.fromkeys(found.what for found in compared))
     names = list(drawn)
     for found in compared:
-        look, value = drawn[found.policy.name], found.returns
+        look = drawn[found.policy.name]
         y = rows.index(found.what) + 0.25 * (names.index(found.policy.name) - (len(names) - 1) / 2)
         ax.errorbar(
-            value.value, y, xerr=[[value.value - value.low], [value.high - value.value]], fmt=look.marker,
+            found.returns.value, y, xerr=errors_of([found.returns]), fmt=look.marker,
             color=look.colour, mfc=look.fill, mec="black", mew=0.4, ms=5, elinewidth=1, capsize=2,
             label=found.policy.label if found.what == AS_TRAINED else None,
         )  # fmt: skip
@@ -118,7 +117,7 @@ def _draw_differences(ax: Axes, compared: list[Difference], drawn: dict[str, Loo
 
 
 def _draw_unknown(ax: Axes, unknown: pl.DataFrame, drawn: dict[str, Look]) -> None:
-    """A bar for each planner and whose states it is asked at."""
+    """A bar for each planner and each policy's states."""
     whose = ("expert", "planner")
     for i, (name, look) in enumerate(drawn.items()):
         rows = unknown.filter(pl.col("policy") == name)
@@ -134,7 +133,7 @@ def _caption(policies: list[EvaluatedPolicy]) -> str:
     return (
         f"Left: return of a planner as it was trained to play, less the expert's (row “{AS_TRAINED}”); and, "
         "in the rows below, of each further way to play, less that of the first, world by world. Right: KL "
-        "divergence of the planner's next action from its expert's: on states that the expert comes to "
-        "(underfitting, and what a recurrent expert remembers), and on states that the planner comes to; by "
-        f"what these bars are higher, errors compound. {behind(policies, 'difference')}"
+        "divergence of the planner's next action from its expert's: on states that the expert visits "
+        "(underfitting, and what a recurrent expert remembers), and on states that the planner visits; the "
+        f"difference between them is due to compounding errors. {behind(policies, 'difference')}"
     )

@@ -1,4 +1,4 @@
-"""What each value of a searched key is worth: planners of a grid compared by return."""
+"""Mean return for each value of the keys in a grid."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from remdm.analysis.policies import EvaluatedPolicy, behind, read_policies
+from remdm.analysis.policies import EvaluatedPolicy, behind, evaluated_policies
 from remdm.analysis.results import Result, grouped, read_results
 from remdm.analysis.style import (
     LABELS,
-    MARKER_VARIANTS,
-    SERIES,
     WIDTH,
-    new_figure,
+    draw_estimates,
+    new_panels,
     publish,
     say,
+    series_look,
     share_limits,
 )
 from remdm.config.workflow import written
@@ -26,10 +26,10 @@ NONE = "No planner of a grid was evaluated."
 
 @dataclass(frozen=True)
 class GridPlanner:
-    """A planner of a grid, or the preset's own beside it.
+    """A planner of a grid, or the preset's own planner.
 
     Attributes:
-        study: the planners that it is compared with; they differ in the grid's keys only.
+        study: of the planners that it is compared with, which differ in the grid's keys only.
         keys: the grid's keys that its name contains.
     """
 
@@ -40,33 +40,27 @@ class GridPlanner:
 
 
 def draw(jobs: list[str], path: Path) -> None:
-    """For each grid and each of its keys, return against the key's values, a line for the others' values.
+    """For each grid and each of its keys, return against the key's values; other keys' values are lines.
 
     Args:
         jobs: files of the planners' trainings and of evaluations.
         path: of the files to write, without suffix.
     """
-    stages = grouped(read_results(jobs), "stage")
-    policies = read_policies([str(result.folder) for result in stages.get("inference", [])])
-    # A planner is evaluated under the name `<method>-<its name>`.
-    played = {(policy.env, policy.name): policy for policy in policies}
-    trained = {
-        (r.env, f"{r.stage}-{r.name}"): r for stage in ("offline", "online") for r in stages.get(stage, [])
-    }
+    results = read_results(jobs)
+    played = {(policy.env, policy.name): policy for policy in evaluated_policies(results)}
+    trained = {(r.env, r.policy): r for stage in ("offline", "online") for r in results if r.stage == stage}
     planners = [_planner(result, played[name]) for name, result in trained.items() if name in played]
-    studies = {
-        study: (each, keys) for study, each in grouped(planners, "study").items() if (keys := _keys(each))
-    }
-    panels = [(study, each, key) for study, (each, keys) in studies.items() for key in keys]
-    figure, axes = new_figure(WIDTH, 2.6 * max(-(-len(panels) // 2), 1), max(-(-len(panels) // 2), 1), 2)
-    for ax, (study, each, key) in zip(axes, panels, strict=False):
-        _draw(ax, each, key, [other for other in studies[study][1] if other != key])
+    studies = {study: each for study, each in grouped(planners, "study").items() if _keys(each)}
+    panels = [(study, key) for study, each in studies.items() for key in _keys(each)]
+    figure, axes = new_panels(max(len(panels), 1), 2, WIDTH / 2, 2.6)
+    for ax, (study, key) in zip(axes, panels, strict=False):
+        _draw(ax, studies[study], key)
         ax.set_title(study, loc="left")
-    for ax in axes[len(panels) :]:
-        say(ax, "" if panels else NONE)
     if panels:
-        share_limits(axes[: len(panels)])
-    publish(figure, path, _caption([planner.policy for each, _ in studies.values() for planner in each]))
+        share_limits(axes)
+    else:
+        say(axes[0], NONE)
+    publish(figure, path, _caption([planner.policy for each in studies.values() for planner in each]))
 
 
 def _planner(result: Result, policy: EvaluatedPolicy) -> GridPlanner:
@@ -74,7 +68,7 @@ def _planner(result: Result, policy: EvaluatedPolicy) -> GridPlanner:
     name, by, expert = result.name.partition("_by_")
     keys = set()
     while found := [key for key, value in result.config.items() if name.endswith(f"_{key}_{written(value)}")]:
-        key = max(found, key=len)  # `collect_temperature` ends like `temperature`
+        key = max(found, key=len)  # `_collect_temperature_1.0` also ends with `_temperature_1.0`
         name = name.removesuffix(f"_{key}_{written(result.config[key])}")
         keys.add(key)
     study = f"{LABELS[result.stage]} ({name}{by.replace('_', ' ')}{expert})\n{result.env}"
@@ -86,7 +80,8 @@ def _keys(planners: Iterable[GridPlanner]) -> list[str]:
     return sorted(frozenset().union(*(planner.keys for planner in planners)))
 
 
-def _draw(ax: Axes, planners: list[GridPlanner], key: str, others: list[str]) -> None:
+def _draw(ax: Axes, planners: list[GridPlanner], key: str) -> None:
+    others = [other for other in _keys(planners) if other != key]
     values = sorted(
         {planner.config[key] for planner in planners}, key=lambda x: (isinstance(x, str), x is None, x)
     )
@@ -94,15 +89,9 @@ def _draw(ax: Axes, planners: list[GridPlanner], key: str, others: list[str]) ->
     for planner in sorted(planners, key=lambda planner: values.index(planner.config[key])):
         lines.setdefault(", ".join(f"{k} {written(planner.config[k])}" for k in others), []).append(planner)
     for k, (text, line) in enumerate(lines.items()):
-        means = [planner.policy.mean() for planner in line]
-        shift = 0.06 * (k - (len(lines) - 1) / 2)  # intervals beside each other, not one over the other
-        ax.errorbar(
-            [values.index(planner.config[key]) + shift for planner in line],
-            [mean.value for mean in means],
-            [[mean.value - mean.low for mean in means], [mean.high - mean.value for mean in means]],
-            color=SERIES[k % len(SERIES)], marker=MARKER_VARIANTS[k % len(MARKER_VARIANTS)],
-            capsize=2, mec="black", mew=0.5, elinewidth=0.8, label=text,
-        )  # fmt: skip
+        shift = 0.06 * (k - (len(lines) - 1) / 2)  # intervals side by side, not one over the other
+        x = [values.index(planner.config[key]) + shift for planner in line]
+        draw_estimates(ax, x, [planner.policy.mean() for planner in line], series_look(k), text)
     ax.set_xticks(range(len(values)), [written(value) for value in values])
     ax.set_xlim(-0.5, len(values) - 0.5)
     ax.set_xlabel(key)

@@ -12,19 +12,20 @@ from remdm.analysis.style import WIDTH, in_millions, label, legend_below, looks,
 
 
 def draw(trainings: list[str], path: Path) -> None:
-    """For each game the expert's return in training, the planners' validation and their accuracy.
+    """For each game the expert's return in training, the planners' validation reward and their accuracy.
 
-    Above against frames, below against the wall time they took.
+    The upper row is against frames, the lower against wall time.
     """
     results = read_results(trainings)
     games = grouped(results, "env")
     figure, axes = new_figure(WIDTH, 0.3 + 4.1 * len(games), 2 * len(games), 3)
     for row, (env, runs) in enumerate(games.items()):
-        _draw_row(axes[6 * row : 6 * row + 3], runs, "frames")
-        _draw_row(axes[6 * row + 3 : 6 * row + 6], runs, "seconds")
-        axes[6 * row].set_title(f"{env}:\nexpert in training", loc="left")
-        axes[6 * row + 1].set_title("planners:\nvalidation", loc="left")
-        axes[6 * row + 2].set_title("planners:\nmasked actions", loc="left")
+        above, below = axes[6 * row : 6 * row + 3], axes[6 * row + 3 : 6 * row + 6]
+        _draw_row(above, runs, "frames")
+        _draw_row(below, runs, "seconds")
+        titles = (f"{env}:\nexpert in training", "planners:\nvalidation", "planners:\nmasked actions")
+        for ax, title in zip(above, titles, strict=True):
+            ax.set_title(title, loc="left")
     legend_below(figure, axes)
     caption = (
         "Learning curves against frames (above) and against wall time without compilation (below): the "
@@ -35,14 +36,10 @@ def draw(trainings: list[str], path: Path) -> None:
 
 
 def _draw_row(axes: Sequence[Axes], results: list[Result], against: str) -> None:
-    """Three panels against one measure of effort."""
+    """Three panels against frames or seconds."""
     by_stage = grouped(results, "stage")
-    experts = grouped(by_stage.get("ppo", []), "name")
-    planners = {
-        f"{stage}-{name}": runs
-        for stage in ("offline", "online")
-        for name, runs in grouped(by_stage.get(stage, []), "name").items()
-    }
+    experts = grouped(by_stage.get("ppo", []), "policy")
+    planners = grouped([*by_stage.get("offline", []), *by_stage.get("online", [])], "policy")
     panels = (
         (axes[0], experts, "env/episode_return", "mean episode return"),
         (axes[1], planners, "val/score", "validation\nreward per environment"),
@@ -65,7 +62,7 @@ def _draw_row(axes: Sequence[Axes], results: list[Result], against: str) -> None
 
 
 def _limits(ax: Axes) -> tuple[float, float]:
-    """From zero, or below where a line goes there, to a little above the highest line."""
+    """From zero, or the lowest value if it is negative, to a little above the highest value."""
     values = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines])
     low, high = min(0.0, float(np.nanmin(values))), float(np.nanmax(values))
     return low, high + 0.06 * (high - low or 1.0)

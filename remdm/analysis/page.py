@@ -1,6 +1,6 @@
 """A page that needs neither network nor server: one file with its style, its scripts and its data.
 
-Its content security policy allows these scripts and no request. What the scripts write is text, never markup.
+Its content security policy allows only these scripts and no request. The scripts write text, never markup.
 """
 
 import base64
@@ -12,10 +12,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from remdm.base.files import whole_file
-
 WEB = Path(__file__).with_name("web")
-SHARED = "page"  # what all pages have: their frame, and the style and the script that they begin with
+SHARED = "page"  # of the files that all pages share: the frame, and the first style and script
 
 
 def build_page(
@@ -24,9 +22,9 @@ def build_page(
     """The page whose body is the template `web/<name>.html`.
 
     Args:
-        scripts: its own, `web/<name>.<script>.js`, one script in the page in this order.
-        parts: markup for the template's places, and the page's `title`.
-        libraries: files of `web/` by others; their styles are inline, so with them inline styles are allowed.
+        scripts: of its own, `web/<name>.<script>.js`, joined in this order into one script.
+        parts: markup for the template's placeholders, and the page's `title`.
+        libraries: third-party scripts in `web/`; they set inline styles, which are then allowed.
     """
     style = _read(f"{SHARED}.css") + _read(f"{name}.css")
     script = _read(f"{SHARED}.js") + "".join(_read(f"{name}.{own}.js") for own in scripts)
@@ -35,7 +33,7 @@ def build_page(
     policy = (
         f"default-src 'none'; form-action 'none'; base-uri 'none'; style-src {inline}; "
         f"script-src {' '.join(map(_hash, sources))}"
-        + ("; img-src data: blob:" if libraries else "")  # a figure that is saved as a picture
+        + ("; img-src data: blob:" if libraries else "")  # to save a figure as a picture
     )
     code = "\n".join(f"<script>{source}</script>" for source in sources)
     body = Template(_read(f"{name}.html")).substitute(parts)
@@ -43,14 +41,8 @@ def build_page(
     return frame.substitute(title=parts["title"], policy=policy, style=style, body=body, code=code)
 
 
-def write_page(page: str, output: Path) -> None:
-    """Write a page, all of it or nothing."""
-    with whole_file(output) as partial:
-        partial.write_text(page, encoding="utf-8")
-
-
 def as_json(value: Any) -> str:
-    """A value for an element of the page; no string in it can end that element."""
+    """A value as JSON for an element of the page; no string in it can end that element."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
@@ -64,6 +56,6 @@ def _read(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """A script or a style as the content security policy names it."""
+    """The hash by which the content security policy allows a script or a style."""
     digest = hashlib.sha256(text.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"

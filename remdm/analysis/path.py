@@ -1,4 +1,4 @@
-"""Where an episode led: the map, the path, and what was unlocked on the way."""
+"""The path of an episode on the map, and the achievements unlocked on the way."""
 
 from pathlib import Path
 
@@ -20,9 +20,9 @@ def draw(results: list[str], path: Path) -> None:
 
 
 def draw_path(film: Film, output: Path, title: str) -> None:
-    """Draw the floors that were visited, as the world is at the end: the whole, and where the path runs.
+    """Draw each visited floor as it is at the end: the whole floor, and the part with the path.
 
-    Numbers stand where something was unlocked, and the legend says what.
+    Numbers mark where achievements were unlocked; the text below lists them.
     """
     floors = visited_floors(film)
     lines = [f"{i}  {readable(name)} (step {step})" for i, (step, name) in enumerate(film.unlocked, 1)]
@@ -48,7 +48,7 @@ def draw_path(film: Film, output: Path, title: str) -> None:
 
 def visited_floors(film: Film) -> list[int]:
     """The floors on which the player was, in order."""
-    return [int(floor) for floor in np.unique(film.places[:, 0])]
+    return np.unique(film.places[:, 0]).tolist()
 
 
 def map_pixels(film: Film, floor: int) -> np.ndarray:
@@ -61,9 +61,8 @@ def map_pixels(film: Film, floor: int) -> np.ndarray:
 def legs(film: Film, floor: int) -> list[np.ndarray]:
     """The places [N, 2] of each stay on a floor."""
     here = film.places[:, 0] == floor
-    starts = np.flatnonzero(here & ~np.concatenate([[False], here[:-1]]))
-    ends = np.flatnonzero(here & ~np.concatenate([here[1:], [False]])) + 1
-    return [film.places[start:end, 1:] for start, end in zip(starts, ends, strict=True)]
+    bounds = np.flatnonzero(np.diff(here, prepend=False, append=False)).reshape(-1, 2)
+    return [film.places[start:end, 1:] for start, end in bounds]
 
 
 def _draw_floor(ax: Axes, film: Film, floor: int) -> None:
@@ -81,7 +80,7 @@ def _draw_floor(ax: Axes, film: Film, floor: int) -> None:
 
 
 def _zoom(ax: Axes, film: Film, floor: int) -> None:
-    """Show the square around the path alone, within the map."""
+    """Show only a square around the path, within the map."""
     size = film.world.shape[1]
     places = film.places[film.places[:, 0] == floor, 1:]
     side = min(size, max(14, int(np.ptp(places, axis=0).max()) + 7))
@@ -103,7 +102,7 @@ def _number_unlocks(ax: Axes, film: Film, floor: int) -> None:
 
 
 def _fanned(film: Film, i: int) -> tuple[float, float]:
-    """Where the number of the i-th achievement stands, in points from its place: each elsewhere."""
+    """The offset of the i-th achievement's number from its place, in points, in a direction of its own."""
     angle = 2 * np.pi * i / max(len(film.unlocked), 6)
     distance = 20 + 8 * (i % 2)
     return float(distance * np.cos(angle) - 4), float(distance * np.sin(angle) - 4)

@@ -1,5 +1,6 @@
 """The policies that were evaluated: the episodes of all their seeds."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +19,7 @@ class EvaluatedPolicy:
     """A policy in a game, and its evaluations, one for each training seed.
 
     Attributes:
-        title: its name in figures and tables; by its name if empty.
+        title: its label in figures and tables; derived from its name if empty.
     """
 
     env: str
@@ -38,17 +39,17 @@ class EvaluatedPolicy:
 
     @property
     def episodes(self) -> int:
-        """Episodes of all seeds."""
-        return sum(len(sample) for sample in self.returns)
+        """The number of episodes of all seeds."""
+        return sum(map(len, self.returns))
 
-    @cached_property
+    @property
     def returns(self) -> Samples:
         """Returns of each seed's episodes."""
-        return [result.episodes["return"].to_numpy() for result in self.results]
+        return [result.returns for result in self.results]
 
     @cached_property
     def lengths(self) -> Samples:
-        """Steps of each seed's episodes."""
+        """Numbers of steps of each seed's episodes."""
         return [result.episodes["length"].to_numpy() for result in self.results]
 
     @property
@@ -73,16 +74,21 @@ class EvaluatedPolicy:
         return estimate(self.returns)
 
     def evaluated_alike(self, other: "EvaluatedPolicy") -> bool:
-        """Whether another policy's episodes were counted in the same way."""
+        """Whether another policy was evaluated by the same protocol."""
         keys = ("eval_protocol", "eval_num_envs", "eval_steps")
         mine, theirs = self.results[0].config, other.results[0].config
         return all(mine[key] == theirs[key] for key in keys)
 
 
 def read_policies(evaluations: list[str]) -> list[EvaluatedPolicy]:
-    """The policies of all games, in the order they come."""
-    groups = grouped(read_results(evaluations), "env", "name")
-    return [EvaluatedPolicy(env, name, tuple(results)) for (env, name), results in groups.items()]
+    """The policies of all games from files or folders of evaluations, in the order they come."""
+    return evaluated_policies(read_results(evaluations))
+
+
+def evaluated_policies(results: Iterable[Result]) -> list[EvaluatedPolicy]:
+    """The policies whose evaluations are among results, in the order they come."""
+    groups = grouped((result for result in results if result.stage == "inference"), "env", "name")
+    return [EvaluatedPolicy(env, name, tuple(evaluations)) for (env, name), evaluations in groups.items()]
 
 
 def share_of_expert(policy: EvaluatedPolicy, rivals: list[EvaluatedPolicy]) -> Estimate | None:
@@ -92,44 +98,42 @@ def share_of_expert(policy: EvaluatedPolicy, rivals: list[EvaluatedPolicy]) -> E
     """
     experts = (rival for rival in rivals if rival.role == "expert" and rival.evaluated_alike(policy))
     expert = next(experts, None)
-    ours, theirs = _paired_returns(policy, expert) if expert else ([], [])
-    if not theirs or min(sample.mean() for sample in theirs) <= 0:
+    pairs = _same_seeds(policy, expert) if expert else []
+    if not pairs or min(theirs.returns.mean() for _, theirs in pairs) <= 0:
         return None
-    return estimate_of_two(ours, theirs, ratio)
+    return estimate_of_two(*_returns_of(pairs), ratio)
 
 
-def differences(policy: EvaluatedPolicy, other: EvaluatedPolicy) -> dict[int, np.ndarray]:
-    """For each seed both have, first minus second return of the first episodes in the same worlds [N].
+def differences(policy: EvaluatedPolicy, other: EvaluatedPolicy) -> list[np.ndarray]:
+    """For each seed that both have, first minus second return of the first episodes in the same worlds [N].
 
-    The first episode of environment e starts in the world that seed and e decide, whoever plays and in
-    however many environments. Later ones are left out: in a fixed time, who dies sooner plays more of them.
-    An episode that had not ended counts as far as it went, so nothing is paired where the two had different
-    times to end theirs.
+    The first episode of environment e starts in the world that seed and e determine, whichever policy plays
+    and however many environments there are. Later episodes are left out: in a fixed number of steps, a policy
+    that dies sooner plays more of them. An episode that did not end counts up to the last step, so seeds are
+    paired only if both policies had the same number of steps.
     """
-    others = {result.seed: result for result in other.results}
-    found = {}
-    for result in policy.results:
-        rival = others.get(result.seed)
-        if rival is not None and result.config["eval_steps"] == rival.config["eval_steps"]:
-            pairs = result.first_episodes.join(rival.first_episodes, on="env", suffix="_other")
-            found[result.seed] = (pairs["return"] - pairs["return_other"]).to_numpy()
+    found = []
+    for ours, theirs in _same_seeds(policy, other):
+        if ours.config["eval_steps"] == theirs.config["eval_steps"]:
+            pairs = ours.first_episodes.join(theirs.first_episodes, on="env", suffix="_other")
+            found.append((pairs["return"] - pairs["return_other"]).to_numpy())
     return found
 
 
 def probability_of_improvement(policy: EvaluatedPolicy, other: EvaluatedPolicy) -> Estimate | None:
-    """Probability that an episode of the first returns more than one of the other, of seeds both have.
+    """Probability that an episode of the first returns more than one of the other, over seeds that both have.
 
-    None where there is no such seed, or episodes were not counted in the same way.
+    None without such a seed, or if the two were evaluated by different protocols.
     """
-    ours, theirs = _paired_returns(policy, other)
-    return improvement_estimate(ours, theirs) if ours and policy.evaluated_alike(other) else None
+    pairs = _same_seeds(policy, other)
+    return improvement_estimate(*_returns_of(pairs)) if pairs and policy.evaluated_alike(other) else None
 
 
 def behind(policies: list[EvaluatedPolicy], of: str) -> str:
-    """How many seeds and episodes stand behind the numbers, for a caption.
+    """How many seeds and episodes the numbers come from, for a caption.
 
     Args:
-        of: what the intervals are of, such as `mean`.
+        of: the statistic that the intervals belong to, such as `mean`.
     """
     parts = []
     for env, rivals in grouped(policies, "env").items():
@@ -148,11 +152,12 @@ def _range(counts: list[int]) -> str:
     return " to ".join(f"{count:,}" for count in sorted({min(counts), max(counts)}))
 
 
-def _paired_returns(policy: EvaluatedPolicy, other: EvaluatedPolicy) -> tuple[Samples, Samples]:
-    """Returns of the episodes of each, of seeds that both have."""
-    ours, theirs = (
-        {result.seed: sample for result, sample in zip(each.results, each.returns, strict=True)}
-        for each in (policy, other)
-    )
-    seeds = [seed for seed in ours if seed in theirs]
-    return [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
+def _same_seeds(policy: EvaluatedPolicy, other: EvaluatedPolicy) -> list[tuple[Result, Result]]:
+    """The evaluations of both, of each seed that both have."""
+    theirs = {result.seed: result for result in other.results}
+    return [(ours, theirs[ours.seed]) for ours in policy.results if ours.seed in theirs]
+
+
+def _returns_of(pairs: list[tuple[Result, Result]]) -> tuple[Samples, Samples]:
+    """The returns of the first of each pair, and of the second."""
+    return [ours.returns for ours, _ in pairs], [theirs.returns for _, theirs in pairs]

@@ -1,4 +1,4 @@
-"""How well a planner predicts its expert, by time in the episode and by place in the plan."""
+"""A planner's cross-entropy with its expert, by time in the episode and by position in the plan."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ import polars as pl
 from remdm.analysis.results import read_parquet
 from remdm.analysis.style import GREY, SERIES, WIDTH, new_figure, save
 
-PANELS = {"time": "steps since the episode began", "place": "place in the plan"}
+PANELS = {"time": "steps since the episode began", "place": "position in the plan"}
 
 
 def draw(results: list[str], path: Path) -> None:
-    """Cross-entropy on the states of either, with the expert's own entropy, the least that it can be.
+    """Cross-entropy on the states of expert and planner, with its lower bound, the expert's own entropy.
 
     Args:
         results: files of the folder of a run, with `imitation.parquet`.

@@ -13,7 +13,7 @@ POINTS = 150
 
 
 def draw(evaluations: list[str], path: Path) -> None:
-    """For each game, the share of episodes that return at least so much, with pointwise intervals."""
+    """For each game, the share of episodes with a return of at least x, with pointwise intervals."""
     policies = read_policies(evaluations)
     games = grouped(policies, "env")
     figure, axes = new_figure(WIDTH * (0.6 if len(games) == 1 else 1.0), 3.0, 1, len(games))
@@ -29,5 +29,5 @@ def draw(evaluations: list[str], path: Path) -> None:
         ax.set_ylabel("episodes that return at least this, %")
         ax.set_ylim(0, 102)
     legend_below(figure, axes)
-    text = "Performance profiles: share of episodes that return at least so much."
+    text = "Performance profiles: share of episodes with a return of at least x."
     publish(figure, path, f"{text} {behind(policies, 'share')}")

@@ -1,4 +1,4 @@
-"""What others reached, as numbers, each with the protocol in which it was measured."""
+"""Published results, each with the protocol by which it was measured."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
@@ -11,15 +11,15 @@ RELEASED = "record of the released PPO-RNN checkpoint"
 LEDGER = "results ledger of the public implementation"
 SCOREBOARD = "Craftax scoreboard, PPO-RNN, 15.3 % of the maximum"
 UNITS = {"return": "return of an episode", "achievements": "achievements of an episode"}
-TOLERANCE = 0.05  # of the number of frames: budgets are whole updates
+TOLERANCE = 0.05  # of the number of frames, because budgets are whole updates
 
 
 class Published(NamedTuple):
-    """A figure in its own unit.
+    """A published value.
 
     Attributes:
-        frames: of the training behind it.
-        protocol: keys of the evaluation that must be equal; none of an expert's own record.
+        frames: of the training of the published policy.
+        protocol: keys of the evaluation that must be equal; empty for an expert's training record.
     """
 
     quantity: Literal["return", "achievements"]
@@ -29,11 +29,11 @@ class Published(NamedTuple):
     protocol: Mapping[str, Any] = {}
 
     def ours(self, policy: EvaluatedPolicy) -> Estimate:
-        """What a policy reaches, in the same unit."""
+        """The same quantity of a policy of this project."""
         return estimate(policy.returns if self.quantity == "return" else policy.unlocks)
 
     def is_comparable(self, policy: EvaluatedPolicy) -> bool:
-        """Whether a policy was trained for as long and evaluated in this protocol, in all its seeds."""
+        """Whether all seeds of a policy were trained for as many frames and evaluated by this protocol."""
         return all(
             abs((result.summary["trained_frames"] or 0) / self.frames - 1) <= TOLERANCE
             and all(result.config[key] == value for key, value in self.protocol.items())
@@ -49,7 +49,7 @@ AFRESH = {
     "eval_protocol": "fixed_steps", "eval_num_envs": 192, "eval_steps": 1024,
     "inpaint_history": False, "replan_every": 8, "diffusion_steps_eval": 50,
 }  # fmt: skip
-# Of several that are comparable, the first is the one that the table of policies shows.
+# Of several comparable values, the table of policies shows the first.
 PUBLISHED = {
     (CLASSIC, "expert"): [
         Published("return", 19.36, 1_000_000_000, RELEASED),
@@ -65,12 +65,12 @@ PUBLISHED = {
 
 
 def published(policy: EvaluatedPolicy) -> list[Published]:
-    """What was published about a policy's like, as far as it is comparable."""
+    """The published values of the policy's game and role that are comparable with it."""
     return [other for other in PUBLISHED.get((policy.env, policy.role), []) if other.is_comparable(policy)]
 
 
 def remark(policies: list[EvaluatedPolicy]) -> str:
-    """What a caption says of the published values that stand beside policies; empty where there are none."""
+    """A caption's remark on the published values that are shown with policies; empty if there are none."""
     if not any(map(published, policies)):
         return ""
     share = f"{100 * TOLERANCE:.0f} %"

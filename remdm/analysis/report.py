@@ -1,18 +1,17 @@
-"""The report: how good the planners of a pipeline are, how sure that is, and all that is behind it."""
+"""The report: the results of a pipeline's planners, their uncertainty, and the runs that they come from."""
 
 import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from remdm.analysis.explore import ShownPolicy, explore_page
-from remdm.analysis.page import write_page
-from remdm.analysis.policies import read_policies
+from remdm.analysis.formats import write_text
+from remdm.analysis.policies import evaluated_policies
 from remdm.analysis.results import Result, grouped, read_results
 from remdm.analysis.runs import Unfinished
 from remdm.analysis.style import label, looks
 
-# Trainings by the names under which what they trained is evaluated.
-TRAINED = {"ppo": "{name}", "offline": "offline-{name}", "online": "online-{name}"}
+TRAININGS = ("ppo", "offline", "online")
 
 
 def draw(results: list[str], path: Path) -> None:
@@ -29,31 +28,25 @@ def write_report(
 
     Args:
         records: files of the folders of trainings, of collecting and of evaluations.
-        figures: the PNGs of the paper's figures, each with its caption beside it.
+        figures: the PNGs of the paper's figures, each with its caption in a text file next to it.
         output: the page.
         unfinished: the jobs that have no results yet.
     """
     results = read_results(records)
     players = find_players(results)
-    write_page(
-        explore_page(
-            "Discrete-diffusion planners in Craftax", players, results, output, unfinished,
-            experts=_experts(results, players), files=_paper_files(figures),
-        ),
-        output,
+    page = explore_page(
+        "Discrete-diffusion planners in Craftax", players, results, output, unfinished,
+        experts=_experts(results, players), files=_paper_files(figures),
     )  # fmt: skip
+    write_text(page, output)
 
 
 def find_players(results: Sequence[Result]) -> list[ShownPolicy]:
-    """The policies of a pipeline: the trainings and evaluations of one name belong together."""
+    """The policies of a pipeline, each with its trainings and its evaluations."""
     players = []
-    policies = read_policies([str(result.folder) for result in results if result.stage == "inference"])
     for env, runs in grouped(results, "env").items():
-        played = {policy.name: policy for policy in policies if policy.env == env}
-        trained: dict[str, list[Result]] = {}
-        for result in runs:
-            if result.stage in TRAINED:
-                trained.setdefault(TRAINED[result.stage].format(name=result.name), []).append(result)
+        played = {policy.name: policy for policy in evaluated_policies(runs)}
+        trained = grouped((result for result in runs if result.stage in TRAININGS), "policy")
         for name, look in looks([*played, *trained]).items():
             players.append(
                 ShownPolicy(env, label(name), look, tuple(trained.get(name, ())), played.get(name))
@@ -71,7 +64,7 @@ def _experts(results: Sequence[Result], players: Sequence[ShownPolicy]) -> str:
 
 
 def _expert(result: Result) -> str:
-    """Who the expert is, in a sentence."""
+    """A sentence on an expert that was trained."""
     keys = result.config
     _, returns = result.curve("env/episode_return")
     frames = int(result.metrics["frames"][-1])
@@ -86,13 +79,13 @@ def _expert(result: Result) -> str:
 
 
 def _external(result: Result) -> str:
-    """Who the expert is where none was trained, in a sentence."""
+    """A sentence on an expert that was not trained here."""
     path = result.config["checkpoint_path"]
     return html.escape(f"In {result.env} it was not trained here: it is {path}.")
 
 
 def _paper_files(figures: Iterable[Path]) -> str:
-    """The figures of the paper by their places beside the page, with their captions."""
+    """Links to the figures of the paper, which are in `figures/` next to the page, with their captions."""
     rows = [
         f'<li><a href="figures/{html.escape(path.name)}">{html.escape(path.name)}</a> and '
         f'<a href="figures/{html.escape(path.stem)}.pdf">{html.escape(path.stem)}.pdf</a>: '

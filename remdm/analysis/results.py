@@ -1,4 +1,4 @@
-"""Reading what the stages left: one object for each results folder."""
+"""Reading the results of stages: one object for each results folder."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -16,14 +16,20 @@ from remdm.base.arrays import read_npz
 from remdm.base.errors import UserError, reason_of
 
 T = TypeVar("T")
-FORMS = {".json": "JSON"}  # others are called like their suffix
+FORMS = {".json": "JSON"}  # of other files, the format is named like the suffix
 
 
 @dataclass(frozen=True)
 class Result:
-    """A results folder, `.../<name>/s<seed>`; the rest of what it is stands in its `run.json`."""
+    """A results folder, `.../<name>/s<seed>`; its `run.json` records the rest of what it is."""
 
     folder: Path
+
+    @property
+    def record(self) -> Path:
+        """The folder of its `run.json`: of repetitions, `r0` and so on, the folder above."""
+        is_repetition = re.fullmatch(r"r\d+", self.folder.name) and not (self.folder / "run.json").exists()
+        return self.folder.parent if is_repetition else self.folder
 
     @property
     def seed(self) -> int:
@@ -41,6 +47,11 @@ class Result:
         return str(self.recorded("stage"))
 
     @property
+    def policy(self) -> str:
+        """The name under which the policy that a training trained is evaluated."""
+        return self.name if self.stage == "ppo" else f"{self.stage}-{self.name}"
+
+    @property
     def config(self) -> dict[str, Any]:
         """All keys."""
         return dict(self.recorded("config"))
@@ -52,7 +63,7 @@ class Result:
 
     @property
     def commit(self) -> str:
-        """The commit of the code that made it."""
+        """The commit of the code that ran."""
         return str(self.recorded("git_commit") or "no clone")[:10]
 
     @property
@@ -63,10 +74,8 @@ class Result:
 
     @cached_property
     def run(self) -> dict[str, Any]:
-        """`run.json`; repetitions, `r0` and so on, share that of the folder above."""
-        own, shared = (folder / "run.json" for folder in (self.folder, self.folder.parent))
-        is_repetition = re.fullmatch(r"r\d+", self.folder.name) and not own.exists()
-        return read_json(shared if is_repetition else own)
+        """`run.json`."""
+        return read_json(self.record / "run.json")
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -84,9 +93,14 @@ class Result:
         counts_all = self.config["eval_protocol"] == "first_episode"
         return self._episodes if counts_all else self._episodes.filter("finished")
 
+    @cached_property
+    def returns(self) -> np.ndarray:
+        """The returns of `episodes` [N]."""
+        return self.episodes["return"].to_numpy()
+
     @property
     def first_episodes(self) -> pl.DataFrame:
-        """The first episode of each environment; those that had not ended, as far as they went."""
+        """The first episode of each environment; those that did not end, up to the last step."""
         return self._episodes.filter(pl.col("episode") == 0)
 
     @cached_property
@@ -100,14 +114,13 @@ class Result:
 
     @cached_property
     def benchmark(self) -> dict[str, float]:
-        """What Snakemake measured of the job that made it; empty where it was made by hand or moved."""
+        """What Snakemake measured of its job; empty if it was made by hand or moved."""
         path = Path(*self.folder.parts[:-5], "logs", *self.folder.parts[-4:]).with_suffix(".benchmark.tsv")
         if not path.is_file():
             return {}
-        row = pl.read_csv(path, separator="\t", null_values=["-", "NA"], infer_schema=False).row(
-            -1, named=True
-        )
-        return {name: float(row[name]) for name in ("s", "max_rss", "mean_load", "cpu_time") if row.get(name)}
+        table = pl.read_csv(path, separator="\t", null_values=["-", "NA"], infer_schema=False)
+        row = table.row(-1, named=True)
+        return {name: float(row[name]) for name in ("s", "max_rss", "cpu_time") if row.get(name)}
 
     def recorded(self, key: str) -> Any:
         """An entry of `run.json`.
@@ -116,7 +129,7 @@ class Result:
             UserError: it has none, because another version of the project wrote it.
         """
         if key not in self.run:
-            raise UserError(f"{self.folder / 'run.json'}: has no {key}; {_again(self.folder / 'run.json')}")
+            raise UserError(f"{self.record / 'run.json'}: has no {key}; {_again(self.record / 'run.json')}")
         return self.run[key]
 
     def curve(self, name: str, against: str = "frames") -> tuple[np.ndarray, np.ndarray]:
@@ -145,13 +158,13 @@ def read_arrays(
 
 
 def read_file(path: Path, reader: Callable[[Path], T], remedy: str | None = None) -> T:
-    """What a reader makes of a file.
+    """The content of a file, read by `reader`.
 
     Args:
-        remedy: how the file is made again; by Snakemake if None.
+        remedy: how to make the file again; by Snakemake if None.
 
     Raises:
-        UserError: it is missing or not whole; the message is one line and says how to get it.
+        UserError: it is missing or not whole; the message is one line and names the remedy.
     """
     try:
         return reader(path)
@@ -185,7 +198,7 @@ def grouped(items: Iterable[T], *attributes: str) -> dict[Any, list[T]]:
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
     """Centred running mean over at most `window` values, shorter at the ends: [N] -> [N].
 
-    What has gaps (NaN) stays as it is: a mean would widen them.
+    Values with gaps (NaN) stay as they are: a mean would widen the gaps.
     """
     if window <= 1 or values.size == 0 or np.isnan(values).any():
         return values

@@ -1,4 +1,4 @@
-"""What everyone reaches in an episode, beside what was published."""
+"""Return and achievements of every policy, with published values."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from remdm.analysis.policies import MAX_RETURN, EvaluatedPolicy, behind, read_po
 from remdm.analysis.published import published, remark
 from remdm.analysis.results import grouped
 from remdm.analysis.statistics import iqm
-from remdm.analysis.style import WIDTH, looks, new_figure, publish
+from remdm.analysis.style import WIDTH, errors_of, looks, new_figure, publish
 from remdm.base.estimates import Samples, estimate
 
 
@@ -23,8 +23,7 @@ def draw(evaluations: list[str], path: Path) -> None:
     games = grouped(policies, "env")
     height = 1.1 + 0.3 * max(map(len, games.values()))
     figure, axes = new_figure(WIDTH, height * len(games), len(games), 2)
-    for row, (env, rivals) in enumerate(games.items()):
-        left, right = axes[2 * row], axes[2 * row + 1]
+    for left, right, (env, rivals) in zip(axes[::2], axes[1::2], games.items(), strict=True):
         _draw(left, rivals, lambda policy: policy.returns, "return")
         _draw(right, rivals, lambda policy: policy.unlocks, "achievements")
         left.set_yticks(range(len(rivals)), [policy.label.replace(" (", "\n(") for policy in rivals])
@@ -39,7 +38,7 @@ def draw(evaluations: list[str], path: Path) -> None:
 
 
 def caption(policies: list[EvaluatedPolicy]) -> str:
-    """What the figure shows, and how many seeds and episodes are behind it."""
+    """What the figure shows, and how many seeds and episodes it is drawn from."""
     parts = [
         "Return and achievements of an episode: mean with its 95 % interval, and below it the interquartile "
         "mean of the return (tick)."
@@ -59,30 +58,26 @@ def _draw(
     reach = 0.0
     for y, policy in enumerate(policies):
         look, sample = drawn[policy.name], samples(policy)
-        interval = estimate(sample)
-        reach = max(reach, interval.value, *(seed.mean() for seed in sample))
+        interval, means = estimate(sample), [seed.mean() for seed in sample]
+        reach = max(reach, interval.value, *means)
         ax.plot(interval.value, y, look.marker, color=look.colour, mec="black", mew=0.4, ms=5.5)
         ax.errorbar(
-            interval.value, y, xerr=[[interval.value - interval.low], [interval.high - interval.value]],
-            color="black", elinewidth=0.9, capsize=2.5, capthick=0.9, zorder=5,
+            interval.value, y, xerr=errors_of([interval]), color="black", elinewidth=0.9, capsize=2.5,
+            capthick=0.9, zorder=5,
         )  # fmt: skip
-        if len(sample) > 1:
-            ax.plot([seed.mean() for seed in sample], [y + 0.24] * len(sample), ".", color="#444444", ms=3)
+        if len(means) > 1:
+            ax.plot(means, [y + 0.24] * len(means), ".", color="#444444", ms=3)
         if quantity == "return":
             ax.plot(estimate(sample, iqm).value, y + 0.24, "|", color="black", ms=5, mew=1.2)
         ax.annotate(
-            f"{interval.value:.2f}",
-            (interval.value, y),
-            (0, 5),
-            textcoords="offset points",
-            ha="center",
+            f"{interval.value:.2f}", (interval.value, y), (0, 5), textcoords="offset points", ha="center",
             fontsize=7,
-        )
+        )  # fmt: skip
         for other in published(policy):
             if other.quantity == quantity:
                 reach = max(reach, other.value)
                 ax.plot(other.value, y, "D", mfc="white", mec="black", mew=0.8, ms=4.5, zorder=3)
-    # An interval of two seeds may be wider than all that was ever reached: it runs out of the picture.
+    # An interval of two seeds may be far wider than all values: it may extend beyond the axes.
     ax.set_xlim(0, 1.12 * reach)
     ax.set_ylim(len(policies) - 0.5, -0.75)
     ax.grid(axis="y", visible=False)

@@ -1,4 +1,4 @@
-"""What a page says of a single run: how to repeat it, its record, and its curves."""
+"""The parts of a page on a single run: the command that repeats it, its record, and its curves."""
 
 import json
 import os
@@ -11,18 +11,19 @@ import numpy as np
 import polars as pl
 
 from remdm.analysis.costs import job_cost
+from remdm.analysis.formats import rounded
 from remdm.analysis.results import Result, smooth
 from remdm.base.reader import parse_value
 from remdm.config.layers import MODE_PRESETS, base_layers
 
 POINTS = 75  # of a curve
 AXES = ("update", "frames", "seconds")
-# What the page shows in another way than as an entry of the record.
+# Entries of the record that the page shows elsewhere.
 APART = ("config", "origin", "stage", "seed", "accepted")
 
 
 class Unfinished(NamedTuple):
-    """A run that is not there yet; `state` says why, in words."""
+    """A run that has no results yet; `state` is the reason, in words."""
 
     env: str
     stage: str
@@ -33,15 +34,13 @@ class Unfinished(NamedTuple):
 
 
 def run_record(result: Result, page: Path) -> dict[str, Any]:
-    """All that a page says of a run but its `curves`.
+    """All that a page shows of a run, except its `curves`.
 
     Args:
-        page: from where its `run.json` is linked.
+        page: the page, from which its `run.json` is linked.
     """
     defaults = base_layers(None)[0].values
-    paths = {
-        str(Path(value).parent) for value in result.config.values() if isinstance(value, str) and "/" in value
-    }
+    paths = [Path(value) for value in result.config.values() if isinstance(value, str) and "/" in value]
     return {
         "folder": str(result.folder),
         "game": result.env,
@@ -51,12 +50,12 @@ def run_record(result: Result, page: Path) -> dict[str, Any]:
         "facts": dict(_facts({key: x for key, x in result.run.items() if key not in APART})),
         "config": {key: _text(value) for key, value in result.config.items()},
         "changed": [key for key, value in result.config.items() if defaults.get(key, value) != value],
-        "sources": sorted(paths),
+        "sources": sorted({str(path.parent) for path in paths}),
     }  # fmt: skip
 
 
 def repeat_command(result: Result) -> str:
-    """The call of the command that repeats a run, from the commit that made it."""
+    """The commands that repeat a run, from the commit that it ran at."""
     defaults: dict[str, Any] = {}
     for layer in base_layers(MODE_PRESETS.get(result.stage)):
         defaults |= layer.values
@@ -72,7 +71,7 @@ def repeat_command(result: Result) -> str:
 
 
 def run_row(result: Result) -> dict[str, Any]:
-    """What a table says of a run: its name, what it took, and what made it."""
+    """A row of a table of runs: its name, its cost, and the code and packages that it ran with."""
     packages = result.run.get("packages", {})
     cost, accepted = job_cost(result), result.run.get("accepted", [])
     return {
@@ -80,7 +79,7 @@ def run_row(result: Result) -> dict[str, Any]:
         "state": "done",
         **{key: cost[key] for key in cost if key not in ("env", "stage", "name", "seed")},
         "commit": result.commit,
-        # The commits at which a user let it count as current, though older code had made it.
+        # The commits at which a user accepted it as current, although older code had made it.
         "accepted at": ", ".join((each["git_commit"] or "no clone")[:10] for each in accepted),
         "digest": result.run.get("digest"),
         "jax": packages.get("jax"),
@@ -89,16 +88,16 @@ def run_row(result: Result) -> dict[str, Any]:
 
 
 def curves(result: Result) -> dict[str, Any]:
-    """The metrics of a training, smoothed and thinned; empty of a run that has none.
+    """The metrics of a training, smoothed and thinned; empty for a run without metrics.
 
     Returns:
-        `axes`, each with the `frames` and `minutes` of some points; and by name of the metric the number of
-        its axis and its values.
+        `axes`, each with the `frames` and `minutes` of some points; and `metrics`, which for each metric has
+        the number of its axis and its values.
     """
     if not (result.folder / "metrics.parquet").is_file():
         return {}
     axes: dict[bytes, int] = {}
-    found: list[dict[str, list[float]]] = []
+    found: list[dict[str, list[Any]]] = []
     metrics: dict[str, list[Any]] = {}
     numeric = result.metrics.select(pl.selectors.numeric().cast(pl.Float64))  # null becomes NaN
     table = {column.name: column.to_numpy() for column in numeric}
@@ -111,27 +110,28 @@ def curves(result: Result) -> dict[str, Any]:
         points = known[thinned]
         if (axis := points.tobytes()) not in axes:
             axes[axis] = len(axes)
-            of_time = [] if minutes is None else _rounded(minutes[points])
+            of_time = [] if minutes is None else rounded(minutes[points])
             found.append({"frames": table["frames"][points].tolist(), "minutes": of_time})
-        metrics[name] = [axes[axis], _rounded(smooth(values[known], known.size // 25)[thinned])]
+        metrics[name] = [axes[axis], rounded(smooth(values[known], known.size // 25)[thinned])]
     return {"axes": found, "metrics": metrics}
 
 
 def differing_keys(players: Mapping[str, Sequence[Result]]) -> list[dict[str, str | None]]:
-    """The keys in which runs differ, seeds and paths apart: a row for each key, a column for each player."""
-    first = {player: results[0] for player, results in players.items()}
+    """The keys in which runs differ, except the seed: a row for each key, a column for each player."""
+    configs = {
+        player: {key: _text(value) for key, value in results[0].config.items() if key != "seed"}
+        for player, results in players.items()
+    }
     rows = []
-    for key in dict.fromkeys(key for result in first.values() for key in result.config):
-        values = {player: _text(result.config[key]) if key in result.config else None
-                  for player, result in first.items()}  # fmt: skip
-        told = {value for value in values.values() if value is not None}
-        if len(told) > 1 and key != "seed":
+    for key in dict.fromkeys(key for config in configs.values() for key in config):
+        values = {player: config.get(key) for player, config in configs.items()}
+        if len({*values.values()} - {None}) > 1:
             rows.append({"key": key, **values})
     return rows
 
 
 def _facts(record: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Entries of a record as text, those of its objects by `object.entry`."""
+    """Entries of a record as text, those of nested objects named `object.entry`."""
     for key, value in record.items():
         if isinstance(value, dict):
             yield from _facts(value, f"{above}{key}.")
@@ -140,14 +140,10 @@ def _facts(record: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, st
 
 
 def _text(value: Any) -> str:
-    """A value as it stands in a file of keys."""
+    """A value in the notation of a file of keys."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def _given(value: Any) -> str:
-    """A value as a flag takes it; a string that would be read as something else is quoted."""
+    """A value in the notation of a flag; a string that would be parsed as another type is quoted."""
     return value if isinstance(value, str) and parse_value(value) == value else json.dumps(value)
-
-
-def _rounded(values: np.ndarray) -> list[float]:
-    return [float(f"{value:.4g}") for value in values.tolist()]

@@ -1,4 +1,4 @@
-"""Curves of several seeds as one: the mean and its interval."""
+"""Curves averaged over seeds, with their intervals."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -11,11 +11,11 @@ from remdm.analysis.style import Look, draw_line
 from remdm.base.estimates import seed_interval
 
 POINTS = 200
-FEW = 30  # values are all marked; of more, ten
+FEW = 30  # values up to which each has a marker; more have ten markers
 
 
 class Curve(NamedTuple):
-    """A metric of S seeds [N, S] at `x` [N]; NaN where a value that was due is missing."""
+    """A metric of S seeds [N, S] at `x` [N]; NaN where a value is missing."""
 
     x: np.ndarray
     values: np.ndarray
@@ -27,23 +27,23 @@ class Curve(NamedTuple):
 
     @property
     def interval(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Student's t interval of the mean, low and high [N]; None of one seed."""
+        """Student's t interval of the mean, low and high [N]; None for one seed."""
         return seed_interval(self.values) if self.values.shape[-1] > 1 else None
 
     @property
     def span(self) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the largest value of any seed [N]."""
+        """The smallest and the largest value of any seed [N]."""
         return self.values.min(axis=-1), self.values.max(axis=-1)
 
 
 def mean_curve(
     results: Sequence[Result], metric: str, against: str = "frames", smoothed: bool = True
 ) -> Curve | None:
-    """A metric of all seeds, as far as all of them go.
+    """A metric of all seeds, up to the end of the shortest.
 
     Args:
         against: a column of the metrics, such as `frames` or `seconds`.
-        smoothed: each seed over a twenty-fifth of its values.
+        smoothed: whether to smooth each seed over a twenty-fifth of its values.
 
     Returns:
         None if it was never measured.
@@ -72,14 +72,14 @@ def draw_curve(
     scale: float = 1.0,
     band: Literal["interval", "span"] | None = "interval",
 ) -> bool:
-    """Draw the mean over seeds as a line with a band; of one seed's interval, its values behind, faint.
+    """Draw the mean over seeds as a line with a band; one seed has no interval, but faint unsmoothed values.
 
     Args:
-        scale: of the x axis, in units of `against`.
-        band: which of the curve's bands; none if None.
+        scale: units of `against` per unit of the x axis.
+        band: which of the curve's bands to draw; none if None.
 
     Returns:
-        Whether there is any value to draw.
+        Whether there was any value to draw.
     """
     curve = mean_curve(results, metric, against, smoothed=band == "interval")
     if curve is None or np.isnan(curve.mean).all():
@@ -87,13 +87,12 @@ def draw_curve(
     if band == "interval":
         mean, ends = curve.mean, curve.interval
     else:
-        # The span is of the values that were measured, and then smoothed as their mean is.
+        # The span is of the measured values; then it is smoothed like their mean.
         mean, low, high = (smooth(line, len(line) // 25) for line in (curve.mean, *curve.span))
         ends = (low, high) if band else None
     x = curve.x / scale
-    # Where there are gaps every value is marked: one between two gaps has no line.
+    # With gaps every value has a marker, because a value between two gaps has no line.
     every = 1 if len(x) < FEW or np.isnan(mean).any() else len(x) // 10
-    # The band may leave the picture; the lines decide what is seen.
     draw_line(ax, x, mean, look, label, every, ends)
     if band and ends is None and len(x) >= FEW:
         for result in results:
@@ -103,7 +102,7 @@ def draw_curve(
 
 
 def bands_of(results: list[Result]) -> str:
-    """How many seeds are behind the curves, and what the bands are, for a caption."""
+    """The number of seeds and the meaning of the bands, for a caption."""
     seeds = {result.seed for result in results}
     if len(seeds) > 1:
         return f"Mean of {len(seeds)} training seeds; bands are 95 % intervals over them (Student's t)."

@@ -13,11 +13,11 @@ from remdm.base.log import configure_logging
 
 
 def draw_figure(module: str, results: Sequence[str], path: Path) -> None:
-    """Draw a figure, a table or a page: `draw` of a module of `analysis/`.
+    """Draw a figure, a table or a page by the function `draw` of a module of `analysis/`.
 
     Args:
-        module: such as `returns`, as a figure's origin names it.
-        results: the files of results that are shown.
+        module: such as `returns`, the stage in a figure's origin.
+        results: the files of results to show.
         path: of the outputs, without suffix.
     """
     drawing = importlib.import_module(f"remdm.analysis.{module.replace('/', '.')}")
@@ -26,7 +26,7 @@ def draw_figure(module: str, results: Sequence[str], path: Path) -> None:
 
 
 def run_script(snakemake: Any) -> None:
-    """Draw as the Snakemake job of a rule; leave the record of it, or in its log the reason of a failure."""
+    """Draw as the Snakemake job of a rule; write its record, or the reason of a failure to its log."""
     configure_logging(Path(snakemake.log[0]))
     digest = snakemake.params.digest
     origin = json.loads(snakemake.config["origins"][digest])

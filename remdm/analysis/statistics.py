@@ -1,4 +1,4 @@
-"""Statistics of the episodes of several trainings, and tests of what differs."""
+"""Statistics of the episodes of several trainings, and tests of their differences."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ import scipy  # which imports a part such as `scipy.stats` when it is first used
 from remdm.base.estimates import Estimate, Samples, estimate_of_two, rate
 
 FLIPS = 9999
-ENUMERATED = 20_000  # relabellings; beyond, as many are drawn
+ENUMERATED = 20_000  # labellings; of more, as many are drawn
 
 
 def iqm(sample: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -24,10 +24,8 @@ def improvement(sample: np.ndarray, other: np.ndarray, axis: int = -1) -> np.nda
     Args:
         sample: [..., N] and `other` [..., M] -> [...].
     """
-    count, others = np.shape(sample)[axis], np.shape(other)[axis]
-    ranks = scipy.stats.rankdata(np.concatenate([sample, other], axis), axis=axis)
-    of_first = np.take(ranks, np.arange(count), axis).sum(axis)
-    return (of_first - count * (count + 1) / 2) / (count * others)
+    pairs = np.shape(sample)[axis] * np.shape(other)[axis]
+    return scipy.stats.mannwhitneyu(sample, other, axis=axis, method="asymptotic").statistic / pairs
 
 
 def ratio(sample: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -55,10 +53,10 @@ def improvement_estimate(samples: Samples, others: Samples) -> Estimate:
 def sign_flip(differences: np.ndarray) -> tuple[float, float]:
     """Two-sided p that paired differences [N] are symmetric about zero, by flipping their signs.
 
-    Exact over all 2^N patterns where they are no more than `FLIPS`, else from that many (Ernst, 2004).
+    Exact over all 2^N patterns if there are at most `FLIPS`, else from that many (Ernst, 2004).
 
     Returns:
-        p, and the least p that can be attained.
+        p, and the smallest attainable p.
     """
     differences = np.asarray(differences, float)
     result = scipy.stats.permutation_test(
@@ -79,17 +77,17 @@ def attainable_floor(n_a: int, n_b: int) -> float:
 
 
 def p_values(arms: Mapping[str, np.ndarray], baseline: np.ndarray, seed: int = 0) -> dict[str, float]:
-    """For each arm the p value of its mean difference to the baseline, for the arm that one may pick.
+    """For each arm the p value of its mean difference to the baseline, adjusted for picking an arm.
 
-    If no arm differed, any labelling of all the scores would be as probable. The p of the most striking
-    arm is the share of labellings in which the *largest* difference of any arm is at least its own, so
-    that picking it is paid for. Every other arm is tested likewise among those that are no more striking than
-    it, because scores of arms that do differ would widen the null; its p is at least that of the arms
-    before it (Westfall and Young 1993, step-down max T).
+    If no arm differed, all labellings of the scores would be equally probable. The p of the arm with the
+    largest difference is the share of labellings in which the *largest* difference of any arm is at least its
+    own, which accounts for picking it. Every other arm is tested likewise among those with no larger
+    difference, because scores of arms that do differ would widen the null distribution; its p is at least
+    that of the arms before it (Westfall and Young 1993, step-down max T).
 
-    All labellings are enumerated up to ENUMERATED of them; else that many are drawn, and the observed
-    one counts as one more, which keeps the test exact. Other arms' spread may make p smaller than the
-    arm's own seeds could; it is never reported below their floor.
+    Up to ENUMERATED labellings are all enumerated; of more, that many are drawn, and the observed one is
+    added, which keeps the test exact. The spread of other arms may make p smaller than the arm's own seeds
+    could; it is never reported below their floor.
 
     Args:
         arms: scores of each arm's seeds, at least one each.
@@ -129,7 +127,7 @@ def _p_of_largest(groups: Sequence[np.ndarray], seed: int) -> float:
 
 
 def count_labellings(sizes: Sequence[int]) -> int:
-    """In how many ways scores can be dealt out to groups of these sizes."""
+    """The number of ways to deal scores out to groups of these sizes."""
     return math.factorial(sum(sizes)) // math.prod(math.factorial(size) for size in sizes)
 
 

@@ -1,9 +1,10 @@
-"""How every figure looks, and who has which colour, marker, line and hatch.
+"""The style of all figures: settings of matplotlib, and the colour, marker, line and hatch of each policy.
 
-Colours differ in lightness as well as in hue, and never stand alone: figures survive grey print and
-colour-blind eyes.
+Colours differ in lightness as well as in hue, and never are the only difference: figures can be read in grey
+print and by colour-blind readers.
 """
 
+import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,9 +18,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.rcsetup import cycler
 
+from remdm.analysis.formats import write_text
+from remdm.base.estimates import Estimate
 from remdm.base.files import whole_file
 
-WIDTH = 7.0  # inches, the text of a paper's page
+WIDTH = 7.0  # inches, of the text on a paper's page
 RESOLUTION = 200  # dots per inch, of PNG
 
 T = TypeVar("T")
@@ -27,7 +30,7 @@ Line = str | tuple[int, tuple[int, ...]]
 
 
 class Look(NamedTuple):
-    """How a policy or an arm is drawn; `width` is of its line, as usual if None."""
+    """How a policy or an arm is drawn; `width` is of its line, matplotlib's if None."""
 
     colour: str
     marker: str
@@ -38,7 +41,7 @@ class Look(NamedTuple):
 
     @property
     def fill(self) -> str:
-        """The colour of its marker or its bar within the edge."""
+        """The colour within the edge of its marker or bar."""
         return "white" if self.is_open else self.colour
 
 
@@ -52,21 +55,20 @@ ROLES = {
     "random": Look("#b9c3cf", "X", "", "-."),
     "planner": Look("#7a4632", "D", "xxx", ":"),
 }
-CYCLE = [ROLES[who] for who in ("expert", "offline", "online", "planner")]  # of lines that are no policies
-# Policies of one role, such as two sizes of a planner, differ by these.
+CYCLE = [ROLES[name] for name in ("expert", "offline", "online", "planner")]  # of lines that are no policies
+# Policies of one role, such as two sizes of a planner, differ in these.
 HATCH_VARIANTS = ("///", "xxx", "---", "|||", "ooo", "+++", "", "...")
 LINE_VARIANTS: tuple[Line, ...] = (
     *("-", "--", "-.", ":"),
     *((0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 3))),
 )
-# What has no role: Okabe and Ito's colours without yellow.
+# Of series without a role: Okabe and Ito's colours without yellow.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f4f9b")
 MARKER_VARIANTS = ("o", "s", "^", "D", "v", "P", "X")
-INK, GREY = "#222222", "#777777"  # what others are compared with: a baseline, a level
+INK, GREY = "#222222", "#777777"  # of what others are compared with: a baseline, a level
 MISSING: dict[str, Any] = {"facecolor": "none", "edgecolor": "#999999", "hatch": "////", "linewidth": 0.5}
-# Its luminance rises throughout, so it reads in grey.
+# Its luminance rises throughout, so it can be read in grey.
 MAP = matplotlib.colormaps["cividis"].with_extremes(bad=(0, 0, 0, 0))
-
 
 SETTINGS: dict[Any, Any] = {
     "font.size": 8,
@@ -83,13 +85,13 @@ SETTINGS: dict[Any, Any] = {
     "lines.linewidth": 1.3,
     "lines.markersize": 4,
     "hatch.linewidth": 0.5,
-    "pdf.fonttype": 42,  # letters stay letters: searchable, and what publishers ask for
+    "pdf.fonttype": 42,  # letters stay letters: searchable, and required by publishers
 }
 
 
 @contextmanager
 def own_settings() -> Iterator[None]:
-    """Draw as matplotlib's defaults and `SETTINGS` say, whatever the user's matplotlibrc does."""
+    """Draw with matplotlib's defaults and `SETTINGS`, whatever the user's matplotlibrc contains."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
@@ -97,7 +99,7 @@ def own_settings() -> Iterator[None]:
 
 
 def role(policy: str) -> str:
-    """What a policy is, by its name: `ppo...` is an expert, `<method>-<preset>` a planner of that method."""
+    """The role that a policy's name implies: of `ppo...` expert, of `<method>-<preset>` the method."""
     method = policy.split("-")[0]
     if method in LABELS:
         return method
@@ -111,7 +113,7 @@ def label(policy: str) -> str:
 
 
 def readable(name: str) -> str:
-    """The name of an action or an achievement as it is read."""
+    """The name of an action or an achievement in words."""
     return name.replace("_", " ").lower()
 
 
@@ -127,7 +129,14 @@ def looks(policies: Iterable[str]) -> dict[str, Look]:
     return found
 
 
+def series_look(k: int) -> Look:
+    """How to draw the k-th of some series that have no role."""
+    line = LINE_VARIANTS[k // len(SERIES) % len(LINE_VARIANTS)]
+    return Look(SERIES[k % len(SERIES)], MARKER_VARIANTS[k % len(MARKER_VARIANTS)], "", line)
+
+
 def _variant(first: T, others: Sequence[T], k: int) -> T:
+    """The k-th of some variants, of which `first` is the 0th."""
     choice = [first, *(other for other in others if other != first)]
     return choice[k % len(choice)]
 
@@ -145,8 +154,25 @@ def new_figure(
     return figure, list(axes.flat)
 
 
+def new_panels(
+    count: int, most: int, width: float, height: float, extra: float = 0.0
+) -> tuple[Figure, Sequence[Axes]]:
+    """A figure of some panels of width x height inches, and their axes, row by row.
+
+    Args:
+        most: panels in a row.
+        extra: inches of height besides the panels'.
+    """
+    columns = min(most, count)
+    rows = math.ceil(count / columns)
+    figure, axes = new_figure(width * columns, height * rows + extra, rows, columns)
+    for ax in axes[count:]:
+        ax.set_visible(False)
+    return figure, axes[:count]
+
+
 def save(figure: Figure, path: Path) -> None:
-    """Write a picture, all of it or nothing; its suffix says which format."""
+    """Write a picture, all of it or nothing, in the format that its suffix names."""
     form = path.suffix.removeprefix(".")
     # Without the time of day, the same figure is the same file.
     metadata = {"CreationDate": None} if form == "pdf" else None
@@ -162,14 +188,13 @@ def save_both(figure: Figure, stem: Path) -> None:
 
 
 def publish(figure: Figure, stem: Path, caption: str) -> None:
-    """Write a figure of the paper: PDF, PNG, and its caption beside them."""
+    """Write a figure of the paper: PDF, PNG, and its caption as text."""
     save_both(figure, stem)
-    with whole_file(stem.with_name(f"{stem.name}.txt")) as partial:
-        partial.write_text(caption + "\n", encoding="utf-8")
+    write_text(caption + "\n", stem.with_name(f"{stem.name}.txt"))
 
 
 def legend_below(figure: Figure, axes: Iterable[Axes]) -> None:
-    """One legend for all axes, below them, where it hides nothing."""
+    """Draw one legend for all axes, below them, where it covers nothing."""
     handles = {
         label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
     }
@@ -187,7 +212,7 @@ def draw_line(
     every: int = 1,
     ends: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> None:
-    """Draw y [N] at x [N], a marker at every so many, and a band between two ends; arrays [N]."""
+    """Draw y [N] at x [N], a marker at each `every`-th value, and a band between two `ends` [N]."""
     ax.plot(
         x, y, color=look.colour, ls=look.line, lw=look.width, marker=look.marker, markevery=every, label=label
     )
@@ -195,8 +220,24 @@ def draw_line(
         ax.fill_between(x, *ends, color=look.colour, alpha=0.2, lw=0)
 
 
+def draw_estimates(
+    ax: Axes, x: Sequence[float], estimates: Sequence[Estimate], look: Look, label: str
+) -> None:
+    """Draw values and their intervals at x [N] as a line with error bars."""
+    ax.errorbar(
+        x, [each.value for each in estimates], errors_of(estimates), color=look.colour, marker=look.marker,
+        ls=look.line, capsize=2, mec="black", mew=0.5, elinewidth=0.8, label=label,
+    )  # fmt: skip
+
+
+def errors_of(estimates: Iterable[Estimate]) -> np.ndarray:
+    """The distances of the intervals' ends from their values [2, N], as matplotlib's error bars need them."""
+    value, low, high = np.array(list(estimates)).reshape(-1, 3).T
+    return np.array([value - low, high - value])
+
+
 def say(axes: Axes, text: str = "missing") -> None:
-    """Write in axes why what should be there is not; if nothing is, hide the axes too."""
+    """Write a text into axes, such as why they have no data; without data, hide the axes' frame too."""
     if not axes.has_data():
         axes.set_axis_off()
     axes.text(
@@ -205,7 +246,7 @@ def say(axes: Axes, text: str = "missing") -> None:
 
 
 def share_limits(axes: Sequence[Axes]) -> None:
-    """Give axes one range of y, which holds all of them."""
+    """Give axes one range of y, which covers the ranges of all."""
     limits = np.array([ax.get_ylim() for ax in axes])
     for ax in axes:
         ax.set_ylim(limits[:, 0].min(), limits[:, 1].max())
@@ -218,7 +259,7 @@ def draw_cells(
     limits: tuple[float, float] | None = None,
     size: float = 6,
 ) -> None:
-    """A heat map [rows, columns] with its numbers; NaN is hatched, as is all that is missing.
+    """Draw a heat map [rows, columns] with its numbers; NaN is hatched, as whatever is missing.
 
     Args:
         limits: of the colours; of the values if None.
@@ -239,6 +280,6 @@ def draw_cells(
 
 
 def in_millions(axes: Axes) -> None:
-    """Write frames on the x axis as 1.5M."""
+    """Label the x axis as frames, in the form 1.5M."""
     axes.xaxis.set_major_formatter(lambda frames, _: f"{frames / 1e6:g}M" if frames else "0")
     axes.set_xlabel("frames")

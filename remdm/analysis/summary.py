@@ -1,58 +1,53 @@
-"""The results of a scale as a page of Markdown, as far as its jobs have finished."""
+"""The results of a scale's finished jobs as a page of Markdown."""
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
+import polars as pl
+
 from remdm.analysis.formats import as_frame, as_markdown, with_interval
 from remdm.analysis.gap import gaps, unlearned, ways_to_play
-from remdm.analysis.policies import EvaluatedPolicy, behind, differences, read_policies, share_of_expert
+from remdm.analysis.policies import EvaluatedPolicy, behind, differences, evaluated_policies
 from remdm.analysis.results import grouped, read_results
+from remdm.analysis.tables import policy_table
 from remdm.base.estimates import estimate
+
+COLUMNS = (
+    "policy", "million frames", "return", "percent_of_expert", "achievements", "length", "seeds", "episodes",
+)  # fmt: skip
 
 
 def summary(folders: Sequence[str]) -> str:
-    """Returns, differences and what planners do not know, with the commits and the machines behind them.
+    """Returns, differences and divergences from the expert, with the commits and machines they come from.
 
     Args:
         folders: of finished runs of `inference` and of `imitation`; at least one evaluation.
     """
     results = read_results(list(folders))
-    stages = grouped(results, "stage")
-    policies = read_policies([str(result.folder) for result in stages["inference"]])
     parts = []
-    for rivals in grouped(policies, "env").values():
-        parts += [behind(rivals, "mean"), as_markdown(as_frame(_returns(rivals)))]
+    for rivals in grouped(evaluated_policies(results), "env").values():
+        parts += [behind(rivals, "mean"), as_markdown(_returns(rivals), COLUMNS)]
         parts += ["Of each training seed, the mean return:", as_markdown(as_frame(_by_seed(rivals)))]
         if compared := list(_compared(rivals)):
             parts.append("Differences of return, first episodes compared world by world:")
             parts.append(as_markdown(as_frame(compared)))
-    if "imitation" in stages:
+    if studies := [result for result in results if result.stage == "imitation"]:
         parts.append(
             "What planners do not know, mean over seeds: cross-entropy of the first action with the expert's "
             "distribution less its entropy, in nats, and how often the most probable actions are the same."
         )
-        parts.append(as_markdown(unlearned(stages["imitation"])))
+        parts.append(as_markdown(unlearned(studies)))
     commits, devices = ({getattr(result, name) for result in results} for name in ("commit", "device"))
     parts.append(f"Commits: {', '.join(sorted(commits))}. Devices: {', '.join(sorted(devices))}.")
     return "\n\n".join(part.strip() for part in parts)
 
 
-def _returns(rivals: list[EvaluatedPolicy]) -> Iterator[dict[str, Any]]:
+def _returns(rivals: list[EvaluatedPolicy]) -> pl.DataFrame:
     """A row for each policy."""
-    for policy in rivals:
-        share = share_of_expert(policy, rivals)
-        frames = policy.results[0].summary["trained_frames"]
-        yield {
-            "policy": policy.label,
-            "million frames": frames and frames / 1e6,
-            **with_interval("return", policy.mean()),
-            **with_interval("percent_of_expert", share and share.percent),
-            **with_interval("achievements", estimate(policy.unlocks)),
-            "length": sum(sample.mean() for sample in policy.lengths) / len(policy.lengths),
-            "seeds": len(policy.results),
-            "episodes": policy.episodes,
-        }
+    frames = [policy.results[0].summary["trained_frames"] for policy in rivals]
+    millions = pl.Series("million frames", frames, pl.Float64) / 1e6
+    return policy_table(rivals).with_columns(millions)
 
 
 def _by_seed(rivals: list[EvaluatedPolicy]) -> Iterator[dict[str, Any]]:
@@ -65,12 +60,12 @@ def _by_seed(rivals: list[EvaluatedPolicy]) -> Iterator[dict[str, Any]]:
 
 
 def _compared(rivals: list[EvaluatedPolicy]) -> Iterator[dict[str, Any]]:
-    """A row for each planner and its expert, each way it plays and its first, and each two planners."""
+    """Rows on planners and their expert, on further ways to play and the first, and on pairs of planners."""
     for found in gaps(rivals):
         yield {"policy": found.policy.label, "returns more": found.what} | with_interval("by", found.returns)
     first = [ways[""] for ways in ways_to_play(rivals).values()]
     planners = [policy for policy in first if policy.role not in ("expert", "random")]
     for other, policy in combinations(planners, 2):
         if paired := differences(policy, other):
-            by = estimate(list(paired.values()))
-            yield {"policy": policy.label, "returns more": f"than {other.label}"} | with_interval("by", by)
+            row = {"policy": policy.label, "returns more": f"than {other.label}"}
+            yield row | with_interval("by", estimate(paired))

@@ -1,4 +1,4 @@
-"""The tables of the paper, each a frame with every digit, and what readers are shown of it."""
+"""The tables of the paper: each a frame with every digit, and the columns and note for readers."""
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
@@ -26,13 +26,13 @@ from remdm.base.estimates import episode_interval, estimate
 
 
 class Table(NamedTuple):
-    """A table of policies, and what readers are shown.
+    """A table of policies.
 
     Attributes:
         columns: those that LaTeX and Markdown show, all if None.
-        template: of the note below it; `{behind}` says how many seeds and episodes are behind the intervals,
-            `{published}` what the published values are.
-        of: what these intervals are of.
+        template: of the note below it; `{behind}` is replaced by the numbers of seeds and episodes,
+            `{published}` by the remark on published values.
+        of: the statistic that the intervals belong to.
     """
 
     frame: Callable[[list[EvaluatedPolicy]], pl.DataFrame]
@@ -41,15 +41,15 @@ class Table(NamedTuple):
     of: str
 
     def note(self, policies: list[EvaluatedPolicy]) -> str:
-        """What a reader must know, below the table."""
+        """The note below the table."""
         return self.template.format(behind=behind(policies, self.of), published=remark(policies)).strip()
 
 
 def policy_table(policies: list[EvaluatedPolicy]) -> pl.DataFrame:
     """One row for each game and policy.
 
-    `return_low` and `return_high` are the interval of `statistics.estimate`; `episode_ci_low` and
-    `episode_ci_high` that of these trained policies, over episodes only.
+    `return_low` and `return_high` are the interval of `estimates.estimate`; `episode_ci_low` and
+    `episode_ci_high` that of these trained policies, only over episodes.
     """
     games = grouped(policies, "env").values()
     return as_frame(_policy_row(policy, rivals) for rivals in games for policy in rivals)
@@ -80,7 +80,7 @@ def _policy_row(policy: EvaluatedPolicy, rivals: list[EvaluatedPolicy]) -> dict[
 
 
 def published_table(policies: list[EvaluatedPolicy]) -> pl.DataFrame:
-    """One row for each published figure that is comparable with a policy that was evaluated."""
+    """One row for each published value that is comparable with an evaluated policy."""
     rows = [
         {
             "env": policy.env,
@@ -99,7 +99,7 @@ def published_table(policies: list[EvaluatedPolicy]) -> pl.DataFrame:
 
 
 def achievement_table(policies: list[EvaluatedPolicy]) -> pl.DataFrame:
-    """Per cent of episodes that unlock each achievement: a row for each, a column for each policy."""
+    """Per cent of episodes that unlock each achievement: a row for each one, a column for each policy."""
     rows = []
     for env, rivals in grouped(policies, "env").items():
         rates = {policy.label: policy.rates() for policy in rivals}
@@ -112,11 +112,11 @@ def achievement_table(policies: list[EvaluatedPolicy]) -> pl.DataFrame:
 
 
 def improvement_table(policies: list[EvaluatedPolicy]) -> pl.DataFrame:
-    """One row for each pair of policies: does the first do better than the other?
+    """One row for each pair of policies: is the first better than the other?
 
     `difference` and `p` are of the first episodes in the same worlds: whether these trained policies differ.
-    `p_seeds` flips the seeds' mean differences: whether the ways they were trained differ, which three seeds
-    cannot answer, since their floor is 1/4. A `floor` is the least p that so few pairs can give.
+    `p_seeds` flips the seeds' mean differences: whether the training methods differ, which three seeds cannot
+    show, because their floor is 1/4. A `floor` is the smallest attainable p for the number of pairs.
     """
     games = grouped(policies, "env").values()
     return as_frame(_pair_row(policy, other) for rivals in games for policy, other in combinations(rivals, 2))
@@ -125,7 +125,7 @@ def improvement_table(policies: list[EvaluatedPolicy]) -> pl.DataFrame:
 def _pair_row(policy: EvaluatedPolicy, other: EvaluatedPolicy) -> dict[str, Any]:
     row: dict[str, Any] = {"env": policy.env, "policy": policy.label, "other": other.label}
     row |= with_interval("probability_of_improvement", probability_of_improvement(policy, other))
-    paired = list(differences(policy, other).values())
+    paired = differences(policy, other)
     row |= with_interval("difference", estimate(paired) if paired else None)
     p, floor = sign_flip(np.concatenate(paired)) if paired else (None, None)
     row |= {"p": p, "floor": floor}
@@ -149,11 +149,11 @@ TABLES = {
     "published": Table(
         published_table,
         PUBLISHED_COLUMNS,
-        "The difference is ours less the published value. {behind} {published}",
+        "The difference is this policy's value less the published one. {behind} {published}",
         of="mean",
     ),
     "achievements": Table(
-        achievement_table, None, "Per cent of episodes in which it is unlocked. {behind}", of="rate",
+        achievement_table, None, "Per cent of episodes that unlock each achievement. {behind}", of="rate",
     ),
     "improvement": Table(
         improvement_table,
@@ -170,7 +170,7 @@ COST_COLUMNS = (
     "env", "stage", "name", "seed", "minutes", "compiling_minutes", "cpu_minutes", "frames_per_second",
     "memory_GB", "device",
 )  # fmt: skip
-COST_NOTE = "Of a run that was interrupted and resumed, what came after the interruption is measured."
+COST_NOTE = "Of a run that was interrupted and resumed, only the part after the interruption is measured."
 
 
 def draw(jobs: list[str], path: Path) -> None:

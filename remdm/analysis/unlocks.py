@@ -1,24 +1,23 @@
-"""How soon a policy unlocks what, beside the expert."""
+"""The achievements that a policy and its expert have unlocked by each step."""
 
 from pathlib import Path
 
 import numpy as np
 
-from remdm.analysis.film import Film, film_title, read_film
+from remdm.analysis.film import Film, film_files, film_title, read_film
 from remdm.analysis.style import ROLES, label, new_figure, role, save
 
 
 def draw(results: list[str], path: Path) -> None:
     """Draw the films among files of results, those of a policy and of its expert."""
-    films = [Path(file) for file in results if Path(file).name == "film.npz"]
-    title = film_title(path.parent)
-    draw_unlocks({film.parents[1].name: read_film(film) for film in films}, path.with_suffix(".png"), title)
+    films = {file.parents[1].name: read_film(file) for file in film_files(results)}
+    draw_unlocks(films, path.with_suffix(".png"), film_title(path.parent))
 
 
 def draw_unlocks(films: dict[str, Film], output: Path, title: str) -> None:
     """Draw the share of all achievements unlocked over time: every episode faint, their mean bold.
 
-    An episode that is over keeps what it has unlocked.
+    Achievements of an episode that has ended continue to count.
 
     Args:
         films: by the names of the policies.

@@ -1,6 +1,6 @@
-"""An episode to step through, as one page that needs neither network nor server.
+"""A page to step through an episode, which needs neither network nor server.
 
-The page is `web/viewer.html` with its style and scripts in it, and with the arrays of one film or of two as
+The page is `web/viewer.html` with its style and scripts, and with the arrays of one or two films as
 compressed data.
 """
 
@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import to_rgb
 
-from remdm.analysis.film import Film, film_title, read_film, token_colour
-from remdm.analysis.page import as_json, build_page, compressed, write_page
+from remdm.analysis.film import Film, film_files, film_title, read_film, token_colour
+from remdm.analysis.formats import write_text
+from remdm.analysis.page import as_json, build_page, compressed
 from remdm.analysis.results import Result
 from remdm.analysis.style import label
 from remdm.base.errors import UserError
@@ -24,15 +26,14 @@ ARRAYS = {
     "changes": "i4", "vitals": "i2", "inventory": "i2", "trace_steps": "i4", "trace_locked": "u2",
     "traces": "u1", "top_actions": "u1", "local_view": "u2",
 }  # fmt: skip
-# Fields of numbers in [0, 1], which become whole ones of 255.
+# Fields of numbers in [0, 1], which become integers from 0 to 255.
 SHARES = ("light", "top_probs", "confidence", "remask_probs", "expert_probs")
 
 
 def draw(results: list[str], path: Path) -> None:
-    """Draw the film in the folder of `path`, and beside it the expert's if it is among files of results."""
-    folders = [Path(file).parent for file in results if Path(file).name == "film.npz"]
-    folders.sort(key=lambda folder: folder != path.parent)
-    write_viewer(folders, path)
+    """Write the page of the film in the folder of `path`, and of the expert's if it is among the results."""
+    folders = [file.parent for file in film_files(results)]
+    write_viewer(sorted(folders, key=lambda folder: folder != path.parent), path)
 
 
 def write_viewer(folders: Sequence[Path], output: Path) -> None:
@@ -50,20 +51,20 @@ def write_viewer(folders: Sequence[Path], output: Path) -> None:
             raise UserError(f"{folder}: shows another world than {folders[0]}; film both with one seed")
     title = " beside ".join(film_title(folder) for folder in folders)
     records = [_record(film, Result(folder)) for film, folder in zip(films, folders, strict=True)]
-    write_page(viewer_page(title, films, records), output)
+    write_text(viewer_page(title, films, records), output)
 
 
 def viewer_page(title: str, films: Sequence[Film], records: Sequence[dict[str, Any]]) -> str:
     """The page of some films in one world.
 
     Args:
-        records: of each film its `label`, and whether it is `compared` with an expert that is another.
+        records: of each film its `label`, and whether it is `compared` with an expert.
     """
     sprites, views = _shared_sprites(films)
     pack = _Pack()
     first = films[0]
     header = {
-        "actions": [_action(str(name)) for name in first.action_names],
+        "actions": [_action(name) for name in first.action_names.tolist()],
         "arrays": {"sprites": pack.add(sprites, "u1"), "tiles": pack.add(first.tiles, "u1")},
         "films": [
             record | _described(film._replace(views=seen), pack)
@@ -75,14 +76,14 @@ def viewer_page(title: str, films: Sequence[Film], records: Sequence[dict[str, A
 
 
 class _Pack:
-    """Arrays one after the other, each where its type may lie."""
+    """Concatenated arrays, each aligned to four bytes."""
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
         self.size = 0
 
     def add(self, array: np.ndarray, kind: str) -> list[Any]:
-        """Append an array; where it lies: its type, its offset in bytes and its shape."""
+        """Append an array and return its type, its offset in bytes and its shape."""
         data = np.ascontiguousarray(array, np.dtype(f"<{kind}")).tobytes()
         place = [kind, self.size, *array.shape]
         data += bytes(-len(data) % 4)
@@ -92,7 +93,7 @@ class _Pack:
 
 
 def _described(film: Film, pack: _Pack) -> dict[str, Any]:
-    """What the page is told of a film, its arrays in a pack."""
+    """The page's record of a film, whose arrays are added to a pack."""
     arrays = {name: pack.add(getattr(film, name), kind) for name, kind in ARRAYS.items()}
     arrays |= {name: pack.add(_bytes(getattr(film, name)), "u1") for name in SHARES}
     arrays |= {
@@ -116,13 +117,13 @@ def _record(film: Film, result: Result) -> dict[str, Any]:
 
 
 def _camel(name: str) -> str:
-    """The name of a field as scripts write it."""
+    """The name of a field in the scripts' notation."""
     first, *others = name.split("_")
     return first + "".join(map(str.capitalize, others))
 
 
 def _bytes(shares: np.ndarray) -> np.ndarray:
-    """Numbers in [0, 1] as whole ones of 255."""
+    """Numbers in [0, 1] as integers from 0 to 255."""
     return np.round(255 * np.clip(shares.astype(np.float32), 0, 1))
 
 
@@ -136,7 +137,7 @@ def _shared_sprites(films: Sequence[Film]) -> tuple[np.ndarray, list[np.ndarray]
 
 
 def _same_world(one: Film, other: Film) -> bool:
-    """Whether two films begin alike, by what the player sees and where."""
+    """Whether two films begin with the same picture and place."""
     names = ("action_names", "achievements", "local_view")
     if any(getattr(one, name).tolist() != getattr(other, name).tolist() for name in names):
         return False
@@ -144,14 +145,13 @@ def _same_world(one: Film, other: Film) -> bool:
 
 
 def _action(name: str) -> dict[str, str]:
-    """An action's name, its colour, and the ink that is read best on it."""
+    """An action's name, its colour, and the ink that has the higher contrast with it."""
     colour = token_colour(name)
-    light = luminance(colour)
-    return {"name": name, "colour": colour, "ink": "#000" if light > 0.179 else "#fff"}
+    return {"name": name, "colour": colour, "ink": "#000" if luminance(colour) > 0.179 else "#fff"}
 
 
 def luminance(colour: str) -> float:
     """The relative luminance of `#rrggbb` (WCAG 2.2)."""
-    parts = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    parts = np.array(to_rgb(colour))
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])

@@ -1,1 +1,1 @@
-"""What the ablation suite found: tables, figures and a report, from the files its runs left."""
+"""The results of the ablation suite: tables, figures and a report, from the files of its runs."""

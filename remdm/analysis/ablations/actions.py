@@ -1,8 +1,9 @@
-"""How often which action is played, and which follows which, as numbers and figures."""
+"""Shares of actions and of successive pairs of actions, as numbers and figures."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # which imports a part such as `scipy.special` when it is first used
 from matplotlib.figure import Figure
 
 from remdm.analysis.ablations.drawing import GROUP_COLOURS, draw_map, fill_map, group_of, symmetric
@@ -20,12 +21,12 @@ NAMES = (
     *("enchant sword", "enchant armour", "make torch", "level up dexterity", "level up strength"),
     *("level up intelligence", "enchant bow"),
 )
-MOST = 17  # actions whose transitions are shown, the most frequent
+MOST = 17  # most frequent actions, whose transitions are shown
 
 
 @dataclass(frozen=True)
 class ActionUse:
-    """Shares of actions [V] and of successive pairs [V, V], before and after, of an arm's runs together."""
+    """Shares of actions [V] and of successive pairs [V, V], before and after, pooled over an arm's runs."""
 
     before: np.ndarray
     after: np.ndarray
@@ -39,12 +40,12 @@ class ActionUse:
 
     @property
     def divergence_of_pairs(self) -> float:
-        """The same of successive pairs."""
+        """Jensen-Shannon divergence of successive pairs before and after."""
         return jensen_shannon(self.pairs_before.ravel(), self.pairs_after.ravel())
 
 
 def action_use(suite: Suite, arm: str) -> ActionUse | None:
-    """The actions of all of an arm's runs; None where none was played."""
+    """The actions of all of an arm's runs; None if none was played."""
     runs = suite.of(arm)
     totals = {
         name: np.sum([run.evaluation[name] for run in runs], axis=0)
@@ -57,8 +58,7 @@ def action_use(suite: Suite, arm: str) -> ActionUse | None:
 
 def entropy(p: np.ndarray) -> float:
     """Shannon entropy of shares [V] in nats; its exponential is the number of effective actions."""
-    positive = p[p > 0]
-    return float(-np.sum(positive * np.log(positive)))
+    return float(scipy.special.entr(p).sum())
 
 
 def gini(p: np.ndarray) -> float:
@@ -69,9 +69,8 @@ def gini(p: np.ndarray) -> float:
 
 
 def kl(p: np.ndarray, q: np.ndarray, floor: float = 1e-6) -> float:
-    """KL(p ‖ q) of shares [V] in nats; those of q below `floor` count as `floor`, so that it is finite."""
-    positive = p > 0
-    return float(np.sum(p[positive] * np.log(p[positive] / np.maximum(q[positive], floor))))
+    """KL(p ‖ q) of shares [V] in nats; shares of q below `floor` count as `floor`, so that it is finite."""
+    return float(scipy.special.rel_entr(p, np.maximum(q, floor)).sum())
 
 
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
@@ -92,18 +91,18 @@ def transitions(pairs: np.ndarray) -> np.ndarray:
 
 
 def draw_actions(suite: Suite) -> Figure:
-    """Change of each action's share from the pretrained planner to the end, in points."""
+    """Change of each action's share from the pretrained planner to the end, in percentage points."""
     uses = [action_use(suite, arm) for arm in suite.arms]
     start = next((100 * use.before for use in uses if use), np.full(1, np.nan))
     missing = np.full(len(start), np.nan)
     changes = np.array([100 * (use.after - use.before) if use else missing for use in uses])
     names = [f"{name} ({share:.1f} %)" for name, share in zip(NAMES, start, strict=False)]
     title = "Share of each action at the end less pretrained (in brackets), points (dark: rarer)"
-    return draw_map(changes, suite.arms, names, title, "{:+.1f}", symmetric(changes, 1.0))
+    return draw_map(changes, suite.arms, names, title, form="{:+.1f}", limits=symmetric(changes, 1.0))
 
 
 def draw_divergence(suite: Suite) -> Figure:
-    """Jensen-Shannon divergence of actions, and of pairs of actions, before against after."""
+    """Jensen-Shannon divergence between before and after, of actions and of pairs of actions."""
     figure, (ax,) = new_figure(6.5, 1.2 + 0.28 * max(len(suite.arms), 4))
     for y, arm in enumerate(suite.arms):
         use = action_use(suite, arm)
@@ -125,7 +124,7 @@ def draw_divergence(suite: Suite) -> Figure:
 
 
 def draw_transitions(suite: Suite) -> Figure:
-    """Which action follows which: the pretrained planner, the end, and the change, of the baseline."""
+    """Probabilities of the next action: of the pretrained planner, of the baseline's end, and the change."""
     arm = suite.shown
     use = action_use(suite, arm)
     if use is None:
@@ -140,9 +139,12 @@ def draw_transitions(suite: Suite) -> Figure:
     figure, axes = new_figure(1.6 + 3 * (side + 0.2), 1.8 + side, 1, 3)
     change = after - before
     limits = (0.0, float(np.nanmax([before, after])))
-    share, nameless = "next action, %", [""] * len(names)
-    fill_map(axes[0], before, names, names, f"pretrained: {share}", "{:.0f}", limits, size=5)
-    fill_map(axes[1], after, nameless, names, f"{arm}, end: {share}", "{:.0f}", limits, size=5)
-    fill_map(axes[2], change, nameless, names, "change, points", "{:+.0f}", symmetric(change, 1.0), size=5)
+    maps = (
+        (before, names, "pretrained: next action, %", "{:.0f}", limits),
+        (after, [""] * len(names), f"{arm}, end: next action, %", "{:.0f}", limits),
+        (change, [""] * len(names), "change, points", "{:+.0f}", symmetric(change, 1.0)),
+    )
+    for ax, (values, rows, title, form, ends) in zip(axes, maps, strict=True):
+        fill_map(ax, values, rows, names, title, form=form, limits=ends, size=5)
     axes[0].set_ylabel("action")
     return figure

@@ -1,4 +1,4 @@
-"""The report in words: what fails, what speaks for which cause, what the seeds can show, what is next."""
+"""The report in words: failure mode, evidence for its causes, statistical power, next steps."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +30,7 @@ def conclude(
     """The report in Markdown.
 
     Args:
-        tables: the folder where the tables stand already.
+        tables: the folder with the tables.
         captions: of the figures, by file name.
     """
 
@@ -66,7 +66,7 @@ def conclude(
         table("arms"),
         "## Figures and tables",
         "\n".join(f"- [{caption}](figures/{name}.png)" for name, caption in captions.items()),
-        "Tables stand in `tables/` as CSV, LaTeX and Markdown, figures in `figures/` as PNG and PDF.",
+        "Tables are in `tables/` as CSV, LaTeX and Markdown, figures in `figures/` as PNG and PDF.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -81,7 +81,7 @@ RANKING = (
 
 
 def _extent(suite: Suite) -> str:
-    """What was run, and what is missing."""
+    """The runs of the suite, and those that are missing."""
     commits = sorted({run.commit for run in suite.all_runs})
     lines = [
         f"{len(suite.all_runs)} runs of {len(suite.runs)} of {len(ARMS)} arms; "
@@ -106,7 +106,7 @@ def _extent(suite: Suite) -> str:
 
 
 def _failure(suite: Suite, standings: Standings, findings: list[Finding]) -> str:
-    """What happens to the baseline, and which hypothesis explains it best."""
+    """The fate of the baseline, and the hypothesis that explains it best."""
     baseline, pretrained = standings.baseline, standings.pretrained
     if baseline is None or pretrained is None:
         lacking = BASELINE if baseline is None else "the pretrained planner"
@@ -142,7 +142,7 @@ def _failure(suite: Suite, standings: Standings, findings: list[Finding]) -> str
 
 
 def _seeds(suite: Suite, standings: Standings) -> str:
-    """What can be significant at all, and what is."""
+    """The smallest attainable p, and the arms whose p is below ALPHA."""
     tested = {s.name: (s.p, s.floor, s.scores.size) for s in standings.scored if s.p is not None}
     if not tested:
         return f"Nothing is tested: scores of {BASELINE} or of the arms are missing."
@@ -177,7 +177,7 @@ def _seeds(suite: Suite, standings: Standings) -> str:
 
 
 def _verdicts(standings: Standings) -> str:
-    """How verdicts are made."""
+    """The definition of verdicts."""
     return (
         f"A score is the mean return of the first episode in each world, to its end or the last step. "
         f"Verdicts compare with {BASELINE} in the same worlds of the same seed, by the larger of its score "
@@ -188,19 +188,19 @@ def _verdicts(standings: Standings) -> str:
 
 
 def _published(suite: Suite) -> str:
-    """What was published, if the setting is the same."""
+    """The published scores, if the setting is the same."""
     other = mismatch(suite)
     if other is not None:
         return f"Published scores are not shown, because the setting differs: {other}."
     groups = ", ".join(f"{letter} {SCORES[letter]}" for letter in GROUPS if letter in SCORES)
     return (
-        f"Published, from an early version of the suite and so for orientation alone: {BASELINE} "
+        f"Published, from an early version of the suite and so only for orientation: {BASELINE} "
         f"{SCORES['-']}; means of groups {groups}; best {BEST[0]} {BEST[1]}."
     )
 
 
 def _next_steps(suite: Suite, standings: Standings, findings: list[Finding]) -> str:
-    """What to do, in order: first what the tree ends in, then the hypotheses, then the gaps."""
+    """Next steps in order: the end of the decision tree, the hypotheses, the missing runs and seeds."""
     path = decide(suite, standings)
     end = TREE[path.end].text.replace("\n", " ")
     steps = [end if path.is_whole else f"Answer what the results leave open: {end}"]

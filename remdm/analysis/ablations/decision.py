@@ -1,4 +1,4 @@
-"""The decision tree: from the scores to what to do next, in words and as a picture."""
+"""The decision tree from the scores to the next step, in words and as a figure."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from remdm.config.arms import BASELINE
 
 @dataclass(frozen=True)
 class Node:
-    """A question with a node for each answer, or an end without.
+    """A question with a node for each answer, or an end without answers.
 
     Attributes:
         place: the centre of its box, in units of a box.
@@ -53,7 +53,7 @@ START = "collapse"
 
 @dataclass(frozen=True)
 class Path:
-    """The way through the tree: questions with their answers, and where it ends.
+    """A path through the tree: questions with their answers, and its end.
 
     Attributes:
         end: a node without a question, or the question that cannot be answered.
@@ -64,7 +64,7 @@ class Path:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every question on the way could be answered."""
+        """Whether every question on the path could be answered."""
         return TREE[self.end].is_end
 
 
@@ -82,7 +82,7 @@ def decide(suite: Suite, standings: Standings) -> Path:
 
 
 def preventing(standings: Standings) -> list[Standing]:
-    """The arms that are known to stay within 10 % of the pretrained planner, the best first."""
+    """The arms whose whole interval is within 10 % of the pretrained planner, the best first."""
     return [s for s in standings.scored if s.to_pretrained and s.to_pretrained.low >= _lowest(standings)]
 
 
@@ -92,7 +92,7 @@ def _lowest(standings: Standings) -> float:
 
 
 def draw_tree(path: Path) -> Figure:
-    """All questions; the way taken is drawn bold, and a question without an answer dashed."""
+    """All questions; the path taken is bold, and a question that cannot be answered is dashed."""
     figure, (ax,) = new_figure(12, 5)
     taken = dict(path.answers)
     for name, node in TREE.items():

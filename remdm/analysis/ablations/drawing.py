@@ -1,7 +1,8 @@
-"""What the suite's figures share: who looks how, heat maps, and curves over training."""
+"""Shared by the suite's figures: the style of arms and groups, heat maps, and curves over training."""
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,6 +20,7 @@ from remdm.analysis.style import (
     Look,
     draw_cells,
     new_figure,
+    new_panels,
     say,
     share_limits,
 )
@@ -34,7 +36,7 @@ def group_of(arm: str) -> str:
 
 
 def arm_look(arm: str) -> Look:
-    """Colour, line and marker of an arm, which differ within a group; the baseline is bold."""
+    """Colour, line and marker of an arm, which differ between the arms of a group; the baseline is bold."""
     if arm == BASELINE:
         return Look(INK, ".", "", "-", 2)
     k = [entry.name for entry in ARMS if entry.group == group_of(arm)].index(arm)
@@ -42,19 +44,12 @@ def arm_look(arm: str) -> Look:
 
 
 def draw_map(
-    values: np.ndarray,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    title: str,
-    form: str = "{:.2f}",
-    limits: tuple[float, float] | None = None,
-    xlabel: str = "",
+    values: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str, **keys: Any
 ) -> Figure:
-    """A figure of one heat map [rows, columns], large enough for its numbers and names."""
+    """A figure of one heat map, large enough for its numbers and names; `keys` as of `fill_map`."""
     width, height = 2.2 + 0.42 * max(len(columns), 4), 1.6 + 0.24 * max(len(rows), 4)
     figure, (ax,) = new_figure(width, height)
-    fill_map(ax, values, rows, columns, title, form, limits)
-    ax.set_xlabel(xlabel)
+    fill_map(ax, values, rows, columns, title, **keys)
     return figure
 
 
@@ -64,34 +59,33 @@ def fill_map(
     rows: Sequence[str],
     columns: Sequence[str],
     title: str,
-    form: str = "{:.2f}",
-    limits: tuple[float, float] | None = None,
-    size: float = 6,
+    xlabel: str = "",
+    **keys: Any,
 ) -> None:
-    """A heat map [rows, columns] with names of rows and columns, as `draw_cells` draws it."""
-    count, width = values.shape
+    """A heat map [rows, columns] with the names of rows and columns; `keys` as of `draw_cells`."""
+    ax.set_xlabel(xlabel)
     if not values.size:
         say(ax, "not measured")
         return
-    draw_cells(ax, values, form, limits, size)
-    ax.set_xticks(range(width), columns, rotation=45, ha="right", rotation_mode="anchor", fontsize=7)
-    ax.set_yticks(range(count), rows, fontsize=7)
-    # A title is as wide as the axes, not as the figure.
-    ax.set_title(textwrap.fill(title, max(24, 7 * width)), fontsize=9)
+    draw_cells(ax, values, **keys)
+    ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor", fontsize=7)
+    ax.set_yticks(range(len(rows)), rows, fontsize=7)
+    # A title is wrapped to the width of the axes.
+    ax.set_title(textwrap.fill(title, max(24, 7 * len(columns))), fontsize=9)
 
 
 def symmetric(values: np.ndarray, least: float) -> tuple[float, float]:
-    """Limits with zero in the middle, at least this far from it."""
+    """Limits symmetric about zero that cover all values, at least -`least` and `least`."""
     size = np.max(np.abs(values[np.isfinite(values)]), initial=least)
     return -float(size), float(size)
 
 
 def draw_groups(suite: Suite, *panels: tuple[str, str], pretrained: str | None = None) -> Figure:
-    """A row of panels for each metric, a column for each group; the baseline in each of them.
+    """A row of panels for each metric, a column for each group; every panel contains the baseline.
 
     Args:
         panels: metric and the label of its axis.
-        pretrained: a metric of the pretrained planner to draw as a level.
+        pretrained: a metric of the pretrained planner to draw as a horizontal line.
     """
     groups = {letter: [arm for arm in suite.arms if group_of(arm) == letter] for letter in GROUPS}
     groups = {letter: arms for letter, arms in groups.items() if arms} or {"-": []}
@@ -118,10 +112,8 @@ def draw_groups(suite: Suite, *panels: tuple[str, str], pretrained: str | None =
 
 def draw_panels(suite: Suite, metric: str, unit: str) -> Figure:
     """A panel for each arm with the range of its seeds; the baseline dotted in every panel."""
-    columns = min(5, len(suite.arms))
-    rows = -(-len(suite.arms) // columns)
-    figure, axes = new_figure(2.6 * columns, 1.9 * rows + 0.3, rows, columns)
-    for ax, arm in zip(axes, suite.arms, strict=False):
+    figure, axes = new_panels(len(suite.arms), 5, 2.6, 1.9, extra=0.3)
+    for ax, arm in zip(axes, suite.arms, strict=True):
         if arm != BASELINE:
             dotted = Look("#555555", "", "", ":")
             draw_curve(ax, suite.of(BASELINE), metric, dotted, BASELINE, "update", band=None)
@@ -130,16 +122,14 @@ def draw_panels(suite: Suite, metric: str, unit: str) -> Figure:
             say(ax)
         ax.set_title(arm, fontsize=9)
         ax.tick_params(labelsize=7)
-    share_limits(axes[: len(suite.arms)])
-    for ax in axes[len(suite.arms) :]:
-        ax.set_visible(False)
+    share_limits(axes)
     figure.supxlabel(f"iteration (dotted: {BASELINE})" if BASELINE in suite.runs else "iteration", fontsize=9)
     figure.supylabel(unit, fontsize=9)
     return figure
 
 
 def _draw_arm(ax: Axes, suite: Suite, arm: str, metric: str) -> None:
-    """An arm's curve, or its name in the legend alone."""
+    """An arm's curve, or only its name in the legend."""
     look = arm_look(arm)
     if not draw_curve(ax, suite.of(arm), metric, look, arm, "update", band="span"):
         ax.plot([], [], color=look.colour, ls=look.line, marker=look.marker, label=f"{arm} (missing)")

@@ -1,4 +1,4 @@
-"""Why fine-tuning fails, as far as the suite can say: indicators, their thresholds, and a ranking."""
+"""Hypotheses on why fine-tuning fails: their indicators, the indicators' thresholds, and a ranking."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from remdm.analysis.ablations.standing import BETTER, Standings
 from remdm.config.arms import BASELINE, HYPOTHESES
 
 SUPPORTED, SUGGESTED, NOT_SUPPORTED, UNMEASURED = "SUPPORTED", "SUGGESTED", "NOT SUPPORTED", "NOT MEASURED"
-DRIFT = 0.05  # nats: the radius of trust_region_kl
-LOST = 0.05  # a change of an achievement's rate that counts
+DRIFT = 0.05  # nats, the radius of trust_region_kl
+LOST = 0.05  # smallest change of an achievement's rate that counts
 BEST_ARM = "best difference to baseline_rl of the arms that address it, as a share of the scale (low end)"
 
 NEXT_STEPS = {
@@ -24,8 +24,7 @@ NEXT_STEPS = {
     "t-bias": "reweight or stratify t, and compare arms at equal gradient norm per t-bin",
 }
 
-
-# A quantity of the baseline, the sign and the threshold with which it speaks for a hypothesis.
+# A quantity of the baseline, its measurement, and the sign and threshold with which it supports a hypothesis.
 Indicator = tuple[str, Callable[[Suite], float | None], str, float]
 
 
@@ -40,7 +39,7 @@ class Evidence:
 
     @property
     def speaks_for(self) -> bool | None:
-        """Whether it speaks for the hypothesis; None where it was not measured."""
+        """Whether it supports the hypothesis; None where it was not measured."""
         if self.value is None:
             return None
         return self.value > self.threshold if self.sign == ">" else self.value < self.threshold
@@ -48,7 +47,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Finding:
-    """What all indicators say on one hypothesis."""
+    """One hypothesis with all its indicators."""
 
     hypothesis: str
     evidence: tuple[Evidence, ...]
@@ -60,7 +59,7 @@ class Finding:
 
     @property
     def supporting(self) -> int:
-        """How many speak for it."""
+        """How many indicators support it."""
         return sum(e.speaks_for is True for e in self.evidence)
 
     @property
@@ -80,9 +79,9 @@ class Finding:
 
     @property
     def rank(self) -> tuple[int, float, int]:
-        """Small is better supported."""
+        """A sort key: the best supported hypothesis has the smallest."""
         order = (SUPPORTED, SUGGESTED, NOT_SUPPORTED, UNMEASURED)
-        share = self.supporting / self.measured if self.measured else 0.0
+        share = self.supporting / max(self.measured, 1)
         return order.index(self.verdict), -share, -self.supporting
 
 
@@ -119,7 +118,7 @@ def trend(values: np.ndarray) -> float:
 def achievement_rates(suite: Suite, arm: str) -> dict[str, tuple[float, float]]:
     """Share of episodes with each achievement: of the pretrained planner, and at the end of an arm's runs.
 
-    A run of which no episode ended in one of the two evaluations counts in neither.
+    A run without a finished episode in one of the two evaluations counts in neither.
     """
     rates = {}
     for name in suite.columns(ACHIEVEMENT):
@@ -143,7 +142,7 @@ def _best_difference(standings: Standings, hypothesis: str) -> float | None:
 
 
 def _achievements_lost(suite: Suite) -> float | None:
-    """Of the achievements the pretrained planner had, the share whose rate fell by more than LOST."""
+    """Of the achievements that the pretrained planner had, the share whose rate fell by more than LOST."""
     had = [(b, a) for b, a in achievement_rates(suite, BASELINE).values() if b > LOST]
     return sum(b - a > LOST for b, a in had) / len(had) if had else None
 

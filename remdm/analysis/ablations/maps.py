@@ -22,15 +22,16 @@ def draw_conflict(suite: Suite) -> Figure:
 
 
 def draw_layers(suite: Suite) -> Figure:
-    """Gradient norm of each layer, on a logarithmic scale; a frozen layer's, zero, has no logarithm."""
+    """Logarithm of each layer's gradient norm; missing for frozen layers, whose norm is zero."""
     layers = suite.columns(LAYER_NORM)
     norms = _means(suite, LAYER_NORM, layers)
     logarithms = np.log10(norms, out=np.full(norms.shape, np.nan), where=norms > 0)
-    return draw_map(logarithms, suite.arms, layers, "log10 of gradient norm, mean over training", "{:.1f}")
+    title = "log10 of gradient norm, mean over training"
+    return draw_map(logarithms, suite.arms, layers, title, form="{:.1f}")
 
 
 def draw_noise_levels(suite: Suite) -> Figure:
-    """Gradient norm of each t-bin as a share of its arm's largest: which noise levels drive the step."""
+    """Gradient norm of each t-bin as a share of its arm's largest: which noise levels dominate."""
     bins = suite.bins
     norms = _means(suite, BIN_NORM, bins)
     largest = np.max(norms, axis=1, keepdims=True, initial=0.0)
@@ -41,7 +42,7 @@ def draw_noise_levels(suite: Suite) -> Figure:
 
 
 def draw_achievements(suite: Suite) -> Figure:
-    """Change of each achievement's rate from the pretrained planner to the end, in points."""
+    """Change of each achievement's rate from the pretrained planner to the end, in percentage points."""
     names = _names(suite)
     values = np.full((len(suite.arms), len(names)), np.nan)
     for row, arm in zip(values, suite.arms, strict=True):
@@ -49,7 +50,8 @@ def draw_achievements(suite: Suite) -> Figure:
             if name in names:
                 row[names.index(name)] = 100 * (after - before)
     title = "Episodes with each achievement: end less pretrained, points (dark: lost)"
-    return draw_map(values, suite.arms, list(map(readable, names)), title, "{:+.0f}", symmetric(values, 10.0))
+    limits = symmetric(values, 10.0)
+    return draw_map(values, suite.arms, list(map(readable, names)), title, form="{:+.0f}", limits=limits)
 
 
 def draw_achievements_start_end(suite: Suite, standings: Standings) -> Figure:
@@ -87,10 +89,11 @@ def draw_achievements_over_time(suite: Suite) -> Figure:
     for row, name, curve in zip(values, names, curves, strict=True):
         row[0] = 100 * np.mean(start) if (start := suite.pretrained(ACHIEVEMENT + name)).size else np.nan
         row[1:] = 100 * curve.mean if curve else np.nan
-    title = f"{arm}: episodes with each achievement, %"
-    columns = ["pretrained", *map(str, updates)]
-    xlabel = "iteration of the evaluation (hatched: no episode ended)"
-    return draw_map(values, list(map(readable, names)), columns, title, "{:.0f}", (0.0, 100.0), xlabel)
+    return draw_map(
+        values, list(map(readable, names)), ["pretrained", *map(str, updates)],
+        f"{arm}: episodes with each achievement, %", form="{:.0f}", limits=(0.0, 100.0),
+        xlabel="iteration of the evaluation (hatched: no episode ended)",
+    )  # fmt: skip
 
 
 def _means(suite: Suite, prefix: str, columns: Sequence[str]) -> np.ndarray:
@@ -100,11 +103,10 @@ def _means(suite: Suite, prefix: str, columns: Sequence[str]) -> np.ndarray:
 
 
 def _names(suite: Suite) -> list[str]:
-    """Achievements that any evaluation has seen, in the game's order."""
+    """Achievements that were unlocked in any evaluation, in the game's order; all if none was."""
     names = suite.columns(ACHIEVEMENT)
 
     def seen(name: str) -> bool:
-        in_runs = (any(run.values(name)) for run in suite.all_runs)
-        return any(suite.pretrained(name)) or any(in_runs)
+        return any(suite.pretrained(name)) or any(any(run.values(name)) for run in suite.all_runs)
 
     return [name for name in names if seen(ACHIEVEMENT + name)] or names

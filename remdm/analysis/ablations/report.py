@@ -14,18 +14,18 @@ from remdm.analysis.ablations.hypotheses import judge
 from remdm.analysis.ablations.runs import SCORE, Suite, read_suite
 from remdm.analysis.ablations.standing import Standings, stand
 from remdm.analysis.ablations.tables import write_tables
+from remdm.analysis.formats import write_text
 from remdm.analysis.style import own_settings, save_both
-from remdm.base.files import whole_file
 
 Draw = Callable[[Suite, Standings], Figure]
 
 
 def _of_runs(draw: Callable[..., Figure], *panels: Any, **keys: Any) -> Draw:
-    """A figure that needs no standings."""
+    """A figure that does not need the standings."""
     return lambda suite, _: draw(suite, *panels, **keys)
 
 
-# By file name: who draws it, and its caption.
+# By file name: the function that draws it, and its caption.
 FIGURES: dict[str, tuple[Draw, str]] = {
     "scores": (scores.draw_scores, "Return of first episodes at the last evaluation; dots are seeds."),
     "differences": (scores.draw_differences,
@@ -65,7 +65,7 @@ FIGURES: dict[str, tuple[Draw, str]] = {
 
 
 def draw(results: Sequence[str], path: Path) -> None:
-    """Write the suite's report beside its tables and figures, from files of its runs."""
+    """Write the suite's report, tables and figures from files of its runs."""
     write_ablations(list(dict.fromkeys(str(Path(file).parent) for file in results)), path.parent)
 
 
@@ -74,7 +74,7 @@ def write_ablations(folders: Sequence[str], output: Path) -> None:
     """Write `tables/`, `figures/` and `report.md` of the suite.
 
     Args:
-        folders: of the runs asked for, `.../<arm>/s<seed>`; one without a finished run counts as missing.
+        folders: of the requested runs, `.../<arm>/s<seed>`; one without a finished run counts as missing.
         output: receives the results, such as `results/<env>/ablations`.
 
     Raises:
@@ -88,6 +88,5 @@ def write_ablations(folders: Sequence[str], output: Path) -> None:
     for name, (draw, _) in FIGURES.items():
         save_both(draw(suite, standings), output / "figures" / name)
     captions = {name: caption for name, (_, caption) in FIGURES.items()}
-    with whole_file(output / "report.md") as partial:
-        text = conclude(suite, standings, findings, output / "tables", captions)
-        partial.write_text(text, encoding="utf-8")
+    text = conclude(suite, standings, findings, output / "tables", captions)
+    write_text(text, output / "report.md")

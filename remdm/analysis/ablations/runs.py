@@ -1,4 +1,4 @@
-"""The runs of the suite: what each left in its folder, and which of them are missing."""
+"""The runs of the suite: the results of each, and which are missing."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,21 +20,15 @@ EVALUATION = tuple(
     f"{what}_{when}" for when in ("before", "after") for what in ("counts", "bigrams", "return")
 )
 
-# Keys in which runs may differ and still be compared: which run it is, and how it came to be whole.
+# Keys in which runs may differ and still be compared: those that identify a run, and those of resuming.
 OWN_KEYS = {"arm", "seed", "num_repeats", "resume_checkpoint_path", "resume_step"}
-# Each seed has a pretrained planner of its own, which all arms of that seed must start from.
+# Each seed has its own pretrained planner, from which all arms of that seed must start.
 SEED_KEYS = {"checkpoint_path"}
 
 
 @dataclass(frozen=True)
 class ArmRun(Result):
-    """One arm with one seed.
-
-    Attributes:
-        record: the folder of its `run.json`; not `folder` where a job repeated the run.
-    """
-
-    record: Path
+    """One arm with one seed."""
 
     @cached_property
     def run(self) -> dict[str, Any]:
@@ -52,9 +46,9 @@ class ArmRun(Result):
 
     @property
     def replicate(self) -> str:
-        """The seed, and which repetition of it."""
+        """The seed, and the repetition if there are several, such as `0.r1`."""
         repetition = "" if self.folder == self.record else f".{self.folder.name}"
-        return f"{self.config['seed']}{repetition}"
+        return f"{self.seed}{repetition}"
 
     @cached_property
     def metrics(self) -> pl.DataFrame:
@@ -78,7 +72,7 @@ class ArmRun(Result):
     def evaluation(self) -> dict[str, np.ndarray]:
         """Before and after: counts of actions [V] and of successive pairs [V, V], and returns [E].
 
-        The returns are those of the first episode in each world; all arms of a seed meet the same worlds.
+        The returns are those of the first episode in each world; all arms of a seed have the same worlds.
         """
         return read_arrays(self.folder / "evaluation.npz", EVALUATION, self._remedy)
 
@@ -104,7 +98,7 @@ class ArmRun(Result):
         return super().curve(name, "update")[1]
 
     def curve(self, name: str, against: str = "update") -> tuple[np.ndarray, np.ndarray]:
-        """As of any result, but of evaluations at all of them: NaN marks one in which no episode ended."""
+        """As of any result; metrics of evaluations at every evaluation, NaN where no episode ended."""
         if not name.startswith("val/") or name not in self.metrics.columns:
             return super().curve(name, against)
         return self.evaluations[against].to_numpy(), self.evaluations[name].cast(pl.Float64).to_numpy()
@@ -119,9 +113,9 @@ class Suite:
     """The runs that are compared.
 
     Attributes:
-        arms: those asked for, in the order of the registry.
-        runs: of each of these, those that are there.
-        missing: folders that were asked for and have no finished run.
+        arms: those requested, in the order of the registry.
+        runs: the finished runs of each of them.
+        missing: folders that were requested and have no finished run.
     """
 
     arms: tuple[str, ...]
@@ -130,7 +124,7 @@ class Suite:
 
     @property
     def all_runs(self) -> list[ArmRun]:
-        """Every run there is."""
+        """Every finished run."""
         return [run for runs in self.runs.values() for run in runs]
 
     @property
@@ -149,7 +143,7 @@ class Suite:
 
     @property
     def shown(self) -> str:
-        """The arm that is shown alone: the baseline, or the first if it is missing."""
+        """The arm of figures that show a single one: the baseline, or the first arm if it is missing."""
         return BASELINE if BASELINE in self.runs else next(iter(self.runs))
 
     @property
@@ -181,13 +175,13 @@ class Suite:
         return np.array([np.mean([run.pretrained[name] for run in runs]) for runs in seeds])
 
     def columns(self, prefix: str) -> list[str]:
-        """What stands behind a prefix of metrics in any run, in the order it comes."""
+        """The names of all runs' metrics with a prefix, without that prefix, in the order they come."""
         names = (name for run in self.all_runs for name in run.metrics.columns if name.startswith(prefix))
         return [name.removeprefix(prefix) for name in dict.fromkeys(names)]
 
     @property
     def bins(self) -> list[str]:
-        """The bins of t of which gradients were measured, from low to high."""
+        """The bins of t whose gradients were measured, from low to high."""
         return sorted(self.columns(BIN_NORM), key=int)
 
     def average(self, arm: str, name: str, of: Callable[[np.ndarray], float] = np.mean) -> float | None:
@@ -197,7 +191,7 @@ class Suite:
 
 
 def read_suite(folders: Sequence[str]) -> Suite:
-    """The runs in folders `.../<arm>/s<seed>`; a folder without a finished run is a missing one.
+    """The runs in folders `.../<arm>/s<seed>`; a folder without a finished run counts as missing.
 
     Raises:
         UserError: an unknown arm, one run twice, no run at all, or a file that cannot be read.
@@ -228,10 +222,10 @@ def read_suite(folders: Sequence[str]) -> Suite:
 
 
 def _check_poolable(runs: Sequence[ArmRun], but: set[str]) -> None:
-    """Refuse to compare runs of which keys that decide results differ: all but these.
+    """Refuse to compare runs that differ in any key except `but`.
 
     Raises:
-        ConfigError: it names the keys, the two values of each, and the folders.
+        ConfigError: the message names the keys, the two values of each, and the folders.
     """
     one, *others = runs
     for other in others:
@@ -240,12 +234,12 @@ def _check_poolable(runs: Sequence[ArmRun], but: set[str]) -> None:
         differing = [f"{key} = {a} and {b}" for key, (a, b) in values.items() if a != b]
         if differing:
             raise ConfigError(
-                f"{one.record} and {other.record}: cannot be pooled, for they differ in "
+                f"{one.record} and {other.record}: cannot be pooled, because they differ in "
                 f"{', '.join(differing)}; run one again or leave it out"
             )
 
 
 def _runs_in(folder: Path) -> list[ArmRun]:
-    """The run of a folder, or the repetitions of it, `r0`, `r1`, ..."""
+    """The run of a folder, or its repetitions `r0`, `r1`, ..."""
     repeats = sorted(path for path in folder.glob("r[0-9]*") if path.is_dir())
-    return [ArmRun(path, folder) for path in repeats] or [ArmRun(folder, folder)]
+    return [ArmRun(path) for path in repeats or [folder]]

@@ -1,4 +1,4 @@
-"""How the arms end: scores, differences and groups."""
+"""Figures of the arms' final scores, differences to the baseline, and groups."""
 
 import textwrap
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
 
 
 def draw_scores(suite: Suite, standings: Standings) -> Figure:
-    """A bar for each arm asked for, and a mark for each seed."""
+    """A bar for each requested arm, and a mark for each seed."""
     asked = [standings[arm] for arm in suite.arms]
     figure, (ax,) = new_figure(1.6 + 0.42 * max(len(asked), 8), 4.4)
     for x, standing in enumerate(asked):
@@ -69,7 +69,7 @@ def draw_differences(suite: Suite, standings: Standings) -> Figure:
 
 
 def draw_group_scores(suite: Suite, standings: Standings) -> Figure:
-    """Each group's mean over arms, its arms as marks, and the published mean if the setting is the same."""
+    """Each group's mean over arms, a mark for each arm, and the published mean if the setting is the same."""
     published = published_scores(suite)
     figure, (ax,) = new_figure(6.5, 4.2)
     for x, letter in enumerate(GROUPS):
@@ -91,7 +91,7 @@ def draw_group_scores(suite: Suite, standings: Standings) -> Figure:
 
 
 def _draw_bar(ax: Axes, x: int, scores: np.ndarray, group: str, width: float) -> None:
-    """The mean of scores as a bar and each of them as a dot."""
+    """The mean of scores as a bar, and each score as a dot."""
     if not scores.size:
         ax.axvspan(x - width / 2, x + width / 2, **MISSING)
         return

@@ -1,4 +1,4 @@
-"""Where each arm stands: score, differences, verdict, and what worlds and seeds can say about it."""
+"""The score, the differences, the verdict and the p value of each arm."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from remdm.config.arms import ARMS, BASELINE, ArmEntry
 
 IMPROVEMENT, NEUTRAL, COLLAPSE, UNDECIDED = "IMPROVEMENT", "NEUTRAL", "COLLAPSE", "UNDECIDED"
 VERDICTS = (IMPROVEMENT, NEUTRAL, COLLAPSE, UNDECIDED)
-BETTER, WORSE = 0.05, 0.10  # shares of the scale beyond which a difference counts
+BETTER, WORSE = 0.05, 0.10  # shares of the scale: a difference beyond them counts
 MISSING, NOT_RUN, REFERENCE, UNKNOWN = "missing", "not run", "reference", "no baseline"
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One arm; what is not known is None.
+    """The results of one arm; unknown values are None.
 
     Attributes:
         scores: of its seeds [N].
         to_pretrained, to_baseline: mean difference with its 95 % interval, over pairs of the same worlds and
             seed.
         verdict: one of VERDICTS against the baseline, or why there is none.
-        p: for the arm that one may pick from all; `floor` is the smallest that its seeds can reach.
+        p: adjusted for the choice of an arm among all; `floor` is the smallest that its seeds can reach.
     """
 
     entry: ArmEntry
@@ -56,7 +56,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Standings:
-    """All arms of the registry, and what they are measured by."""
+    """All arms of the registry, and the scores of the baseline and of the pretrained planner."""
 
     arms: tuple[Standing, ...]
     baseline: float | None
@@ -67,12 +67,12 @@ class Standings:
 
     @property
     def scale(self) -> float:
-        """What differences are measured by."""
+        """The scale of differences, as of `scale_of`."""
         return scale_of(self.baseline, self.pretrained)
 
     @property
     def scored(self) -> list[Standing]:
-        """The arms with a score but the baseline, the best first."""
+        """The arms with a score, except the baseline; the best first."""
         found = [s for s in self.arms if s.name != BASELINE and s.score is not None]
         return sorted(found, key=lambda s: -float(s.scores.mean()))
 
@@ -84,7 +84,7 @@ class Standings:
 
 
 def stand(suite: Suite) -> Standings:
-    """Where every arm of the registry stands."""
+    """The results of every arm of the registry."""
     scores = {entry.name: suite.scores(entry.name) for entry in ARMS}
     of_baseline = scores[BASELINE]
     baseline, pretrained = mean(of_baseline), mean(suite.pretrained(SCORE))
@@ -108,12 +108,12 @@ def stand(suite: Suite) -> Standings:
 
 
 class Collapse(NamedTuple):
-    """How an arm's score, averaged over seeds, moves at its evaluations; None where it does not apply.
+    """The course of an arm's score, averaged over seeds, over its evaluations; None where it does not apply.
 
     Attributes:
-        iteration: the first evaluation more than 10 % of the scale below the pretrained planner.
-        least, least_iteration: the lowest score, and when.
-        recovered: whether the last evaluation after a collapse is back within 10 %.
+        iteration: of the first evaluation more than 10 % of the scale below the pretrained planner.
+        least, least_iteration: the lowest score, and its iteration.
+        recovered: whether, after a collapse, the last evaluation is back within 10 %.
     """
 
     iteration: float | None
@@ -123,7 +123,7 @@ class Collapse(NamedTuple):
 
 
 def collapse_of(suite: Suite, standings: Standings, arm: str) -> Collapse:
-    """Whether and when an arm falls below the pretrained planner, and whether it comes back."""
+    """Whether and when an arm falls below the pretrained planner, and whether it recovers."""
     curve = mean_curve(suite.of(arm), SCORE, "update", smoothed=False)
     if curve is None or standings.pretrained is None:
         return Collapse(None, None, None, None)
@@ -138,20 +138,20 @@ def collapse_of(suite: Suite, standings: Standings, arm: str) -> Collapse:
 
 
 def paired(differences: Sequence[np.ndarray]) -> Estimate | None:
-    """The mean of differences in the same worlds, of each seed [E]: over seeds, or one seed's worlds."""
+    """The mean of each seed's differences in the same worlds [E], with its interval; None without seeds."""
     return estimate(differences) if differences else None
 
 
 def scale_of(baseline: float | None, pretrained: float | None) -> float:
-    """What differences are measured by: the larger of the two scores in size, 0 if there is none."""
+    """The scale of differences: the larger absolute value of the two scores, 0 if there is none."""
     return max((abs(score) for score in (baseline, pretrained) if score is not None), default=0.0)
 
 
 def verdict(difference: Estimate, scale: float) -> str:
-    """What the whole interval of a difference says, in shares of the scale.
+    """The verdict on a difference, by its whole interval in shares of the scale.
 
-    IMPROVEMENT if it lies above +5 %, COLLAPSE below -10 %, NEUTRAL between the two, else UNDECIDED: then
-    other worlds or seeds could change the verdict. No scale, NEUTRAL.
+    IMPROVEMENT if the interval is above +5 %, COLLAPSE if below -10 %, NEUTRAL if between the two, else
+    UNDECIDED: other worlds or seeds could then change the verdict. Without a scale, NEUTRAL.
     """
     if scale <= 0:
         return NEUTRAL
@@ -164,10 +164,10 @@ def verdict(difference: Estimate, scale: float) -> str:
 
 
 def mean(values: np.ndarray) -> float | None:
-    """The mean of values [N], or None of nothing."""
+    """The mean of values [N]; None if there are none."""
     return float(values.mean()) if values.size else None
 
 
 def std(values: np.ndarray) -> float | None:
-    """The standard deviation of a sample [N], or None of fewer than two values."""
+    """The standard deviation of a sample [N]; None for fewer than two values."""
     return float(values.std(ddof=1)) if values.size > 1 else None

@@ -8,29 +8,14 @@ import numpy as np
 import polars as pl
 
 from remdm.analysis.ablations.actions import ActionUse, action_use, entropy, gini, kl, total_variation
-from remdm.analysis.ablations.hypotheses import (
-    LOST,
-    Finding,
-    achievement_rates,
-    last,
-    share_negative,
-    trend,
-)
+from remdm.analysis.ablations.hypotheses import LOST, Finding, achievement_rates, last, share_negative, trend
 from remdm.analysis.ablations.published import published_scores
 from remdm.analysis.ablations.runs import BIN_NORM, LAYER_NORM, Suite
-from remdm.analysis.ablations.standing import (
-    MISSING,
-    NOT_RUN,
-    VERDICTS,
-    Standings,
-    collapse_of,
-    mean,
-    std,
-)
+from remdm.analysis.ablations.standing import MISSING, NOT_RUN, VERDICTS, Standings, collapse_of, mean, std
 from remdm.analysis.formats import as_frame, with_interval, write_table
 from remdm.config.arms import GROUPS
 
-# By column, a metric and its summary over training, which is averaged over an arm's seeds.
+# For each column, a metric and its summary over training, which is averaged over an arm's seeds.
 Summaries = dict[str, tuple[str, Callable[[np.ndarray], float]]]
 
 GRADIENTS: Summaries = {
@@ -101,7 +86,7 @@ def write_tables(suite: Suite, standings: Standings, findings: list[Finding], fo
 
 
 def summaries(suite: Suite, columns: Summaries) -> pl.DataFrame:
-    """A row for each arm asked for."""
+    """A row of summaries for each requested arm."""
     return as_frame(summary(suite, arm, columns) for arm in suite.arms)
 
 
@@ -131,7 +116,7 @@ def results(suite: Suite, standings: Standings) -> pl.DataFrame:
 
 
 def arms(standings: Standings) -> pl.DataFrame:
-    """What each arm is there to find out, and its verdict."""
+    """The hypothesis and the question of each arm, and its verdict."""
     return as_frame(
         {
             "group": s.entry.group,
@@ -172,7 +157,7 @@ def groups(suite: Suite, standings: Standings) -> pl.DataFrame:
 
 
 def forgetting(suite: Suite, standings: Standings) -> pl.DataFrame:
-    """How far each arm went from the pretrained planner, and what it lost on the way."""
+    """The distance of each arm from the pretrained planner, its collapse, and achievements lost and won."""
 
     def row(arm: str) -> dict[str, Any]:
         change, fall = standings[arm].to_pretrained, collapse_of(suite, standings, arm)
@@ -191,7 +176,7 @@ def forgetting(suite: Suite, standings: Standings) -> pl.DataFrame:
 
 
 def actions(suite: Suite) -> pl.DataFrame:
-    """The actions played before and after."""
+    """Statistics of the actions played before and after."""
     uses = {arm: action_use(suite, arm) for arm in suite.arms}
     return as_frame(
         {"arm": arm} | ({name: of(use) for name, of in ACTIONS.items()} if use else {})
