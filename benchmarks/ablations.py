@@ -23,7 +23,7 @@ from remdm.config.ablations import AblationsConfig
 from remdm.config.layers import Layer, base_layers, build
 from remdm.config.runtime import RuntimeConfig
 from remdm.envs.batch import make_batch_env
-from remdm.loading.planner import load_denoiser
+from remdm.loading.planner import load_denoiser, read_network
 from remdm.stages.session import prepare_jax
 from remdm.training.algorithm import repeated
 
@@ -39,10 +39,9 @@ def compile_updates(preset: str, path: str, keys: dict[str, Any], seeds: int, up
     config = build(
         AblationsConfig, [*base_layers(preset), Layer("benchmark", {"checkpoint_path": path, **keys})]
     )
-    env = make_batch_env(config.env, config.num_envs)
-    network, _, params = load_denoiser(
-        "checkpoint_path", config.checkpoint_path, config.env.env_name, env.game
-    )
+    asked = read_network("checkpoint_path", config.checkpoint_path, config.env.env_name)
+    env = make_batch_env(config.env, config.num_envs, asked)
+    network, _, params = load_denoiser("checkpoint_path", config.checkpoint_path, asked, env.game)
     algorithm = make_finetuning(make_problem(config, network, env), env, load_arm("baseline_rl"), params)
     algorithm = repeated(algorithm, seeds)
     state = jax.jit(algorithm.init)(jax.random.PRNGKey(0))

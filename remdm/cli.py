@@ -1,4 +1,4 @@
-"""The `remdm` command: one sub-command a mode, every configuration key a flag."""
+"""The `remdm` command: a sub-command for each mode, a flag for each configuration key."""
 
 import argparse
 import json
@@ -36,7 +36,7 @@ logger = logging.getLogger("remdm")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status, 2 for what the user can put right."""
+    """Run the command; returns the exit status, 2 for errors that the user can fix."""
     return run(_parser(), sys.argv[1:] if argv is None else argv, translated)
 
 
@@ -45,19 +45,20 @@ def run(
     argv: Sequence[str],
     translate: Callable[[Sequence[str]], Sequence[str]] = list,
 ) -> int:
-    """Run what a parser's arguments ask for, and turn every mistake of the user's into one line.
+    """Run the function that the parsed arguments name; errors that the user can fix are printed as one line.
 
     Args:
-        translate: takes other names of flags to those that the parser knows.
+        translate: replaces aliases of flags by the names that the parser accepts.
     """
     try:
         for argument in argv:
-            if not is_utf8(argument):  # what writes results would find out hours later
+            if not is_utf8(argument):  # otherwise, writing results would fail hours later
                 raise ConfigError(f"{argument}: is not UTF-8")
         parsed = parser.parse_args(translate([_underscored(argument) for argument in argv]))
         parsed.run(parsed)
         sys.stdout.flush()
-    except BrokenPipeError:  # who reads has enough, as `head` has; Python would try again at its end
+    except BrokenPipeError:
+        # The reader, such as `head`, has closed the pipe; Python would flush it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except (UserError, OSError) as error:
@@ -74,10 +75,10 @@ def run(
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports a wrong flag as every other wrong input: one line, with the names that are near."""
+    """Reports a wrong flag like any other wrong input: one line, with similar names."""
 
     def error(self, message: str) -> Any:
-        """Name the flag that is wrong."""
+        """Raise an error that names the wrong flag."""
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
             flag = unknown.split()[0].partition("=")[0]
@@ -111,94 +112,71 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_policy_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """What is done with policies, films and runs, wherever they are."""
-    show = add("show", "say what a checkpoint is", _show)
+    """Add the modes that work on policies, recordings and runs in any folder."""
+    show = add("show", "describe a checkpoint", _show)
     show.add_argument("path", metavar="PATH", help="folder of a checkpoint, or a wandb: or hf: reference")
-    show.add_argument(
-        "--wandb_download_dir", metavar="DIR", help="where artifacts of W&B go, ./artifacts by default"
-    )
+    show.add_argument("--wandb_download_dir", metavar="DIR", help="for artifacts of W&B, default ./artifacts")
     params = add("params", "print how many parameters the networks of presets have", run_params)
     params.add_argument("presets", metavar="PRESET", nargs="+", help="of configs/, or a path to a YAML file")
-    view = add(
-        "view", "draw a film, or two in the same world side by side, as a page to step through", run_view
-    )
+    view = add("view", "draw a film, or two of the same world, as a page to step through", run_view)
     view.add_argument("films", metavar="FILM", type=Path, nargs="+", help="the folder of a film's results")
-    view.add_argument(
-        "--output", metavar="PAGE", type=Path, help="by default episode.html beside the first film"
-    )
+    view.add_argument("--output", metavar="PAGE", type=Path, help="default: episode.html of the first FILM")
     publishing = add("publish", "share trained policies, on the Hugging Face Hub or as folders", run_publish)
-    publishing.add_argument(
-        "results", metavar="RESULT", type=Path, nargs="+", help="the folder of a training's results"
-    )
-    publishing.add_argument("--repo", metavar="OWNER/NAME", help="of the Hub, made if there is none")
-    publishing.add_argument("--output", metavar="DIR", type=Path, help="there instead, a folder for each")
+    publishing.add_argument("results", metavar="RESULT", type=Path, nargs="+", help="folder of a training")
+    publishing.add_argument("--repo", metavar="OWNER/NAME", help="repository of the Hub, created if missing")
+    publishing.add_argument("--output", metavar="DIR", type=Path, help="write a folder for each result there")
     publishing.add_argument("--dry_run", action="store_true", help="only print the files and the model card")
     publishing.add_argument("--private", action="store_true", help="make a new repository private")
     publishing.add_argument("--minimal", action="store_true", help="without picture and checkpoint_best")
     comparing = add("compare", "draw metrics and evaluations of any runs as a page to explore", run_compare)
     comparing.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="the folder of a run's results")
     comparing.add_argument(
-        "--output",
-        metavar="PAGE",
-        type=Path,
-        default=Path("comparison.html"),
-        help="comparison.html by default",
+        "--output", metavar="PAGE", type=Path, default="comparison.html", help="default: %(default)s"
     )
 
 
 def _add_pipeline_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """What is asked of the pipeline's results and of its configuration."""
-    why = add("why", "say why the pipeline would make a result again", _why)
+    """Add the modes that work on the pipeline's results and its configuration."""
+    why = add("why", "explain why the pipeline would make a result again", _why)
     why.add_argument("target", metavar="TARGET", help="a file or folder under results/")
-    accepting = add("accept", "let results that are stale by their code alone count as current", run_accept)
+    accepting = add("accept", "let results that are stale only by their code count as current", run_accept)
     accepting.add_argument(
-        "targets", metavar="TARGET", nargs="*", help="files or folders under results/; none means all"
+        "targets", metavar="TARGET", nargs="*", help="files or folders under results/, by default all"
     )
-    accepting.add_argument("--yes", action="store_true", help="record it; without, only say what would be")
+    accepting.add_argument("--yes", action="store_true", help="record it; without, only list the results")
     status = add("status", "list the jobs of a scale: done, waiting, stopped, running, failed", run_status)
-    status.add_argument(
-        "--report",
-        metavar="PAGE",
-        type=Path,
-        help="write the report of what is there, and of what is missing",
-    )
+    status.add_argument("--report", metavar="PAGE", type=Path, help="also write a report on all jobs")
     for sub in (why, accepting, status):
         sub.add_argument("--scale", metavar="NAME", help="a scale, by default that of workflow_config.yaml")
-    provenance = add("provenance", "say what a figure, a table or a run was made from", _provenance)
+    provenance = add("provenance", "show what a figure, a table or a run was made from", _provenance)
     provenance.add_argument("target", metavar="FIGURE", help="a file of results, moved or not")
     resulting = add("results", "print returns, shares and differences of scales, in Markdown", run_results)
-    resulting.add_argument(
-        "scales", metavar="SCALE", nargs="*", help="none means that of workflow_config.yaml"
-    )
-    cleaning = add(
-        "clean", "list states, logs and caches with size and age, or remove those named", run_clean
-    )
-    cleaning.add_argument("paths", metavar="PATH", nargs="*", help="what to remove, as it is listed")
+    resulting.add_argument("scales", metavar="SCALE", nargs="*", help="default: that of workflow_config.yaml")
+    cleaning = add("clean", "list states, logs and caches with size and age, or remove some", run_clean)
+    cleaning.add_argument("paths", metavar="PATH", nargs="*", help="listed paths to remove")
     reference = add("keys", "print the reference of all keys, in Markdown", _keys)
     reference.add_argument("--schema", action="store_true", help="as a JSON schema instead")
 
 
 def _add_stage_flags(mode: str, sub: argparse.ArgumentParser) -> None:
-    """What a stage is told: its keys, a preset and where the results go."""
+    """Add the flags of a stage: its keys, a preset and the folder of the results."""
     sub.usage = f"remdm {mode} [--config PRESET] [--output DIR] [--KEY VALUE ...]"
     if mode == "ablations":
         _add_suite_flags(sub)
     sub.add_argument("--config", metavar="PRESET", help="a preset of configs/, or a path to a YAML file")
-    sub.add_argument("--output", metavar="DIR", type=Path, help="where the results go")
+    sub.add_argument("--output", metavar="DIR", type=Path, help="folder of the results")
     add_flags(sub, [key for key in all_keys().values() if mode in key.modes])
 
 
 def _add_suite_flags(sub: argparse.ArgumentParser) -> None:
-    """What the ablation suite is told beside keys."""
+    """Add the flags that the ablation suite has in addition to keys."""
     sub.usage = "remdm ablations [--arm NAME | --arms ... | --group LETTER] [--KEY X ...]"
-    sub.add_argument("--list", action="store_true", help="name the arms and what they test")
-    sub.add_argument("--arms", metavar="NAME", nargs="+", help="run these arms, not all")
-    sub.add_argument("--group", metavar="LETTER", help="run the arms of a group, not all")
-    sub.add_argument("--num_seeds", metavar="N", help="run each arm with N seeds, from --seed on")
+    sub.add_argument("--list", action="store_true", help="list the arms and what they test")
+    sub.add_argument("--arms", metavar="NAME", nargs="+", help="run only these arms")
+    sub.add_argument("--group", metavar="LETTER", help="run only the arms of a group")
+    sub.add_argument("--num_seeds", metavar="N", help="run each arm with N seeds, starting at --seed")
     sub.add_argument("--fast", action="store_true", help="the preset ablations_fast")
-    sub.add_argument(
-        "--analyze_only", action="store_true", help="only write the report, on the runs that are there"
-    )
+    sub.add_argument("--analyze_only", action="store_true", help="only write the report on finished runs")
 
 
 def _show(arguments: argparse.Namespace) -> None:
@@ -221,13 +199,14 @@ def _provenance(arguments: argparse.Namespace) -> None:
 
 
 def _keys(arguments: argparse.Namespace) -> None:
-    print(json.dumps(json_schema(), indent=2) if arguments.schema else reference_page(), end="")
     if arguments.schema:
-        print()
+        print(json.dumps(json_schema(), indent=2))
+    else:
+        print(reference_page(), end="")
 
 
 def _underscored(argument: str) -> str:
-    """`--plan-horizon=8` as `--plan_horizon=8`; values stay as they are."""
+    """`--plan-horizon=8` as `--plan_horizon=8`; values are not changed."""
     if not argument.startswith("--"):
         return argument
     flag, equals, value = argument.partition("=")

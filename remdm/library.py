@@ -1,4 +1,4 @@
-"""Training and playing in Python: what `from remdm import ...` offers."""
+"""Training and playing in Python: the functions that `from remdm import ...` provides."""
 
 import dataclasses
 import signal
@@ -19,7 +19,7 @@ from remdm.analysis.film import Film
 from remdm.analysis.results import Result
 from remdm.base.checkpoint_folder import is_public, read_metadata
 from remdm.base.errors import Interrupted, UserError
-from remdm.commands.configuration import Call, configured, keys_of
+from remdm.commands.configuration import Call, configured
 from remdm.commands.other_names import our_preset
 from remdm.commands.stage import run_call
 from remdm.config.base import LARGEST_SEED
@@ -29,7 +29,6 @@ from remdm.config.policy import PolicyConfig
 from remdm.config.references import is_reference
 from remdm.config.runtime import RuntimeConfig
 from remdm.config.stages import STAGES
-from remdm.config.training import TrainingConfig
 from remdm.envs.batch import BatchEnv, pooled
 from remdm.envs.camera import load_camera
 from remdm.envs.craftax import Game, load_game
@@ -44,27 +43,27 @@ from remdm.planners.recording import act_recorded
 from remdm.stages.session import NUMERICS
 from remdm.training.fetching import fetch
 
-TRAINING = tuple(mode for mode, stage in STAGES.items() if issubclass(stage.model, TrainingConfig))
+TRAINING = tuple(mode for mode, stage in STAGES.items() if stage.trains)
 PLANNING_KEYS = PolicyConfig.planning_keys() | {"wandb_download_dir"}
 
 
 @struct.dataclass
 class LoadedPlanner(PlannerPolicy):
-    """A planner that knows its game; it plays by `init` and `act`, as every policy does."""
+    """A planner with its game; it plays by `init` and `act`, as every policy does."""
 
     env_name: str = struct.field(pytree_node=False)
-    network: DenoiserConfig | None = struct.field(pytree_node=False, default=None)  # of a planner of ours
+    network: DenoiserConfig | None = struct.field(pytree_node=False, default=None)  # None: a public planner
 
     @property
     def game(self) -> Game:
-        """The game, whose observations tell what the planner asks for."""
+        """The game, with the observations that the planner needs."""
         return with_past(load_game(self.env_name), self.network)
 
     def plan(self, obs: Any, seed: int = 0) -> np.ndarray:
         """Plan from observations, without a history: [D] -> [H], or [E, D] -> [E, H].
 
         Raises:
-            UserError: they are not of the planner's game, or there is no such seed.
+            UserError: the observations are not those of the planner's game, or the seed is out of range.
         """
         obs = jnp.asarray(obs, jnp.float32)
         wanted = self.game.obs_dim
@@ -94,12 +93,12 @@ def load_planner(path: str | Path, preset: str | None = None, **keys: Any) -> Lo
     Args:
         path: its folder, or `hf:owner/repo[/path][@revision]` or `wandb:entity/project/name:version`, which
             are fetched.
-        preset: of `configs/`, whose settings of the sampler count instead of the defaults.
+        preset: a preset of `configs/`, whose sampler settings replace the defaults.
         keys: settings of the sampler, and `replan_every`, `inpaint_history`, `diffusion_steps_eval`; and
             `wandb_download_dir`.
 
     Raises:
-        UserError: no such planner, a key that is unknown or impossible, or JAX set to 64 bits.
+        UserError: there is no such planner, a key is unknown or out of range, or JAX is set to 64 bits.
     """
     given = Layer("load_planner", keys).checked(PLANNING_KEYS)
     return LoadedPlanner(**_loaded("planner", path, base_layers(preset and our_preset(preset)), given))
@@ -107,7 +106,7 @@ def load_planner(path: str | Path, preset: str | None = None, **keys: Any) -> Lo
 
 @struct.dataclass
 class LoadedExpert(ExpertPolicy):
-    """An expert that knows its game; it plays by `init` and `act`, as every policy does."""
+    """An expert with its game; it plays by `init` and `act`, as every policy does."""
 
     env_name: str = struct.field(pytree_node=False)
 
@@ -121,17 +120,17 @@ def load_expert(path: str | Path, temperature: float = 1.0) -> LoadedExpert:
     """The expert in a checkpoint; `path` as of `load_planner`.
 
     Args:
-        temperature: of its actions; 0 takes the most probable.
+        temperature: temperature of its actions; 0 takes the most probable.
 
     Raises:
-        UserError: no such expert, an impossible temperature, or JAX set to 64 bits.
+        UserError: there is no such expert, the temperature is out of range, or JAX is set to 64 bits.
     """
     given = Layer("load_expert", {"expert_temperature": temperature})
     return LoadedExpert(**_loaded("expert", path, base_layers(None), given))
 
 
 def _loaded(kind: str, path: str | Path, layers: list[Layer], given: Layer) -> dict[str, Any]:
-    """The fields of a policy that knows its game, fetched if need be; `given` lies over the layers."""
+    """The fields of a loaded policy, fetched if necessary; `given` overrides the layers."""
     _refuse_64_bits()
     layers.append(given)
     path = str(path)
@@ -145,7 +144,7 @@ def _loaded(kind: str, path: str | Path, layers: list[Layer], given: Layer) -> d
         own["env_name"] = read_metadata(Path(path)).get("env_name")
     config = build(PolicyConfig, [*layers, Layer(path, own)])
     network = played_network(config)
-    policy = load_policy(config, with_past(load_game(config.env.env_name), network))
+    policy = load_policy(config, with_past(load_game(config.env.env_name), network), network)
     fields = {field.name: getattr(policy, field.name) for field in dataclasses.fields(policy)}
     known = {"env_name": config.env.env_name} | ({"network": network} if kind == "planner" else {})
     return fields | known
@@ -158,20 +157,20 @@ def _refuse_64_bits() -> None:
 
 
 def make_env(game: str | LoadedPlanner | LoadedExpert, num_envs: int = 1) -> BatchEnv:
-    """A game many times at once: `reset(key)` and `step(key, state, action)`, with fresh worlds by itself.
+    """A batch of environments: `reset(key)` and `step(key, state, action)`, which replaces finished worlds.
 
     Args:
-        game: its name, or who is to play it: a planner may ask for more than the game shows.
+        game: its name, or the policy that will play it: a planner may need more than the game shows.
     """
     played = load_game(game) if isinstance(game, str) else game.game
     return BatchEnv(played, pooled(LogWrapper(played.env), num_envs))
 
 
 def play_episode(policy: LoadedPlanner | LoadedExpert, seed: int = 0, max_steps: int = 1000) -> Film:
-    """Let a policy play one episode, in a world that depends on the seed alone, and film it.
+    """Record one episode of a policy, in a world that depends only on the seed.
 
     Raises:
-        UserError: there is no such seed.
+        UserError: the seed is out of range.
     """
     env = stage_env(policy.game, num_envs=1)
     camera = load_camera(policy.env_name)
@@ -181,43 +180,43 @@ def play_episode(policy: LoadedPlanner | LoadedExpert, seed: int = 0, max_steps:
 
 
 def save_gif(film: Film, path: str | Path, title: str = "") -> None:
-    """Write an episode as a moving picture of less than 3 MB, with the plan beside the game."""
+    """Write an episode as a GIF of less than 3 MB, with the plan next to the game."""
     draw_episode(film, Path(path), title)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedRun(Result):
-    """What a finished training left, of `train` or of the command; files are read when asked for.
+    """The results of a finished training, by `train` or by the command; files are read on first access.
 
     `metrics` is a table with a row for each update, `run` the record in `run.json`, `config` all keys, `seed`
     the seed. With `num_repeats` above 1, metrics and checkpoints are those of `repeats`.
 
     Attributes:
-        folder: of the results.
-        preset: whose settings `planner` plays with.
+        folder: the folder of the results.
+        preset: the preset whose settings `planner` plays with.
     """
 
     preset: str | None = None
 
     @property
     def checkpoint(self) -> Path:
-        """The folder of the checkpoint at the end, for keys such as `checkpoint_path`."""
+        """The folder of the final checkpoint, for keys such as `checkpoint_path`."""
         return self.folder / "checkpoint"
 
     @property
     def best_checkpoint(self) -> Path:
-        """That of the best validation, of a planner."""
+        """The folder of a planner's checkpoint with the best validation."""
         return self.folder / "checkpoint_best"
 
     @property
     def repeats(self) -> "list[TrainedRun]":
-        """The repetitions that were trained side by side, each with files of its own."""
+        """The repetitions that were trained together, each with its own files."""
         folders = sorted(self.folder.glob("r[0-9]*"), key=lambda folder: int(folder.name[1:]))
         return [dataclasses.replace(self, folder=folder) for folder in folders] or [self]
 
     @cached_property
     def planner(self) -> LoadedPlanner:
-        """The planner at the end; `load_planner(run.checkpoint, ...)` plays with other settings.
+        """The final planner; `load_planner(run.checkpoint, ...)` loads it with other settings.
 
         Raises:
             UserError: the run trained an expert, or left no checkpoint.
@@ -226,7 +225,7 @@ class TrainedRun(Result):
 
     @cached_property
     def expert(self) -> LoadedExpert:
-        """The expert at the end, which draws its actions from its distribution.
+        """The final expert, which samples its actions.
 
         Raises:
             UserError: the run trained a planner, or left no checkpoint.
@@ -247,32 +246,32 @@ def train(
         mode: `ppo`, `offline`, `online`, `smoke`, or `ablations`, which fine-tunes with one `arm`.
         config: a preset of `configs/`, or a path to a YAML file.
         output: the folder of the results; None is the command's, `runs/<env>/<mode>/<preset>/s<seed>`.
-        callback: is called with the metrics of each update, by name. What it raises ends the training.
-        keys: keys of the mode, which lie over the preset's.
+        callback: called with the metrics of each update, by name. An exception from it ends the training.
+        keys: keys of the mode, which override the preset's.
 
     Raises:
-        UserError: a mistake, in one line that names it, before work starts where possible.
+        UserError: an error that the user can fix, in one line, before work starts where possible.
         KeyboardInterrupt: the kernel was interrupted, or Ctrl-C was pressed. The state is saved first; the
             same call, with the seed that the message names, resumes.
-        Interrupted: likewise, by another signal or by `time_limit_minutes`.
+        Interrupted: another signal or `time_limit_minutes` stopped the training; the state is saved.
     """
     started = time.perf_counter()
     if mode not in TRAINING:
         raise UserError(f"train: mode {mode!r} does not train; {', '.join(TRAINING)} do")
     _refuse_64_bits()
     written = {key: str(value) if isinstance(value, Path) else value for key, value in keys.items()}
-    given = Layer("train", written).checked(keys_of(mode))
+    given = Layer("train", written).checked(STAGES[mode].keys)
     call = Call(mode, given, config and our_preset(config), None if output is None else Path(output))
     stage, runtime, notes = configured(call)
 
-    def tell(rows: Sequence[Mapping[str, float]]) -> None:
+    def pass_on(rows: Sequence[Mapping[str, float]]) -> None:
         if callback is not None:
             for row in rows:
                 callback(row)
 
     try:
         with _jax_settings_kept():
-            run_call(call, stage, runtime, notes, started, [tell])
+            run_call(call, stage, runtime, notes, started, [pass_on])
     except Interrupted as interrupted:
         if interrupted.status != 128 + signal.SIGINT:
             raise
@@ -283,7 +282,7 @@ def train(
 
 @contextmanager
 def _jax_settings_kept() -> Iterator[None]:
-    """Give JAX back the settings that a stage sets for itself; its compiler flags stay."""
+    """Restore the settings of JAX that a stage changes; its compiler flags stay."""
     before = {name: getattr(jax.config, name) for name in (*NUMERICS, "jax_disable_jit")}
     try:
         yield

@@ -27,7 +27,6 @@ import numpy as np
 import polars as pl
 
 from remdm import cli
-from remdm.config.layers import runtime_model
 from remdm.config.stages import STAGES
 from tests.compiling import quick_environment
 
@@ -57,11 +56,10 @@ def command(
     }
     if stage != "ppo":
         keys["ppo_checkpoint_path"] = expert or toy_expert_folder(folder)
-    model = STAGES[stage].model
     flags = [
         text
         for key, value in keys.items()
-        if key in model.owners() or key in runtime_model(model).owners()
+        if key in STAGES[stage].keys
         for text in (f"--{key}", str(value).lower() if isinstance(value, bool) else str(value))
     ]
     driver = [sys.executable, "-m", "tests.kill"] if game == "toy" else [sys.executable, "-m", "remdm.cli"]

@@ -298,7 +298,7 @@ def test_contradictions_are_named():
     for keys, message in (
         ({"arm": "kl_penalyt"}, r"arm = 'kl_penalyt': no arm of that name \(did you mean kl_penalty\?\)"),
         ({"ablation_cka_batch": 65}, "ablation_cka_batch = 65: at most ablation_batch_size = 64"),
-        ({"ablation_replay_size": 63}, "ablation_replay_size = 63: must hold the windows of an update"),
+        ({"ablation_replay_size": 63}, "ablation_replay_size = 63: must be at least ablation_batch_size"),
         ({"ablation_diffusion_steps": 2}, "ablation_diffusion_steps = 2: the loop has three phases"),
     ):
         with pytest.raises(UserError, match=message):

@@ -76,7 +76,7 @@ def test_records_that_name_each_other_are_one_line(tmp_path, monkeypatch, capsys
         write_json(Path("results") / name / "run.json", record)
     assert main(["provenance", "results/a"]) == 2
     error = capsys.readouterr().err
-    assert error == "error: results/a/run.json: is a record of what it was made from itself; delete it\n"
+    assert error == "error: results/a/run.json: is the record of a run that was made from itself; delete it\n"
 
 
 def test_another_release_of_the_game_makes_its_results_stale(plan, monkeypatch, capsys):

@@ -46,10 +46,10 @@ def write(path, method=zipfile.ZIP_DEFLATED, claim=None, **other):
 ZEROS = bytes(16 * ROOM)
 MANY = npy((2, 3, len(ZEROS) // 24), held=ZEROS)
 BOMBS = {
-    "a header without its data": ({"obs": npy((2, 3, 10**12))}, "promises .* bytes, but 0 follow"),
-    "a header beyond 64 bits": ({"obs": npy((2**40, 2**40, 2**40))}, "promises"),
-    "text of no length": ({"obs": npy((10**12,), "<U0")}, "promises"),
-    "letters of two gigabytes": ({"obs": npy((), "<U500000000")}, "promises"),
+    "a header without its data": ({"obs": npy((2, 3, 10**12))}, "declares .* bytes, but 0 follow"),
+    "a header beyond 64 bits": ({"obs": npy((2**40, 2**40, 2**40))}, "declares"),
+    "text of no length": ({"obs": npy((10**12,), "<U0")}, "declares"),
+    "letters of two gigabytes": ({"obs": npy((), "<U500000000")}, "declares"),
     "more than it says": ({"obs": npy((2, 3, 5), held=ZEROS)}, "unpack to"),
     "as much as it says": ({"obs": MANY}, "unpack to"),
     "the same in bzip2": ({"obs": MANY, "method": zipfile.ZIP_BZIP2}, "another method than deflate"),

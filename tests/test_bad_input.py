@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from remdm import cli
 from remdm.base.errors import ConfigError
 from remdm.base.reader import read_mapping
-from remdm.config.layers import ALL_KEYS, Layer, base_layers, build, configs_folder, runtime_model
+from remdm.config.layers import ALL_KEYS, Layer, base_layers, build, configs_folder
 from remdm.config.ppo import PPOConfig
 from remdm.config.reference import all_keys
 from remdm.config.stages import STAGES
@@ -182,8 +182,7 @@ def test_a_dropped_default(key, tmp_path, capsys, monkeypatch):
     """Every default is needed somewhere, and its absence is named."""
     (tmp_path / "defaults.yaml").write_text(yaml.safe_dump({k: v for k, v in DEFAULTS.items() if k != key}))
     monkeypatch.setattr("remdm.config.layers.configs_folder", lambda: tmp_path)
-    stages = [stage.model for stage in STAGES.values()]
-    models = [*stages, *map(runtime_model, stages)]
+    models = [model for stage in STAGES.values() for model in (stage.model, stage.runtime)]
     model = next(model for model in models if key in model.owners())
     with pytest.raises(ConfigError, match=f"{key}: has no value; it belongs in configs/defaults.yaml"):
         build(model, base_layers(None))
@@ -194,7 +193,7 @@ REAL = [
     (["offline", "--config", "mine.yaml"], b"lr: fast", "mine.yaml: lr = 'fast'"),
     (["online", "--config", "mine.yaml"], b"dagger_buffer_max: 5", "mine.yaml: dagger_buffer_max = 5"),
     (["ppo", "--config", "mine.yaml"], b"\xff\xfe", "mine.yaml: not UTF-8"),
-    (["collect", "--config", "mine.yaml"], b"- a", "mine.yaml: holds a list"),
+    (["collect", "--config", "mine.yaml"], b"- a", "mine.yaml: contains a list"),
     (["inference", "--config", "mine.yaml"], b"a: [", "mine.yaml, line 1: not valid YAML"),
     (["smoke", "--config", "mine.yaml"], b"num_repeats: 0", "mine.yaml: num_repeats = 0"),
     (["offline", "--config", "mine.yaml"], b"", "ppo_checkpoint_path = null"),

@@ -311,7 +311,7 @@ def test_what_lies_in_folders_of_ours_is_named_as_ours(tmp_path):
     write_ours(finished, "ppo", random_params("ppo", 8))
     write_ours(snapshots / "000000000012", "ppo", random_params("ppo", 8))
     for path, ours in ((finished / "params", finished), (snapshots, snapshots / "000000000012")):
-        assert f"leads to {ours}, which is a checkpoint of ours and no public one" in refusal(path)
+        assert f"leads to {ours}, which is a checkpoint of ours, not a public one" in refusal(path)
 
 
 def test_training_goes_on_from_one_of_ours_alone(public, tmp_path):
@@ -442,7 +442,7 @@ def test_the_wrong_game_or_kind_is_an_error_that_says_what_it_is(tmp_path):
     )
     full = Game(None, None, num_actions=43, obs_dim=8268, achievements=())
     with pytest.raises(UserError, match=f"offline_checkpoint_path = .*: {is_}, but a planner is needed for"):
-        load_denoiser("offline_checkpoint_path", str(policies), FULL, full)
+        load_denoiser("offline_checkpoint_path", str(policies), None, full)
     planner = tmp_path / "planner"
     checkpoint.save(planner, {"params": {"a": jnp.ones(3)}}, {"kind": "planner", "env_name": CLASSIC})
     assert "its kind is planner, but expert is needed" in refusal(planner, classic)

@@ -70,7 +70,7 @@ def test_a_cache_that_cannot_be_written_is_said_once(problem, tmp_path):
     )
     assert message.startswith(f"compilation cache {cache}: cannot be ")
     assert reason in message
-    assert message.endswith("so nothing is kept there; name another folder by compilation_cache_dir")
+    assert message.endswith("so nothing is cached; name another folder by compilation_cache_dir")
 
 
 def test_the_entries_used_longest_ago_are_removed(tmp_path, monkeypatch):

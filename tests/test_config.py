@@ -259,9 +259,9 @@ def test_a_message_names_the_file_that_the_value_came_from(tmp_path):
     ("content", "message"),
     [
         (b"lrr: 3", "lrr: unknown key (did you mean lr"),
-        (b"- lr", "holds a list"),
+        (b"- lr", "contains a list"),
         (b"lr: [1", "not valid YAML"),
-        (b"lr: 1\nlr: 2", "lr stands twice"),
+        (b"lr: 1\nlr: 2", "lr is given twice"),
         (b"1: 2", "not a name"),
         (b"\xff\xfe", "not UTF-8"),
         (b"a: !!python/object/apply:os.system [echo]", "not valid YAML"),

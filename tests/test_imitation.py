@@ -128,5 +128,5 @@ def test_the_stage_compares_on_the_states_of_both(make_run, tmp_path, monkeypatc
     predictions.draw([str(run.folder / "imitation.parquet")], tmp_path / "predictions")
     assert (tmp_path / "predictions.png").read_bytes().startswith(b"\x89PNG")
 
-    with pytest.raises(UserError, match="imitation_steps = 3: must hold a plan, plan_horizon = 4"):
+    with pytest.raises(UserError, match="imitation_steps = 3: must be at least plan_horizon = 4"):
         imitation.run_imitation(config_of(imitation_steps=3), make_run("imitation", "short"))

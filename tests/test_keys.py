@@ -19,7 +19,7 @@ from remdm.ablations.arm import load_arm
 from remdm.ablations.finetuning import make_finetuning
 from remdm.ablations.problem import make_problem
 from remdm.base.errors import UserError
-from remdm.config.layers import ALL_KEYS, Layer, base_layers, build, configs_folder, runtime_model
+from remdm.config.layers import ALL_KEYS, Layer, base_layers, build, configs_folder
 from remdm.config.reference import all_keys, json_schema, reference_page
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.config.stages import STAGES
@@ -30,7 +30,7 @@ from remdm.experts.network import init_params as init_expert
 from remdm.experts.ppo import make_ppo
 from remdm.loading.checkpoint import describe
 from remdm.loading.expert import load_expert
-from remdm.loading.policy import load_policy
+from remdm.loading.policy import load_policy, played_network
 from remdm.planners.denoising import init_params, make_denoiser
 from remdm.planners.offline import make_offline
 from remdm.planners.online import make_online
@@ -298,7 +298,8 @@ def playing(make_run, checkpoints, stage, **keys):
             env = stage_env(remdm.envs.batch.load_game(env_name), config.film_num_envs)
             steps = config.film_steps
         path = str(checkpoints / f"{config.policy}-{env_name}")
-        policy = load_policy(config.model_copy(update={"checkpoint_path": path}), env.game)
+        config = config.model_copy(update={"checkpoint_path": path})
+        policy = load_policy(config, env.game, played_network(config))
     else:
         env = make_batch_env(config.env, config.collect_num_envs)
         path = str(checkpoints / f"expert-{env_name}")
@@ -612,4 +613,4 @@ def test_numbers_have_units_and_ranges_in_the_reference():
     assert keys["top_p"].kind == "number > 0 and <= 1"
     assert keys["val_interval"].unit == "updates"
     assert keys["save_policy"].modes == ("ppo", "offline", "online", "smoke", "ablations")
-    assert runtime_model(STAGES["inference"].model) is RuntimeConfig
+    assert STAGES["inference"].runtime is RuntimeConfig

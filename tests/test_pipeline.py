@@ -336,7 +336,7 @@ def test_what_a_job_finished_after_snakemake_was_killed_is_kept(tmp_path):
     done = run()
     assert done.returncode == 0, done.stderr[-3000:]
     log = (tmp_path / f"{job.folder.replace('results', 'logs', 1)}.log").read_text()
-    assert f"{job.folder}: was finished when Snakemake had been killed; kept as it is" in log
+    assert f"{job.folder}: was finished when Snakemake was killed; kept as it is" in log
     assert (folder / "checkpoint" / "weights").read_text() == "of weeks"
     assert not list((tmp_path / "state").iterdir())
     assert not list((tmp_path / ".snakemake" / "incomplete").iterdir())

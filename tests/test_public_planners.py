@@ -24,7 +24,7 @@ from remdm.config.denoiser import NO_PAST, DenoiserConfig
 from remdm.config.layers import Layer
 from remdm.envs.craftax import Game
 from remdm.loading.expert import load_expert
-from remdm.loading.planner import load_denoiser
+from remdm.loading.planner import load_denoiser, read_network
 from remdm.loading.public import public_network, read_public, summary
 from remdm.planners.denoising import make_denoiser
 from remdm.planners.public import PublicPlanner
@@ -62,7 +62,7 @@ def planner(tmp_path, monkeypatch):
 
 
 def logits(path, given, **network):
-    loaded, _, params = load_denoiser("checkpoint_path", str(path), CLASSIC, CRAFTAX)
+    loaded, _, params = load_denoiser("checkpoint_path", str(path), None, CRAFTAX)
     denoiser = make_denoiser(loaded.updated(**network), ACTIONS)
     return jax.jit(denoiser.apply)(params, given["obs"], given["tokens"], given["t"])
 
@@ -77,7 +77,7 @@ def edit(path, **entries):
 
 def refusal(path, key="checkpoint_path"):
     with pytest.raises(UserError) as raised:
-        load_denoiser(key, str(path), CLASSIC, CRAFTAX)
+        load_denoiser(key, str(path), None, CRAFTAX)
     line = str(raised.value)
     assert "\n" not in line
     assert line.startswith(key)
@@ -186,7 +186,7 @@ def test_checkpoints_of_ours_that_are_older_than_a_key_are_as_they_were_trained(
         assert metadata["network"].pop(key) == value
     (path / "metadata.json").write_text(json.dumps(metadata))
     (path / "checksums.json").unlink()
-    assert load_denoiser("checkpoint_path", str(path), CLASSIC, CRAFTAX)[0].model_dump() == whole
+    assert read_network("checkpoint_path", str(path), CLASSIC).model_dump() == whole
 
 
 # --- the record beside it ---
@@ -203,7 +203,7 @@ def test_arrays_alone_decide_what_they_show(planner):
 def test_a_step_moved_elsewhere_takes_its_record_along(planner, given):
     moved = Path("elsewhere") / "1"
     shutil.copytree(planner / STEP, moved)
-    assert "has no resume_metadata.json beside its steps, and no array shows PLAN_HORIZON" in refusal(moved)
+    assert "has no resume_metadata.json next to its steps, and no array shows PLAN_HORIZON" in refusal(moved)
     shutil.copy(planner / "resume_metadata.json", moved)
     np.testing.assert_allclose(logits(moved, given), given["logits"], atol=1e-5, rtol=0)
 
@@ -308,7 +308,7 @@ def test_arrays_that_nothing_can_play_by_are_named(value, message, tmp_path):
 
 def test_damage_is_one_line_of_the_command(planner, capsys):
     for path, message in (
-        (planner / "resume_metadata.json", "has no resume_metadata.json beside its steps"),
+        (planner / "resume_metadata.json", "has no resume_metadata.json next to its steps"),
         (planner / STEP / "default" / "manifest.ocdbt", "1840: default cannot be restored (damaged: "),
     ):
         path.unlink()
@@ -324,7 +324,7 @@ def test_the_wrong_game_or_kind_is_an_error_that_says_what_it_is(planner, tmp_pa
     game = f"observations of 1345 and 17 actions, which is {CLASSIC}"
     full = replace(CRAFTAX, obs_dim=8268, num_actions=43)
     with pytest.raises(UserError) as raised:
-        load_denoiser("offline_checkpoint_path", str(planner), FULL, full)
+        load_denoiser("offline_checkpoint_path", str(planner), None, full)
     assert str(raised.value) == (
         f"offline_checkpoint_path = {planner}: is a planner of d_model 32 and n_layers 1 for {game}, "
         f"but a planner is needed for observations of 8268 and 43 actions, which is {FULL}"
@@ -536,7 +536,7 @@ def test_what_cannot_be_played_is_named_before_the_first_job(planner):
     )
     assert f"{key}: must be" in refused({**OFFLINE, **mine})
     assert f"{key}: preset is missing" in refused({"method": "offline"})
-    assert f"{key}: label and env are for a checkpoint alone" in refused({**OFFLINE, "label": "a"})
+    assert f"{key}: label and env are only for a checkpoint" in refused({**OFFLINE, "label": "a"})
     assert f"{key}.checkpoint = {planner}: plays one game, but envs names" in refused(
         mine, envs=[CLASSIC, FULL]
     )

@@ -226,7 +226,7 @@ def test_what_is_no_training_is_not_published(result, tmp_path, capsys):
     evaluation = result.parents[2] / "inference" / "offline-demo" / "s1"
     for folder, message in (
         (evaluation, "is a result of inference, which leaves no checkpoint"),
-        (tmp_path, "holds no run.json of a finished training"),
+        (tmp_path, "contains no run.json of a finished training"),
     ):
         assert cli.main(["publish", str(folder), "--output", str(tmp_path / "out")]) == 2
         assert message in capsys.readouterr().err
@@ -250,7 +250,7 @@ def test_something_else_is_not_replaced(result, tmp_path, capsys):
     kept.parent.mkdir(parents=True)
     kept.touch()
     assert cli.main(["publish", str(result), "--output", str(tmp_path / "published")]) == 2
-    assert "is there already, and holds no metadata.json" in capsys.readouterr().err
+    assert "exists already, and contains no metadata.json" in capsys.readouterr().err
     assert kept.exists()
 
 

@@ -220,15 +220,15 @@ def test_an_evaluation_needs_no_matching_configuration(toy_command, tmp_path, ca
 
 
 def test_smoke_ends_with_a_summary_and_finds_what_is_not_finite(tmp_path, monkeypatch):
-    from remdm.stages.smoke import _sum_up
+    from remdm.stages.smoke import _summarise
 
     names = ("diffusion/loss", "diffusion/grad_norm", "dagger/reward_mean", "val/score")
     table = pl.DataFrame({"update": [1, 2], "env/gap": [None, 1.0]})
     table = table.with_columns(pl.Series(name, [1.0, 0.5]) for name in names)
-    _sum_up(table)
+    _summarise(table)
     for bad in (float("nan"), float("inf"), None):
         with pytest.raises(UserError, match=r"smoke: diffusion/grad_norm = .* at update 2"):
-            _sum_up(table.with_columns(pl.Series("diffusion/grad_norm", [1.0, bad])))
+            _summarise(table.with_columns(pl.Series("diffusion/grad_norm", [1.0, bad])))
     for name in names:
         with pytest.raises(UserError, match=f"smoke: {name} is missing"):
-            _sum_up(table.drop(name))
+            _summarise(table.drop(name))

@@ -154,7 +154,7 @@ def test_films_of_other_worlds_do_not_stand_side_by_side(folders, films, tmp_pat
     assert main(["view", str(folders[0]), str(elsewhere), "--output", str(tmp_path / "page.html")]) == 2
     assert capsys.readouterr().err == f"error: {message}\n"
     assert main(["view", *[str(folders[0])] * 3]) == 2
-    assert "view: 3 films: at most two stand side by side" in capsys.readouterr().err
+    assert "view: 3 films: at most two can be shown side by side" in capsys.readouterr().err
 
 
 def test_the_command_draws_beside_the_first_film(folders, capsys):

@@ -327,7 +327,7 @@ def test_snakemake_plans_with_an_expert_from_elsewhere(public, tmp_path):
 @pytest.mark.parametrize("name", ["my clone", "a'b", "$HOME", "a;b", "(1)"])
 def test_a_python_whose_path_must_be_quoted_is_refused(monkeypatch, name):
     monkeypatch.setattr(sys, "executable", f"/home/me/{name}/.venv/bin/python")
-    with pytest.raises(UserError, match="Snakemake starts no job by a path that a shell would take apart"):
+    with pytest.raises(UserError, match="Snakemake cannot start jobs with a path that needs quoting"):
         check_interpreter()
 
 
@@ -409,8 +409,8 @@ def test_an_expert_of_ours_fits_the_scale(tmp_path):
     with pytest.raises(UserError, match=f"{key} kind is planner, but expert is needed"):
         plan(json.dumps({"kind": "planner", "env_name": GAME}))
     for content, problem in (
-        ("{", "holds no readable metadata.json"),
-        ("[]", "metadata.json should hold an"),
+        ("{", "contains no readable metadata.json"),
+        ("[]", "metadata.json should be a JSON"),
     ):
         with pytest.raises(
             UserError, match=rf"demo\.experts\.0\.checkpoint: checkpoint {tmp_path}: {problem}"
@@ -480,7 +480,7 @@ def test_a_warm_start_is_an_edge_of_the_graph():
     assert Job(GAME, "inference", "online-demo_from_demo", 0) in plan.jobs
     with pytest.raises(UserError, match="warm_start = demo: not among the offline planners"):
         with_planners(warm)
-    with pytest.raises(UserError, match=r"planners\.0: warm_start = demo: is for method: online alone"):
+    with pytest.raises(UserError, match=r"planners\.0: warm_start = demo: is only for method: online"):
         with_planners({**OFFLINE, "warm_start": "demo"})
 
 
@@ -737,7 +737,9 @@ def test_content_digest_looks_behind_links_and_refuses_nothing(tmp_path):
     (copied / "x").write_text("a")
     assert content_digest("key", str(copied.parent)) == experts[0]
     (tmp_path / "empty" / "sub").mkdir(parents=True)
-    with pytest.raises(UserError, match=f"key = {tmp_path / 'empty'}: holds no file, so it is no checkpoint"):
+    with pytest.raises(
+        UserError, match=f"key = {tmp_path / 'empty'}: contains no file, so it is no checkpoint"
+    ):
         content_digest("key", str(tmp_path / "empty"))
 
 

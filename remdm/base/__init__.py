@@ -1,1 +1,1 @@
-"""What every room may use: errors, log, files, the machine, programs, and the roles of a state's fields."""
+"""Shared by all packages: errors, log, files, the machine, programs, and the roles of a state's fields."""

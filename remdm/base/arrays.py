@@ -1,4 +1,4 @@
-"""Arrays of an `.npz` file that may come from anywhere: reading takes no more memory than its size allows."""
+"""Reads untrusted `.npz` files: the memory used is limited by the size of the file."""
 
 import math
 import zipfile
@@ -10,8 +10,9 @@ import numpy as np
 
 from remdm.base.files import check_regular
 
-# What the arrays of a file may unpack to: bytes, or a multiple of the file. `collect` packs zeros 230 times,
-# films stay below the former; deflate reaches 1,032 times, and the other methods of zip far more.
+# The largest size to which the arrays of a file may unpack: bytes, or a multiple of the file's size.
+# `collect` compresses zeros 230 times, and recordings stay below the bytes; deflate reaches 1,032 times, and
+# the other methods of zip far more.
 UNPACKED_BYTES = 2**26
 UNPACKED_RATIO = 250
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -19,31 +20,31 @@ HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.re
 
 
 class Header(NamedTuple):
-    """What an array says of itself before it is read."""
+    """The header of an array, which is read before the array."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
 
 
 def open_npz(path: Path) -> zipfile.ZipFile:
-    """An `.npz` file, to be closed, whose arrays unpack to no more than a file of its size may hold.
+    """Open an `.npz` file, which the caller closes, after checking the size of its unpacked arrays.
 
     Raises:
-        OSError: it is missing or cannot be read.
-        ValueError: it is no regular file, or claims more; `zipfile.BadZipFile` and others: it is damaged.
+        OSError: the file is missing or cannot be read.
+        ValueError: it is no regular file, or unpacks to more than is allowed.
+        Exception: `zipfile.BadZipFile` and others: it is damaged.
     """
     check_regular(path)
     archive = zipfile.ZipFile(path)
     size, entries = path.stat().st_size, archive.infolist()
     unpacked, most = sum(entry.file_size for entry in entries), max(UNPACKED_BYTES, UNPACKED_RATIO * size)
-    foreign = next((entry.filename for entry in entries if entry.compress_type not in METHODS), None)
-    if foreign is not None or unpacked > most:
-        archive.close()
-    if foreign is not None:
-        raise ValueError(f"{foreign} is packed by another method than deflate")
-    if unpacked > most:
-        raise ValueError(f"its {size:,} bytes unpack to {unpacked:,}, but at most {most:,} are read")
-    return archive
+    foreign = [entry.filename for entry in entries if entry.compress_type not in METHODS]
+    if not foreign and unpacked <= most:
+        return archive
+    archive.close()
+    if foreign:
+        raise ValueError(f"{foreign[0]} is packed by another method than deflate")
+    raise ValueError(f"its {size:,} bytes unpack to {unpacked:,}, but at most {most:,} are read")
 
 
 def read_header(archive: zipfile.ZipFile, name: str) -> Header:
@@ -51,7 +52,7 @@ def read_header(archive: zipfile.ZipFile, name: str) -> Header:
 
     Raises:
         KeyError: there is no such array.
-        ValueError: the header is none, or promises another number of bytes than the file holds.
+        ValueError: the header is invalid, or declares another number of bytes than the file contains.
     """
     entry = archive.getinfo(f"{name}.npy")
     with archive.open(entry) as file:
@@ -60,20 +61,20 @@ def read_header(archive: zipfile.ZipFile, name: str) -> Header:
             raise ValueError(f"its format is {version}")
         shape, _, dtype = HEADERS[version](file)
         promised, held = math.prod(shape) * max(1, dtype.itemsize), entry.file_size - file.tell()
-    if promised != held and not dtype.hasobject:  # reading says what is wrong with objects
-        raise ValueError(f"its header promises {promised:,} bytes, but {held:,} follow it")
+    if promised != held and not dtype.hasobject:  # `read_array` reports arrays of objects
+        raise ValueError(f"its header declares {promised:,} bytes, but {held:,} follow it")
     return Header(shape, dtype)
 
 
 def read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """An array; errors as of `read_header`, and others of zipfile, zlib and numpy if it is damaged."""
+    """Read an array; errors as in `read_header`, and those of zipfile, zlib and numpy if it is damaged."""
     read_header(archive, name)
     with archive.open(f"{name}.npy") as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def read_npz(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """The arrays of a file, all if no names are given; errors as of `open_npz` and `read_array`."""
+    """Read arrays of a file, all if no names are given; errors as in `open_npz` and `read_array`."""
     with open_npz(path) as archive:
         found = [name.removesuffix(".npy") for name in archive.namelist()]
         return {name: read_array(archive, name) for name in names or found}

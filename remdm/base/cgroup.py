@@ -1,20 +1,20 @@
-"""What control groups leave this process of the machine's memory: those of containers, Slurm or systemd."""
+"""Memory limits of this process by control groups: those of containers, Slurm or systemd."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-# The file of a group that has its limit, in either version.
+# The file that contains a group's limit, in versions 1 and 2.
 V1, V2 = "memory.limit_in_bytes", "memory.max"
 
 
 def memory_limits(proc: Path = Path("/proc/self")) -> Iterator[int]:
-    """Limits in bytes of this process's group and of those around it, as far as they are visible.
+    """Limits in bytes of this process's group and its parents, as far as they are visible.
 
-    The least of them counts. There are none where the system has no groups.
+    The smallest of them applies. On systems without control groups there are none.
 
     Args:
-        proc: where Linux describes the process.
+        proc: the folder in which Linux describes the process.
     """
     try:
         groups, mounts = (_lines(proc / name) for name in ("cgroup", "mountinfo"))
@@ -29,7 +29,7 @@ def memory_limits(proc: Path = Path("/proc/self")) -> Iterator[int]:
 
 
 def _mounts(mounts: list[str], controllers: str) -> Iterator[tuple[Path, str]]:
-    """Where a hierarchy of groups is mounted, and which of its groups is to be seen there."""
+    """The mount points of a hierarchy of groups, and the group that is visible at each."""
     for mount in mounts:  # "35 31 0:32 /root /point rw - cgroup source rw,memory"
         place, _, source = mount.partition(" - ")
         kind, *_, options = source.split(" ")
@@ -41,9 +41,9 @@ def _mounts(mounts: list[str], controllers: str) -> Iterator[tuple[Path, str]]:
 
 
 def _upwards(point: Path, root: str, path: str) -> Iterator[Path]:
-    """The folders of a group and those around it that are visible at a mount point."""
+    """The folders of a group and its parents that are visible at a mount point."""
     group = PurePosixPath(path)
-    is_seen = group.is_relative_to(root) and ".." not in group.parts  # else it is outside of the namespace
+    is_seen = group.is_relative_to(root) and ".." not in group.parts  # otherwise it is outside the namespace
     within = group.relative_to(root) if is_seen else PurePosixPath()
     yield from (point / folder for folder in (within, *within.parents))
 
@@ -53,7 +53,7 @@ def _limit(file: Path) -> Iterator[int]:
         text = file.read_text().strip()
     except OSError:
         return
-    if text.isdigit():  # and not `max`
+    if text.isdigit():  # otherwise `max`
         yield int(text)
 
 
@@ -62,5 +62,5 @@ def _lines(file: Path) -> list[str]:
 
 
 def _unescaped(text: str) -> str:
-    """A path of `mountinfo`, in which a space and the like are octal numbers."""
+    """A path of `mountinfo`, in which characters such as spaces are octal codes."""
     return re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), text)

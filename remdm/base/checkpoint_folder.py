@@ -1,4 +1,4 @@
-"""The folder of a checkpoint, ours or a public one: its files by name, and how they are found.
+"""The folder of a checkpoint, ours or a public one: the names of its files, and how to find them.
 
 A training run of the public implementations leaves `policies/<frames>/default/`, a flax `TrainState` that
 Orbax wrote, and, if it trains a planner, `policies/resume_metadata.json`.
@@ -13,14 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from remdm.base.errors import UserError
 from remdm.base.files import read_json
 
-METADATA = "metadata.json"  # of ours: what the checkpoint is
-TREE = "_METADATA"  # of Orbax: what the arrays are
-RECORD = "resume_metadata.json"  # of public planners: with which configuration it was trained
+METADATA = "metadata.json"  # in our checkpoints: describes the checkpoint
+TREE = "_METADATA"  # by Orbax: describes the arrays
+RECORD = "resume_metadata.json"  # of public planners: the configuration of the training
 SHOWN_NAMES = 3
 
 
 class _Metadata(BaseModel):
-    """The entries of `metadata.json` that are read; there may be others, and each may be missing."""
+    """The entries of `metadata.json` that are read; each may be missing, and others are allowed."""
 
     model_config = ConfigDict(strict=True, extra="allow")
     kind: str | None = None
@@ -33,24 +33,26 @@ class _Metadata(BaseModel):
 
 
 def is_public(path: Path) -> bool:
-    """Whether a checkpoint lacks the metadata that ours have, so that its arrays must say what it is."""
+    """Whether a checkpoint lacks our metadata, so that the shapes of its arrays must identify it."""
     return not (path / METADATA).exists()
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The JSON of a checkpoint.
+    """The metadata of a checkpoint.
 
     Raises:
-        UserError: `path` is missing or no checkpoint of this project; the message names the entry.
+        UserError: `path` is missing or no checkpoint of this project, or an entry is invalid.
     """
     if not path.is_dir():
         raise UserError(f"checkpoint {path}: no such folder")
     try:
         metadata = read_json(path / METADATA)
     except (OSError, ValueError):
-        raise UserError(f"checkpoint {path}: holds no readable {METADATA}, so it is none of ours") from None
+        raise UserError(
+            f"checkpoint {path}: contains no readable {METADATA}, so it is none of ours"
+        ) from None
     if not isinstance(metadata, dict):
-        raise UserError(f"checkpoint {path}: {METADATA} should hold an object")
+        raise UserError(f"checkpoint {path}: {METADATA} should be a JSON object")
     try:
         _Metadata.model_validate(metadata)
     except ValidationError as error:
@@ -63,13 +65,13 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def open_checkpoint(key: str, path: str | None, kind: str, env_name: str) -> tuple[Path, dict[str, Any]]:
-    """Folder and metadata of a checkpoint, before anything is compiled or written.
+    """The folder and the metadata of a checkpoint of a kind and a game.
 
     Args:
         key: the configuration key that named `path`, for messages.
 
     Raises:
-        UserError: no path, no such checkpoint, of another kind, or of the other game.
+        UserError: the path is null, there is no checkpoint, or it is of another kind or game.
     """
     if path is None:
         raise UserError(f"{key} = null: name the folder of a checkpoint of kind {kind}")
@@ -85,13 +87,13 @@ def open_checkpoint(key: str, path: str | None, kind: str, env_name: str) -> tup
 
 
 def find_arrays(path: Path) -> Path:
-    """The folder of arrays that `path` leads to: that of the most frames, where there are several.
+    """The folder of the arrays of a public checkpoint; with several steps, that of the most frames.
 
     Args:
-        path: a run's folder with `policies/` in it, `policies/`, a step below it, or its `default/`.
+        path: a run's folder that contains `policies/`, `policies/`, a step in it, or the step's `default/`.
 
     Raises:
-        UserError: it leads to none, or to one of ours; the message says what is there.
+        UserError: there is none, or it is one of ours; the message lists what the folder contains.
     """
     if not path.is_dir():
         raise UserError(
@@ -115,30 +117,30 @@ def find_arrays(path: Path) -> Path:
 
 
 def _refuse_ours(path: Path, step: Path) -> None:
-    """Refuse a checkpoint of ours, whose items and numbered snapshots look much like public ones."""
+    """Refuse a checkpoint of ours, whose items and numbered snapshots resemble public ones."""
     paths = [step, path]
-    if (path / TREE).is_file():  # an item, as `params/` is
+    if (path / TREE).is_file():  # an item, such as `params/`
         paths.append(path.absolute().parent)
     for place in paths:
         if (place / METADATA).is_file():
             raise UserError(
-                f"checkpoint {path}: leads to {place}, which is a checkpoint of ours and no public one; name "
+                f"checkpoint {path}: leads to {place}, which is a checkpoint of ours, not a public one; name "
                 f"the checkpoint/ of a finished run"
             )
 
 
 def step_of(folder: Path) -> int | None:
-    """The frames behind a folder that `find_arrays` found, by the names above it."""
+    """The frames of training of a folder that `find_arrays` returned, from the names of its parents."""
     found = map(frames_in, folder.absolute().parts[:-3:-1])
     return next((frames for frames in found if frames is not None), None)
 
 
 def frames_in(name: str) -> int | None:
-    """The frames that a step is named after: `1840`, or `1e9` or `1000000000.0` where they were a float."""
+    """The frames in the name of a step: `1840`, or `1e9` or `1000000000.0` if they were a float."""
     return int(float(name)) if re.fullmatch(r"\d+(\.0*)?(e\+?\d\d?)?", name, re.ASCII) else None
 
 
 def find_record(folder: Path) -> Path | None:
-    """The record beside the steps of a public planner, given its arrays' folder or one above, if any."""
+    """The record next to the steps of a public planner, if any, given its arrays' folder or a parent."""
     places = (folder, *folder.absolute().parents[:2])
     return next((place / RECORD for place in places if (place / RECORD).exists()), None)

@@ -1,4 +1,4 @@
-"""What can go wrong, and how a process then ends."""
+"""Errors, their messages, and the exit status of a process."""
 
 import difflib
 import logging
@@ -16,7 +16,7 @@ LONGEST = 4000  # characters of a message
 
 
 def printable(text: str) -> str:
-    """Text as one line of bounded length that may be sent to a terminal, its control codes escaped."""
+    """Text as one line of limited length that is safe for a terminal: control codes are escaped."""
     shown = "".join(x if x.isprintable() else ascii(x)[1:-1] for x in text[:LONGEST])
     return shown + ("..." if len(text) > LONGEST else "")
 
@@ -26,12 +26,12 @@ _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 3, 300, 300
 
 
 def shown(value: Any) -> str:
-    """A value in a message; a few bytes of YAML can stand for gigabytes."""
+    """A value as text of limited length, for a message."""
     return _SHORT.repr(value)
 
 
 class UserError(Exception):
-    """Something the user can put right; the message is one line and the exit status is 2."""
+    """An error that the user can fix; the message is one line and the exit status is 2."""
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))  # parts of it may come from a file
@@ -46,11 +46,11 @@ class Interrupted(Exception):
 
 
 class ConfigError(UserError):
-    """A configuration that cannot be run: names the key, its value, its origin and what is right."""
+    """An invalid configuration; the message names the key, its value, its origin and the remedy."""
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """` (did you mean ...?)` with the known names close to `name`, or nothing."""
+    """` (did you mean ...?)` with the known names that are similar to `name`, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 
@@ -61,7 +61,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def problem_of(error: Exception) -> str | None:
-    """One line on an error that the user can put right; None for any other."""
+    """One line on an error that the user can fix; None for any other error."""
     if isinstance(error, UserError):
         return str(error)
     return disk_problem(error) if isinstance(error, OSError) else None
@@ -69,10 +69,10 @@ def problem_of(error: Exception) -> str | None:
 
 @contextmanager
 def reported(job: str) -> Iterator[None]:
-    """End the process where the block fails, after saying why in the log.
+    """End the process if the block fails, after logging the reason.
 
-    What the user can put right is one line and exit status 2; an interrupted training has an exit status of
-    its own; all else is a traceback and exit status 1.
+    An error that the user can fix is one line and exit status 2; an interrupted training has its own exit
+    status; any other error is a traceback and exit status 1.
     """
     try:
         yield

@@ -1,15 +1,15 @@
-"""What samples of episodes show of a mean, with its interval.
+"""Estimates of means over episodes and seeds, with intervals.
 
-A result is a sample of episodes for each training seed. Every statistic is taken of each seed's episodes
-and averaged over seeds, so that each training counts the same. Two intervals are kept apart:
+A result is a sample of episodes for each training seed. Every statistic is computed for each seed's episodes
+and averaged over seeds, so that each training has the same weight. There are two kinds of interval:
 
-- over episodes: how well the policies that were trained are known. Episodes are resampled within seeds
-  (stratified bootstrap, Agarwal et al. 2021, arXiv 2108.13264, with seeds as strata). It says nothing
-  about another training.
-- over seeds: how other trainings would turn out on average; it needs two. Student's t of the seeds' values,
-  each of which carries its episodes' noise. Resampling the seeds themselves, as is done for tens of runs,
-  gives intervals that are far too narrow for three or five. t covers what it says where seeds scatter about
-  normally; where one training in ten collapses, no interval from a few seeds that saw none of it does.
+- over episodes: the uncertainty about the trained policies. Episodes are resampled within seeds (stratified
+  bootstrap, Agarwal et al. 2021, arXiv 2108.13264, with seeds as strata). It does not cover other trainings.
+- over seeds: the uncertainty about the mean of other trainings; it needs two seeds. Student's t of the seeds'
+  values, which include the noise of their episodes. Resampling the seeds themselves, as is done for tens of
+  runs, gives intervals that are far too narrow for three or five. The coverage of t is nominal if seeds are
+  about normally distributed; if one training in ten collapses, no interval from a few seeds without a
+  collapse covers that.
 """
 
 import warnings
@@ -17,13 +17,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy  # which imports a part such as `scipy.stats` when it is first used: that takes half a second
+import scipy  # parts such as `scipy.stats` are imported at first use, which takes half a second
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 
 Samples = Sequence[np.ndarray]  # for each seed, its episodes [N_s]
-Statistic = Callable[..., Any]  # of samples [..., N] along `axis`
+Statistic = Callable[..., Any]  # takes samples [..., N] and `axis`
 
 
 class Estimate(NamedTuple):
@@ -35,7 +35,7 @@ class Estimate(NamedTuple):
 
     @property
     def percent(self) -> "Estimate":
-        """A share in per cent."""
+        """The estimate of a share, in per cent."""
         return Estimate(*(100 * bound for bound in self))
 
 
@@ -51,11 +51,11 @@ def episode_interval(*samples: np.ndarray, statistic: Statistic = np.mean) -> tu
     """Stratified bootstrap (BCa: Efron, 1987) of the mean over strata of a statistic.
 
     Args:
-        samples: of each stratum, [..., N_s]; leading axes are independent cases.
-        statistic: of one stratum.
+        samples: the samples of each stratum, [..., N_s]; leading axes are independent cases.
+        statistic: the statistic of one stratum.
 
     Returns:
-        low and high, [...]; of constant samples, the constant.
+        low and high, [...]; for constant samples, the constant.
     """
 
     def over_strata(*resampled: np.ndarray, axis: int) -> np.ndarray:
@@ -65,7 +65,7 @@ def episode_interval(*samples: np.ndarray, statistic: Statistic = np.mean) -> tu
 
 
 def estimate(samples: Samples, statistic: Statistic = np.mean) -> Estimate:
-    """A statistic with its interval: over seeds if there are two, else over the one seed's episodes."""
+    """A statistic with its interval: over seeds if there are at least two, else over the seed's episodes."""
     values = np.array([float(statistic(sample)) for sample in samples])
     low, high = seed_interval(values) if len(values) > 1 else episode_interval(*samples, statistic=statistic)
     return Estimate(float(values.mean()), float(low), float(high))
@@ -75,7 +75,7 @@ def rate(samples: Samples) -> Estimate:
     """A probability with its interval: over seeds if there are two, else Wilson's (1927) over episodes.
 
     Args:
-        samples: of each seed, whether it happened in an episode.
+        samples: for each seed, whether the event happened in each episode.
     """
     values = np.array([np.mean(sample) for sample in samples])
     if len(values) > 1:
@@ -87,20 +87,20 @@ def rate(samples: Samples) -> Estimate:
 
 
 def estimate_of_two(samples: Samples, others: Samples, statistic: Statistic) -> Estimate:
-    """A statistic of two samples of each seed; of one seed, the episodes of both are resampled."""
+    """A statistic of two samples for each seed; with one seed, the episodes of both are resampled."""
     values = np.array([float(statistic(*pair)) for pair in zip(samples, others, strict=True)])
     low, high = seed_interval(values) if len(values) > 1 else _bootstrap((samples[0], others[0]), statistic)
     return Estimate(float(values.mean()), float(low), float(high))
 
 
 def _bootstrap(samples: Samples, statistic: Statistic) -> tuple[np.ndarray, np.ndarray]:
-    """BCa interval of a statistic of strata, which are resampled apart; NaN where a stratum has one value."""
+    """BCa interval of a statistic of strata, resampled independently; NaN if a stratum has one value."""
     count = min(np.shape(sample)[-1] for sample in samples)
     if count < 2:
         missing = np.full(np.shape(samples[0])[:-1], np.nan)
         return missing, missing
-    # A resample scatters less than the truth, by (n - 1) / n, and knows it less than t does: reach further
-    # out by as much (Hesterberg, 2015, arXiv 1411.5279, section 3.1).
+    # The variance of resamples is too small by (n - 1) / n, and unlike t they ignore that it is estimated:
+    # widen the interval accordingly (Hesterberg, 2015, arXiv 1411.5279, section 3.1).
     reach = scipy.special.stdtrit(count - 1, (1 + CONFIDENCE) / 2) * np.sqrt(count / (count - 1))
     level = 2 * scipy.stats.norm.cdf(reach) - 1
     with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -116,7 +116,7 @@ def _bootstrap(samples: Samples, statistic: Statistic) -> tuple[np.ndarray, np.n
             method="BCa",
             rng=np.random.default_rng(0),
         )
-    # BCa is undefined where leaving out any one value changes nothing, as of constants: percentiles are not.
+    # BCa is undefined if leaving out any one value changes nothing, as for constants; percentiles are not.
     tail = (1 - level) / 2
     low, high = np.quantile(result.bootstrap_distribution, [tail, 1 - tail], axis=-1)
     found = result.confidence_interval

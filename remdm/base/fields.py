@@ -1,10 +1,10 @@
-"""What the fields of a state are to the training loop, said in their annotations where the state is defined.
+"""The roles of a state's fields in the training loop, given as annotations where the state is defined.
 
     @struct.dataclass
     class OnlineState:
         expert: Annotated[Policy, Role.GIVEN]
 
-The loop asks for roles and knows no algorithm's fields.
+The loop selects fields by role, so it does not depend on an algorithm.
 """
 
 import dataclasses
@@ -15,17 +15,17 @@ import jax
 
 
 class Role(Enum):
-    """What a field, and all within it, is."""
+    """The role of a field and of everything in it."""
 
-    GIVEN = "given to `init` and left alone by updates; never saved"
-    REFILLABLE = "fills itself again, as a replay buffer does; saved only if that is wanted"
-    SHARED = "the same for all repetitions of a run, as what is done at some updates alone must be"
-    SPLIT = "has environments, or what comes of them, in front: each device holds its share"
-    PER_DEVICE = "its shape depends on the number of devices; fills itself again"
+    GIVEN = "given to `init` and not changed by updates; never saved"
+    REFILLABLE = "refilled by training, such as a replay buffer; saved only on request"
+    SHARED = "the same for all repetitions of a run; needed where it decides what an update does"
+    SPLIT = "its first axis is environments, or derived from them: each device has its share"
+    PER_DEVICE = "its shape depends on the number of devices; refilled by training"
 
 
 def fields_with(state: Any, *roles: Role) -> tuple[str, ...]:
-    """The names of a state's own fields that have one of some roles."""
+    """The names of a state's direct fields that have one of the roles."""
     return tuple(field.name for field in dataclasses.fields(state) if _roles(field) & set(roles))
 
 

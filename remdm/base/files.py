@@ -1,4 +1,4 @@
-"""Files that are whole or absent."""
+"""Files that are written completely or not at all, and errors of the disk."""
 
 import errno
 import fcntl
@@ -22,7 +22,7 @@ LARGEST_JSON = 4 * 2**20  # bytes; checksums of 40,000 files
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A place to write a file, which is renamed to `path` once the block has succeeded, or else removed.
+    """A temporary path, which is renamed to `path` if the block succeeds, and removed otherwise.
 
     Raises:
         OSError: from the block or the renaming; it names the file.
@@ -35,14 +35,14 @@ def whole_file(path: Path) -> Iterator[Path]:
         replace(path, partial)
     except BaseException as error:
         with suppress(OSError):
-            partial.unlink()  # on a full disk above all
+            partial.unlink()  # most important on a full disk
         if isinstance(error, OSError):
             error.filename = error.filename or str(path)
         raise
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write JSON, all of it or nothing."""
+    """Write JSON, completely or not at all."""
     with whole_file(path) as partial:
         partial.write_text(json.dumps(data, indent=2) + "\n")
 
@@ -52,7 +52,7 @@ def read_text(path: Path, most: int) -> str:
 
     Raises:
         OSError: the file is missing or cannot be read.
-        ValueError: it is a device, a pipe or a folder, larger, or not UTF-8.
+        ValueError: it is a device, a pipe or a folder, too large, or not UTF-8.
     """
     check_regular(path)
     with path.open("rb") as file:
@@ -63,7 +63,7 @@ def read_text(path: Path, most: int) -> str:
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what could give bytes for ever, or none: a device, a pipe or a folder.
+    """Refuse a device, a pipe or a folder, which could be endless or block.
 
     Raises:
         OSError: the file is missing.
@@ -74,7 +74,7 @@ def check_regular(path: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a small JSON file, which may come from anywhere.
+    """The content of a small JSON file, which need not be trusted.
 
     Raises:
         OSError: the file is missing or cannot be read.
@@ -87,7 +87,7 @@ def read_json(path: Path) -> Any:
 
 
 def is_utf8(text: str) -> bool:
-    """Whether text, such as a path, is no more than Unicode; names of files may have other bytes."""
+    """Whether text, such as a path, can be encoded as UTF-8; names of files may have other bytes."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -96,12 +96,12 @@ def is_utf8(text: str) -> bool:
 
 
 def replace(path: Path, new: Path) -> None:
-    """Rename a whole file or folder to `path`, and force the name to the disk.
+    """Rename a complete file or folder to `path`, and force the name to the disk.
 
-    What it replaces is gone only after that, at once where the file system replaces files.
+    What it replaces is removed last; where the file system replaces files, in one step.
 
     Raises:
-        OSError: it cannot be renamed; then what was there before is there.
+        OSError: it cannot be renamed; the previous content is kept.
     """
     try:
         new.replace(path)
@@ -127,10 +127,10 @@ def replace(path: Path, new: Path) -> None:
 
 
 def move(folder: Path, path: Path) -> None:
-    """Rename a folder, or copy it whole where `path` is on another file system.
+    """Rename a folder, or copy it if `path` is on another file system.
 
     Raises:
-        OSError: something is there already, or the disk does not take it.
+        OSError: `path` exists, or the folder cannot be written there.
     """
     try:
         folder.rename(path)
@@ -145,17 +145,17 @@ def move(folder: Path, path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder as far as possible, if it is there."""
+    """Remove a file or folder as far as possible, if it exists."""
     with suppress(OSError):
         path.unlink()
     shutil.rmtree(path, ignore_errors=True)
 
 
 def to_disk(path: Path) -> None:
-    """Force a file to the disk: only then does it survive a power cut. Some file systems cannot.
+    """Force a file to the disk, so that it survives a power cut; a warning where the file system cannot.
 
     Raises:
-        OSError: it has not reached the disk.
+        OSError: writing failed.
     """
     try:
         _fsync(path)
@@ -166,7 +166,7 @@ def to_disk(path: Path) -> None:
 
 
 def folder_to_disk(folder: Path) -> None:
-    """Force the names in a folder to the disk; where that fails, a warning: what they name is there."""
+    """Force the names in a folder to the disk; failure is only a warning, because the files exist."""
     try:
         _fsync(folder)
     except OSError as error:
@@ -182,7 +182,7 @@ def _fsync(path: Path) -> None:
 
 
 def _warn_once(folder: Path, error: OSError) -> None:
-    """Say once for each file system what a power cut may do."""
+    """Warn once for each file system that a power cut may lose data."""
     if (device := folder.stat().st_dev) not in _WARNED:
         _WARNED.add(device)
         reason = error.strerror
@@ -192,10 +192,10 @@ def _warn_once(folder: Path, error: OSError) -> None:
 
 
 def missing_feature(folder: Path) -> str | None:
-    """What a folder's file system cannot do although most can, and other libraries rely on it.
+    """The first common feature that a folder's file system lacks and other libraries need; None if none.
 
     Raises:
-        OSError: no file can be made there.
+        OSError: no file can be created there.
     """
     with tempfile.TemporaryDirectory(dir=folder, prefix=".probe-") as probe:
         one, other = Path(probe, "one"), Path(probe, "other")
@@ -216,9 +216,9 @@ def missing_feature(folder: Path) -> str | None:
     return None
 
 
-# What `fsync` says where a file system has none.
+# Errors of `fsync` on file systems that do not support it.
 NO_FSYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-# What a disk, and not the program, is to blame for; the last row is said by file systems of networks.
+# Errors caused by the disk, not by the program; the last row is those of network file systems.
 DISK_ERRORS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.EXDEV, errno.EMLINK, errno.EMFILE, errno.ENFILE, errno.EBUSY),
@@ -228,5 +228,5 @@ DISK_ERRORS = {
 
 
 def disk_problem(error: OSError) -> str | None:
-    """One line on an error that the disk is to blame for; None for any other."""
+    """One line on an error caused by the disk; None for any other error."""
     return f"{error.filename or 'disk'}: {error.strerror}" if error.errno in DISK_ERRORS else None

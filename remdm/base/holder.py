@@ -1,4 +1,4 @@
-"""Which process holds a folder, by the text in its lock."""
+"""The process that has locked a folder, from the text in the lock."""
 
 import os
 import re
@@ -17,12 +17,12 @@ class Holder(NamedTuple):
 
     @property
     def is_here(self) -> bool:
-        """Whether it is or was a process of this host."""
+        """Whether it is or was a process on this host."""
         return self.host == socket.gethostname()
 
     @property
     def has_ended(self) -> bool:
-        """Whether it was one of this host and has ended; of other hosts' nothing is known."""
+        """Whether it was a process on this host and has ended; False if it is on another host."""
         if not self.is_here:
             return False
         try:
@@ -35,13 +35,13 @@ class Holder(NamedTuple):
 
 
 def holder_in(text: str) -> Holder | None:
-    """Who wrote itself into a lock; None of a text that no lock has."""
+    """The process named in the text of a lock; None for any other text."""
     found = re.fullmatch(r"process (\d+) on (.*)\n", text)
     return Holder(int(found[1]), found[2]) if found else None
 
 
 def holder_of(folder: Path) -> Holder | None:
-    """Who holds a folder, or was killed while it did; None where it is free. Takes no lock itself."""
+    """The process that has locked a folder, or was killed with the lock; None if it is free."""
     try:
         return holder_in((folder / LOCK).read_text(encoding="utf-8"))
     except (OSError, ValueError):

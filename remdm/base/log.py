@@ -1,4 +1,4 @@
-"""Where messages go."""
+"""The destinations of log messages."""
 
 import logging
 import sys
@@ -18,6 +18,6 @@ def configure_logging(log_file: Path | None = None) -> None:
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
     logger.handlers[:] = handlers
-    # Where Orbax cannot write, these repeat the error for every array; what we raise says it once.
+    # If Orbax cannot write, these repeat the error for every array; our own error reports it once.
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

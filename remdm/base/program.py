@@ -1,4 +1,4 @@
-"""Functions as programs."""
+"""Compilation of functions, and overlap of host and device."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, pairwise
@@ -17,5 +17,5 @@ def compiled(function: Callable[..., Any], *arguments: Any, **options: Any) -> C
 
 
 def one_behind(items: Iterable[T]) -> Iterator[T]:
-    """Each item once the next is there: while the device works on one, the host uses the one before."""
+    """Yield each item after the next is started: the host uses one while the device computes the next."""
     return (item for item, _ in pairwise(chain(items, [None])))  # type: ignore[misc]

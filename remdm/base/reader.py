@@ -1,4 +1,4 @@
-"""YAML as this project reads it: values alone, YAML 1.2 numbers, duplicate keys refused."""
+"""This project's YAML reader: only values, YAML 1.2 numbers, duplicate keys refused."""
 
 import re
 from copy import deepcopy
@@ -12,15 +12,15 @@ from yaml.constructor import ConstructorError
 from remdm.base.errors import ConfigError
 from remdm.base.files import is_utf8, read_text
 
-LARGEST = 2**17  # bytes, of which the parser makes a thousand times as many
+LARGEST = 2**17  # bytes; the parser needs a thousand times as much memory
 UNREADABLE = (yaml.YAMLError, RecursionError, ValueError, OverflowError)
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML follows YAML 1.1, where `1e8` and `3e-4` are strings and a date is no string."""
+    """A loader without YAML 1.1's types, by which `1e8` and `3e-4` are strings and a date is not."""
 
     def _refuse(self) -> NoReturn:
-        # A few aliases can stand for gigabytes.
+        # A few aliases can expand to gigabytes.
         raise ConstructorError(None, None, "anchors, aliases and tags are not read", self.get_mark())
 
     fetch_anchor = fetch_alias = fetch_tag = _refuse
@@ -41,7 +41,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
     mapping: dict[str, Any] = {}
     for (key, value), (key_node, _) in zip(loader.construct_pairs(node, deep=True), node.value, strict=True):
         if not isinstance(key, str) or key in mapping:
-            problem = f"{key} stands twice" if isinstance(key, str) else f"key {key!r} is not a name"
+            problem = f"{key} is given twice" if isinstance(key, str) else f"key {key!r} is not a name"
             raise ConstructorError(None, None, problem, key_node.start_mark)
         mapping[key] = value
     return mapping
@@ -50,7 +50,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
 def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
     try:
         value: int = loader.construct_yaml_int(node)
-        str(value)  # no message could show one of thousands of digits
+        str(value)  # fails for thousands of digits, which no message could show
     except ValueError:
         problem = f"{node.value[:20]!r} is not an integer, or begins one of thousands of digits"
         raise ConstructorError(None, None, problem, node.start_mark) from None
@@ -70,7 +70,7 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 def parse_value(text: str) -> Any:
-    """Read one value as the files' reader does; what is no YAML is taken as a string."""
+    """Parse one value as in files; text that is not valid YAML is returned as a string."""
     try:
         return yaml.load(text, _Loader)
     except UNREADABLE:
@@ -79,12 +79,12 @@ def parse_value(text: str) -> Any:
 
 @lru_cache(maxsize=64)
 def _parsed(text: str) -> Any:
-    """A pipeline builds every job from the same few files."""
+    """Cached, because the pipeline builds every job from the same few files."""
     return yaml.load(text, _Loader)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping; an empty file is an empty mapping.
+    """Read a YAML file that contains a mapping; an empty file is an empty mapping.
 
     Raises:
         ConfigError: the file is missing, no file, too large, not UTF-8, not YAML, or not a mapping.
@@ -108,5 +108,5 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: holds a {type(data).__name__}, but should hold `key: value` lines")
+        raise ConfigError(f"{path}: contains a {type(data).__name__}, but should contain `key: value` lines")
     return data

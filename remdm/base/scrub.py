@@ -1,4 +1,4 @@
-"""What must not leave a machine: credentials, e-mail addresses, names of hosts and paths."""
+"""Removes private data before publication: credentials, e-mail addresses, names of hosts and paths."""
 
 import platform
 import re
@@ -15,12 +15,12 @@ _PRIVATE = [
 
 
 def scrubbed(data: Any, key: str = "") -> Any:
-    """JSON data whose texts hold nothing of that kind any more.
+    """JSON data with private parts of its texts replaced.
 
-    Commits stay, which look like keys of W&B; of paths, those that lead to a place below the working folder.
+    Commits are kept, although they look like keys of W&B, and so are paths below the working folder.
 
     Args:
-        key: that the data are the value of.
+        key: the key whose value the data are.
     """
     if isinstance(data, dict):
         return {name: scrubbed(value, name) for name, value in data.items()}

@@ -1,4 +1,4 @@
-"""The folder of a run's state, `state/<digest>`, and whose results an unfinished run has begun to write."""
+"""The folder of a run's state, `state/<digest>`, and the results that an unfinished run has begun."""
 
 import errno
 import os
@@ -9,23 +9,23 @@ from pathlib import Path
 from remdm.base.files import remove, replace, whole_file
 
 STATE = Path("state")
-# In the folder of a state: the way from there to the folder of the results; and whole results.
+# In the folder of a state: the relative path of the folder of the results, and complete results.
 RESULTS = "results"
 KEPT = "kept"
 
 
 def note_results(state: Path, folder: Path) -> None:
-    """Write down which folder a run writes its results to; the note is removed with the state.
+    """Record the folder to which a run writes its results; the note is removed with the state.
 
     Raises:
-        OSError: the disk does not take it.
+        OSError: it cannot be written.
     """
     with whole_file(state / RESULTS) as partial:
         partial.write_text(os.path.relpath(folder, state), encoding="utf-8")
 
 
 def noted_results(state: Path) -> str | None:
-    """The folder that a run writes its results to; None where no unfinished run has noted one."""
+    """The folder to which a run writes its results; None if no unfinished run has recorded one."""
     try:
         return os.path.normpath(state / (state / RESULTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -33,10 +33,10 @@ def noted_results(state: Path) -> str | None:
 
 
 def remove_state(state: Path) -> None:
-    """Remove a state, at once by its name: a part of it left by a kill must not be resumed.
+    """Remove a state, after renaming it: after a kill, a partly removed state must not be resumed.
 
     Raises:
-        OSError: it is not there, or cannot be renamed.
+        OSError: it does not exist, or cannot be renamed.
     """
     try:
         state.replace(_removed(state))
@@ -48,37 +48,37 @@ def remove_state(state: Path) -> None:
 
 
 def remove_leftovers(state: Path) -> None:
-    """Remove what is left of a state if a process was killed while it removed it."""
+    """Remove the rest of a state whose removal was killed."""
     shutil.rmtree(_removed(state), ignore_errors=True)
 
 
 def _removed(state: Path) -> Path:
-    """Where a state is while it is removed; nothing resumes from there."""
+    """The path of a state while it is removed; no run resumes from there."""
     return state.with_name(f".{state.name}.finished")
 
 
 def keep_results(state: Path, folder: Path) -> None:
-    """Keep whole results in their state, as links where the file system has them, before others remove them.
+    """Keep complete results in their state, as links where possible, before Snakemake removes them.
 
     Raises:
-        OSError: the disk does not take them.
+        OSError: they cannot be written.
     """
     shutil.copytree(folder, state / KEPT, copy_function=_link)
 
 
 def forget_results(state: Path) -> None:
-    """Keep them no longer."""
+    """Remove kept results."""
     shutil.rmtree(state / KEPT, ignore_errors=True)
 
 
 def restore_results(state: Path, folder: Path, names: Sequence[str]) -> bool:
-    """Put kept results back and remove the state; returns whether there were any.
+    """Restore kept results and remove the state; returns whether there were any.
 
     Args:
-        names: the files and folders to put back; the last one says that the others are whole.
+        names: the files and folders to restore; the presence of the last one means that all are complete.
 
     Raises:
-        OSError: the disk does not take one.
+        OSError: one cannot be written.
     """
     if not (state / KEPT / names[-1]).exists():
         return False

@@ -1,4 +1,4 @@
-"""The file that `collect` leaves, and its reader, which needs numpy and no JAX."""
+"""The file that `collect` writes, and its reader, which needs numpy but not JAX."""
 
 import json
 import zipfile
@@ -20,9 +20,9 @@ DTYPES = {"obs": np.float32, "actions": np.int32, "rewards": np.float32, "dones"
 
 
 class TrajectoryMetadata(NamedTuple):
-    """What a file of trajectories says about itself."""
+    """The metadata of a file of trajectories."""
 
-    dones: str  # the convention: AFTER_ACTION, `dones[e, t]` says that the episode ends with action t
+    dones: str  # the convention: AFTER_ACTION means that with `dones[e, t]` the episode ends with action t
     env_name: str
     num_envs: int
     num_steps: int  # of each environment
@@ -45,8 +45,8 @@ def load_trajectories(path: str | Path) -> CollectedTrajectories:
     """Read the `trajectories.npz` of `remdm collect` into memory, 4 D + 9 bytes a frame.
 
     Raises:
-        UserError: the file is missing, damaged or not of `collect`, its arrays are not those that its
-            metadata describes, or its metadata names another convention of `dones`.
+        UserError: the file is missing, damaged or not of `collect`, its arrays do not match its metadata, or
+            its metadata names another convention of `dones`.
     """
     path = Path(path)
     with _opened(path) as archive:
@@ -96,7 +96,7 @@ def _metadata(path: Path, archive: zipfile.ZipFile) -> TrajectoryMetadata:
     if metadata.dones != AFTER_ACTION:
         raise UserError(
             f"{path}: {METADATA}: dones = {metadata.dones!r}: must be {AFTER_ACTION!r}; "
-            f"docs/method.md says how to convert them"
+            f"docs/method.md describes how to convert them"
         )
     return metadata
 

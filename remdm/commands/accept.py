@@ -12,10 +12,10 @@ from remdm.workflow.plan import Plan
 
 
 def run_accept(arguments: argparse.Namespace) -> None:
-    """Say what has changed since results were made; with --yes, record that they count as current.
+    """Print what has changed since results were made; with --yes, record that they count as current.
 
     Raises:
-        UserError: no such result, a named one that more than code makes stale, or a Snakemake that failed.
+        UserError: there is no such result, more than code makes a named one stale, or Snakemake fails.
     """
     plan = plan_of(arguments.scale)
     verdicts = examine(plan, arguments.targets)
@@ -28,18 +28,18 @@ def run_accept(arguments: argparse.Namespace) -> None:
     if not arguments.yes:
         print(f"{len(chosen)} results would count as current; --yes records it")
         return
-    _tell_snakemake(plan, chosen)
+    _touch(plan, chosen)
     accept(chosen)
     print(f"{len(chosen)} results count as current")
 
 
-def _tell_snakemake(plan: Plan, verdicts: Sequence[Verdict]) -> None:
-    """Have Snakemake write down today's parameters of results, which it compares with those of the next call.
+def _touch(plan: Plan, verdicts: Sequence[Verdict]) -> None:
+    """Have Snakemake store the current parameters of results, which its next call compares.
 
-    The records must still be old: of what is settled Snakemake would leave out what was made from it.
+    The records must still be old: Snakemake would skip results that are made from settled ones.
 
     Raises:
-        UserError: it failed, such as beside another that runs.
+        UserError: Snakemake fails, for example because another one is running.
     """
     if not verdicts:
         return

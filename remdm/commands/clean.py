@@ -1,4 +1,4 @@
-"""List what runs leave beside their results: states, logs and caches; and remove what is named of it."""
+"""List states, logs and caches, which runs leave in addition to their results, or remove those named."""
 
 import argparse
 import os
@@ -16,10 +16,10 @@ from remdm.training.lock import locked
 
 
 def run_clean(arguments: argparse.Namespace) -> None:
-    """Print size, age and path of all that can be removed; with paths, remove these instead.
+    """Print size, age and path of everything that can be removed; with paths, remove these instead.
 
     Raises:
-        UserError: a path is none of those listed, or a process uses it; nothing is removed then.
+        UserError: a path is not listed, or a process uses it; then nothing is removed.
     """
     removable = dict(_found())
     if not arguments.paths:
@@ -46,7 +46,7 @@ def run_clean(arguments: argparse.Namespace) -> None:
 
 
 def _found() -> Iterator[tuple[Path, str]]:
-    """What can be removed, and what it is."""
+    """The paths that can be removed, each with a description."""
     for path in sorted(STATE.glob("*")):
         results = noted_results(path)
         yield path, "state" if results is None else f"state of a run that has not finished {results}"
@@ -59,11 +59,11 @@ def _found() -> Iterator[tuple[Path, str]]:
 
 
 def _measured(path: Path) -> tuple[int, float]:
-    """Bytes of a file, or of all in a folder, and when the last of them was changed."""
+    """Bytes of a file or of all files in a folder, and the time of the last change."""
     size, changed = 0, 0.0
     below = (Path(root, name) for root, folders, files in os.walk(path) for name in (*folders, *files))
     for file in (path, *below):
-        with suppress(FileNotFoundError):  # a run may be at work there
+        with suppress(FileNotFoundError):  # a run may be removing it
             status = file.lstat()
             size, changed = size + status.st_size, max(changed, status.st_mtime)
     return size, changed

@@ -1,4 +1,4 @@
-"""Draw any runs side by side."""
+"""Draw the comparison of any runs as a page."""
 
 import argparse
 
@@ -7,9 +7,9 @@ def run_compare(arguments: argparse.Namespace) -> None:
     """Write the page and print where it is.
 
     Raises:
-        UserError: a folder holds no finished run, or what is in it is not whole.
+        UserError: a folder contains no finished run, or its files are incomplete.
     """
-    # Only now what imports polars and scipy.
+    # Imported late, because it imports polars and scipy.
     from remdm.analysis.comparison import write_comparison
 
     folders = [path.parent if path.name == "run.json" else path for path in arguments.runs]

@@ -1,4 +1,4 @@
-"""What a call asks for: the configuration of a stage, its digest and its folder."""
+"""From a call to the configuration of its stage, its digest and its folder."""
 
 import argparse
 from collections.abc import Mapping
@@ -11,15 +11,7 @@ from remdm.base.errors import UserError, printable
 from remdm.base.log import configure_logging
 from remdm.base.reader import parse_value
 from remdm.config.denoiser import DenoiserConfig
-from remdm.config.layers import (
-    MODE_PRESETS,
-    Layer,
-    base_layers,
-    build,
-    overridden,
-    runtime_model,
-    without_effect,
-)
+from remdm.config.layers import MODE_PRESETS, Layer, base_layers, build, overridden, without_effect
 from remdm.config.references import is_reference
 from remdm.config.runtime import RuntimeConfig
 from remdm.config.stage import StageConfig
@@ -28,16 +20,16 @@ from remdm.training.fetching import fetch
 from remdm.workflow.digest import Origin, content_digest, stage_origin
 from remdm.workflow.plan import Plan
 
-START = "offline_checkpoint_path"  # the planner that DAgger starts from
+START = "offline_checkpoint_path"  # key of the planner from which DAgger starts
 
 
 @dataclass(frozen=True)
 class Call:
-    """What is asked of a stage, on the command line or from Python.
+    """A call of a stage, on the command line or from Python.
 
     Attributes:
-        given: keys that lie over the preset's.
-        output: where the results go; null is `default_folder`.
+        given: keys that override the preset's.
+        output: the folder of the results; None is `default_folder`.
     """
 
     mode: str
@@ -46,28 +38,23 @@ class Call:
     output: Path | None = None
 
     def folder(self, config: StageConfig) -> Path:
-        """Where the results go."""
+        """The folder of the results."""
         return self.output or default_folder(self.mode, config, self.preset)
 
 
-def keys_of(mode: str) -> list[str]:
-    """The keys that a mode has."""
-    model = STAGES[mode].model
-    return [*model.owners(), *runtime_model(model).owners()]
-
-
 def call_of(arguments: argparse.Namespace) -> Call:
-    """What the command line asks for; flags are read as the values of files are."""
-    texts = {key: getattr(arguments, key) for key in keys_of(arguments.mode)}
+    """The call of a command line; the values of flags are parsed like those in files."""
+    texts = {key: getattr(arguments, key) for key in STAGES[arguments.mode].keys}
     given = {key: parse_value(text) for key, text in texts.items() if text is not None}
     return Call(arguments.mode, Layer("command line", given), arguments.config, arguments.output)
 
 
 def configured(call: Call) -> tuple[StageConfig, RuntimeConfig, list[str]]:
-    """The configuration of a stage, its inputs on this machine, and what there is to say about it."""
-    model, flags = STAGES[call.mode].model, call.given
+    """The configuration of a stage with its inputs on this machine, its runtime keys, and notes to log."""
+    stage, flags = STAGES[call.mode], call.given
+    model = stage.model
     layers = [*base_layers(call.preset or MODE_PRESETS.get(call.mode)), flags]
-    runtime = build(runtime_model(model), layers)
+    runtime = build(stage.runtime, layers)
     notes = overridden(model, layers)
 
     def path_of(key: str) -> Any:
@@ -78,7 +65,7 @@ def configured(call: Call) -> tuple[StageConfig, RuntimeConfig, list[str]]:
         folder = runtime.wandb_download_dir
         layers.append(Layer("fetched", {key: fetched_checkpoint(x, folder) for key, x in references.items()}))
 
-    if START in model.owners():  # whose network the other keys must fit
+    if START in model.owners():  # the other keys must fit its network
         fetch_all({START: path_of(START)})
         notes += _take_from_checkpoint(model, layers, path_of(START))
     inputs = build(model, layers).inputs()
@@ -90,16 +77,16 @@ def configured(call: Call) -> tuple[StageConfig, RuntimeConfig, list[str]]:
 
 
 def _take_from_checkpoint(model: type[StageConfig], layers: list[Layer], path: Any) -> list[str]:
-    """Lay what a checkpoint says of itself over the defaults; returns what the other layers contradict.
+    """Insert the keys that a checkpoint fixes above the defaults; returns a line for each contradiction.
 
-    Where it plays or is trained further, the network is its own, except what may change in training.
+    The network is that of the checkpoint, except for the keys that may change in further training.
     """
     if not isinstance(path, str) or not Path(path).is_dir():
-        return []  # whoever checks or opens it will say so
-    told = _told_by_arrays(path) if is_public(Path(path)) else _told_by_metadata(Path(path))
-    if told is None:
-        return []  # whoever opens the checkpoint will say what is wrong with it
-    *own, network = told
+        return []  # reported where the folder is checked or opened
+    try:
+        *own, network = _checkpoint_layers(path)
+    except (UserError, KeyError):
+        return []  # reported where the checkpoint is opened
     free = DenoiserConfig.FREE & model.owners().keys()
     decided = {key: value for key, value in network.values.items() if key not in free}
     notes = [
@@ -113,46 +100,45 @@ def _take_from_checkpoint(model: type[StageConfig], layers: list[Layer], path: A
     return notes
 
 
-def _told_by_metadata(path: Path) -> list[Layer] | None:
-    """The keys that the metadata of a checkpoint of ours says, those of its network last."""
-    try:
-        metadata = read_metadata(path)
-        policy = {"planner": "planner", "expert": "expert"}[metadata["kind"]]
-        own = {"env_name": metadata["env_name"], "policy": policy}
-        return [Layer(str(path / METADATA), values) for values in (own, metadata["network"])]
-    except (UserError, KeyError):
-        return None
+def _checkpoint_layers(path: str) -> list[Layer]:
+    """The keys that a checkpoint fixes, those of its network last.
 
+    A public checkpoint has no metadata: there, the shapes of the arrays decide.
 
-def _told_by_arrays(path: str) -> list[Layer] | None:
-    """The keys that a public checkpoint, which has no metadata, decides, those of its network last."""
-    from remdm.loading.public import public_network
+    Raises:
+        UserError: `path` contains no checkpoint, or it is damaged.
+        KeyError: the metadata lack an entry, or `kind` is neither `planner` nor `expert`.
+    """
+    folder = Path(path)
+    if is_public(folder):
+        from remdm.loading.public import public_network  # imports JAX
 
-    try:
-        model = public_network(Path(path))
-    except UserError:
-        return None
-    return [*model.told(path), Layer(path, model.network.model_dump())]
+        model = public_network(folder)
+        return [*model.told(path), Layer(path, model.network.model_dump())]
+    metadata = read_metadata(folder)
+    policy = {"planner": "planner", "expert": "expert"}[metadata["kind"]]
+    own = {"env_name": metadata["env_name"], "policy": policy}
+    return [Layer(str(folder / METADATA), values) for values in (own, metadata["network"])]
 
 
 def fetched_checkpoint(reference: str, folder: str | None) -> str:
-    """The folder that a checkpoint elsewhere is downloaded to; where it is already, nothing is.
+    """Download the checkpoint of a reference, unless it is on this machine; returns its folder.
 
     Args:
-        folder: for artifacts of W&B, `./artifacts` if None.
+        folder: the destination of artifacts of W&B; None is `./artifacts`.
     """
     configure_logging()
     return str(fetch(reference, Path(folder or "artifacts")))
 
 
 def origin_of(mode: str, config: StageConfig) -> Origin:
-    """All that decides the result of a call."""
+    """Everything that determines the result of a call."""
     inputs = {key: content_digest(key, path) for key, path in config.inputs().items()}
     return stage_origin(mode, config, inputs)
 
 
 def default_folder(mode: str, config: StageConfig, preset: str | None) -> Path:
-    """The pipeline's layout in a folder of its own, `runs/<env>/<stage>/<name>/s<seed>`."""
+    """The folder of a call's results in `runs/`, in the pipeline's layout: `<env>/<stage>/<name>/s<seed>`."""
     keys = config.flat()
     key = STAGES[mode].named_by
     name = keys[key] if key else Path(preset).stem if preset else "defaults"
@@ -160,5 +146,5 @@ def default_folder(mode: str, config: StageConfig, preset: str | None) -> Path:
 
 
 def plan_of(scale: str | None) -> Plan:
-    """The jobs of `workflow_config.yaml`, of a scale or of its own."""
+    """The plan of `workflow_config.yaml` for a scale; None is the scale that the file names."""
     return Plan.load(Path("workflow_config.yaml"), {} if scale is None else {"scale": scale})

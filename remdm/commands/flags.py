@@ -8,7 +8,7 @@ from remdm.config.reference import Key, help_text
 
 
 def add_flags(sub: argparse.ArgumentParser, keys: Iterable[Key]) -> None:
-    """A flag for each key, in groups as the reference has them."""
+    """Add a flag for each key, in the groups of the reference."""
     groups: dict[str, Any] = {}
     for key in keys:
         if key.title not in groups:
@@ -17,7 +17,7 @@ def add_flags(sub: argparse.ArgumentParser, keys: Iterable[Key]) -> None:
 
 
 def _add_flag(group: Any, key: Key) -> None:
-    """A flag whose value is read as the files' values are; of a switch, `--KEY` and `--no-KEY` too."""
+    """Add a flag whose value is parsed like those in files; a boolean also gets `--KEY` and `--no-KEY`."""
     text = help_text(key).replace("%", "%%")
     if key.kind == "boolean":
         group.add_argument(f"--{key.name}", metavar="X", nargs="?", const="true", help=text)

@@ -1,4 +1,4 @@
-"""Other names of ours: what users of the public tools are used to write."""
+"""Aliases of flags and presets for users of the public tools."""
 
 import re
 import textwrap
@@ -13,12 +13,12 @@ PLAYED = ("collect", "inference", "film", "imitation", "sweep")
 
 
 class Other(NamedTuple):
-    """Another name of a flag, without the dashes.
+    """An alias of a flag, without the dashes.
 
     Attributes:
-        ours: the flag that it stands for.
-        modes: those in which it does; none means all.
-        instead: what to write where no flag of ours has its meaning.
+        ours: the flag that it replaces.
+        modes: the modes that accept it; empty for all.
+        instead: the advice printed where no flag of ours has the meaning.
     """
 
     theirs: str
@@ -37,7 +37,7 @@ FLAGS = (
     Other("num_seeds", "num_repeats", TRAINED),
     Other("num_seeds", modes=PLAYED, instead="one call for each --seed"),
     *(Other("total_timesteps", f"{method}_total_timesteps", (method,)) for method in PLANNERS),
-    # The scripts that train an expert have these names without the prefix.
+    # The public scripts that train an expert use these names without the prefix.
     *(
         Other(name, f"ppo_{name}", ("ppo",))
         for name in (
@@ -56,7 +56,7 @@ PRESETS = (
 
 
 def our_preset(name: str) -> str:
-    """A preset's name, given that or another one; any other text stays as it is."""
+    """A preset's name, given the name or an alias; any other text is returned unchanged."""
     for pattern, ours in PRESETS:
         if found := pattern.fullmatch(name):
             return found.expand(ours)
@@ -64,10 +64,10 @@ def our_preset(name: str) -> str:
 
 
 def translated(arguments: Sequence[str]) -> list[str]:
-    """The arguments of a call in our names; flags have underscores already.
+    """The arguments of a call with aliases replaced; hyphens in flags must be underscores already.
 
     Raises:
-        ConfigError: a flag for which something else must be written; the message says what.
+        ConfigError: a flag that has no equivalent; the message names what to write instead.
     """
     waiting = _mode_first(arguments)
     mode = "".join(waiting[:1])
@@ -90,7 +90,7 @@ def translated(arguments: Sequence[str]) -> list[str]:
 
 
 def _mode_first(arguments: Sequence[str]) -> list[str]:
-    """`--mode MODE` anywhere is MODE in front."""
+    """Move `--mode MODE` from any position to the front, as MODE."""
     for place, argument in enumerate(arguments):
         if argument.startswith("--mode="):
             return [argument.removeprefix("--mode="), *arguments[:place], *arguments[place + 1 :]]
@@ -100,7 +100,7 @@ def _mode_first(arguments: Sequence[str]) -> list[str]:
 
 
 def _flag(pair: str) -> str:
-    """`KEY=VALUE` as a flag; keys may be in capitals."""
+    """`KEY=VALUE` as a flag; the key may be in capitals."""
     key, equals, value = pair.partition("=")
     if not (key and equals):
         raise ConfigError(f"--override {pair}: write KEY=VALUE")
@@ -108,7 +108,7 @@ def _flag(pair: str) -> str:
 
 
 def _in_ours(argument: str, mode: str) -> str:
-    """An argument with the flag that its own stands for in a mode, if it stands for one."""
+    """An argument with our flag in place of its alias in a mode; any other argument is returned unchanged."""
     flag, equals, value = argument.partition("=")
     for other in FLAGS:
         if mode in (other.modes or (mode,)) and flag in (f"--{other.theirs}", f"--no_{other.theirs}"):
@@ -120,7 +120,7 @@ def _in_ours(argument: str, mode: str) -> str:
 
 
 def table() -> Iterator[str]:
-    """All other names, in lines for a help text."""
+    """All aliases, as lines of a help text."""
     yield "other names of these, for users of the public tools (docs/coming-from.md):"
     rows = [("--mode MODE", "MODE"), ("--override KEY=VALUE ...", "--KEY VALUE ...")]
     bare = [other for other in FLAGS if other.modes == ("ppo",) and other.ours]

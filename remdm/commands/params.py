@@ -1,4 +1,4 @@
-"""Print how many parameters the networks of presets have."""
+"""Print the numbers of parameters of presets' networks."""
 
 import argparse
 import math
@@ -10,10 +10,10 @@ from remdm.config.ppo import ExpertConfig
 
 
 def run_params(arguments: argparse.Namespace) -> None:
-    """Print a line for each preset: how many its planner and its expert have, and their game.
+    """Print a line for each preset: the parameters of its planner and its expert, and their game.
 
     Raises:
-        UserError: there is no such preset, or no such network can be built.
+        UserError: there is no such preset, or its networks cannot be built.
     """
     from remdm.envs.craftax import load_game
     from remdm.envs.past import with_past

@@ -1,4 +1,4 @@
-"""Prepare trained policies for others, as folders or as a repository of the Hugging Face Hub."""
+"""Publish trained policies, as folders or as a repository of the Hugging Face Hub."""
 
 import argparse
 import hashlib
@@ -17,16 +17,16 @@ from remdm.training.hub import BEST, EVALUATIONS, require_token, upload
 from remdm.workflow.digest import content_digest
 from remdm.workflow.record import Record, read_record
 
-# What a policy is rebuilt from; a checkpoint says more, such as the id of its W&B run.
+# The metadata from which a policy is rebuilt; a checkpoint has more, such as the id of its W&B run.
 DESCRIBING = ("kind", "env_name", "network", "update_step", "frames")
-COMMITTED = "commit_success.txt"  # of Orbax, with the path on this machine; nobody reads it
+COMMITTED = "commit_success.txt"  # of Orbax; contains the path on this machine, and is never read
 
 
 def run_publish(arguments: argparse.Namespace) -> None:
-    """Stage what is published of one or several results, then show, keep or upload it.
+    """Prepare what is published of one or several results, then print, keep or upload it.
 
     Raises:
-        UserError: a result without checkpoint, or nowhere to publish to.
+        UserError: a result has no checkpoint, or the destination is missing or invalid.
     """
     repo, output = arguments.repo, arguments.output
     if (repo is None) == (output is None):
@@ -63,18 +63,20 @@ def _training_record(result: Path) -> Record:
     """The record of a finished training.
 
     Raises:
-        UserError: the folder has none, or its stage leaves no checkpoint.
+        UserError: the folder has no record, or its stage leaves no checkpoint.
     """
     record = read_record(result / "run.json")
     if record is None or record.origin.stage not in STAGES:
-        raise UserError(f"{result}: holds no run.json of a finished training; name the folder of its results")
+        raise UserError(
+            f"{result}: contains no run.json of a finished training; name the folder of its results"
+        )
     if "checkpoint" not in STAGES[record.origin.stage].outputs:
         raise UserError(f"{result}: is a result of {record.origin.stage}, which leaves no checkpoint")
     return record
 
 
 def _policy_name(result: Path, record: Record) -> str:
-    """The name that the pipeline gives its evaluation; of folders, only those of the pipeline's layout."""
+    """The name of the policy's evaluation in the pipeline; only the stage for a folder of another layout."""
     stage, folder = record.origin.stage, result.resolve()
     if stage == "ppo":
         return str(record.config["ppo_model_type"])
@@ -82,17 +84,17 @@ def _policy_name(result: Path, record: Record) -> str:
 
 
 def _stage_policy(result: Path, record: Record, folder: Path, name: str, address: str, minimal: bool) -> None:
-    """Write what is published of a training, without what must not leave this machine.
+    """Write what is published of a training, without private data of this machine.
 
     Args:
         result: the folder of a finished training.
-        address: by which others load it; one from the root of this machine is not shown.
-        minimal: leave out the picture and the best checkpoint beside the last.
+        address: the address by which others load it; an absolute path is not shown.
+        minimal: leave out the picture and the best checkpoint.
 
     Raises:
         UserError: the checkpoint or a record is damaged.
     """
-    # Only now what imports polars.
+    # Imported late, because it imports polars.
     from remdm.analysis.card import write_card
 
     address = name if Path(address).is_absolute() else address
@@ -112,8 +114,8 @@ def _stage_policy(result: Path, record: Record, folder: Path, name: str, address
 
 
 def _stage_checkpoint(checkpoint: Path, folder: Path) -> None:
-    """Copy what playing needs of a checkpoint: its parameters, and of what network they are."""
-    # Only now what imports JAX: a mistake in the call is reported at once.
+    """Copy what playing needs of a checkpoint: its parameters and the description of its network."""
+    # Imported late, because it imports JAX: mistakes in the call are reported at once.
     from remdm.training.checkpoint import CHECKSUMS, verify
 
     metadata = read_metadata(checkpoint)
@@ -132,15 +134,15 @@ def _stage_checkpoint(checkpoint: Path, folder: Path) -> None:
 
 
 def _stage_record(result: Path, folder: Path) -> None:
-    """Write `run.json` without paths, names of hosts and credentials, and without the id of its W&B run."""
+    """Write `run.json` without paths, names of hosts, credentials and the id of its W&B run."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "run.json", scrubbed({**read_json(result / "run.json"), "wandb_run_id": None}))
 
 
 def _made_from(result: Path, record: Record, stage: str) -> Iterator[Path]:
-    """The results of a stage that were made from a training's last checkpoint, by their records.
+    """The results of a stage that were made from a training's last checkpoint, according to their records.
 
-    These have the digest of the training, or that of the checkpoint's files where a command was given it.
+    These contain the digest of the training or, if it was given by path, that of the checkpoint's files.
     """
     digests = {*record.digests, content_digest("publish", str(result / "checkpoint"))}
     around = next((folder for folder in result.resolve().parents[:4] if (folder / stage).is_dir()), None)
@@ -151,9 +153,9 @@ def _made_from(result: Path, record: Record, stage: str) -> Iterator[Path]:
 
 
 def _replace(target: Path, staged: Path) -> None:
-    """Put a folder where an earlier publication may be; anything else that is there is refused."""
+    """Move a folder to its destination, replacing an earlier publication but nothing else."""
     if target.exists() and not (target / METADATA).is_file():
-        raise UserError(f"{target}: is there already, and holds no {METADATA} of an earlier publication")
+        raise UserError(f"{target}: exists already, and contains no {METADATA} of an earlier publication")
     if target.exists():
         shutil.rmtree(target)
     staged.rename(target)

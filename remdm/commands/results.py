@@ -1,4 +1,4 @@
-"""Print what scales have come to."""
+"""Print the results of scales."""
 
 import argparse
 import textwrap
@@ -13,8 +13,8 @@ SHOWN = ("inference", "imitation")
 def run_results(arguments: argparse.Namespace) -> None:
     """Print a page of Markdown, a section for each scale.
 
-    What was made with other settings than today's is left out, as what is not finished; what was made by
-    older code is not, and the page names its commit.
+    Results of other settings than the current ones are left out, like unfinished ones; results of older code
+    are included, and the page names their commit.
     """
     from remdm.analysis.summary import summary
 
@@ -35,7 +35,7 @@ def run_results(arguments: argparse.Namespace) -> None:
 
 
 def _wrapped(paragraph: str) -> str:
-    """A paragraph in lines of 120 characters; a table as it is."""
+    """A paragraph in lines of 120 characters; a table is returned unchanged."""
     if paragraph.startswith("|"):
         return paragraph
     return textwrap.fill(paragraph, 120, break_long_words=False, break_on_hyphens=False)

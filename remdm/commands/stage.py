@@ -1,4 +1,4 @@
-"""Run one stage, and draw what the pipeline's rules draw of it."""
+"""Run one stage, and draw the same pictures as the pipeline."""
 
 import argparse
 import logging
@@ -28,7 +28,7 @@ def run_stage(arguments: argparse.Namespace) -> None:
     """Run the stage of a call; mistakes are reported before JAX is imported.
 
     Raises:
-        UserError: such as a folder that holds the results of another run.
+        UserError: for example, the folder contains the results of another run.
     """
     started = time.perf_counter()
     call = call_of(arguments)
@@ -46,20 +46,20 @@ def run_call(
     """Run the stage of a call that has been configured.
 
     Args:
-        notes: what there is to say about the configuration.
+        notes: warnings about the configuration.
         started: when work on the call began, on the clock of `time.perf_counter`.
-        watchers: are told the metrics, beside those that the configuration asks for.
+        watchers: receive the metrics, in addition to those that the configuration names.
 
     Raises:
-        UserError: such as a folder that holds the results of another run.
-        Interrupted: by a signal or a time limit; the state is saved.
+        UserError: for example, the folder contains the results of another run.
+        Interrupted: a signal or a time limit stopped the run; the state is saved.
     """
     mode, folder = call.mode, call.folder(config)
     origin = origin_of(mode, config)
     digest = origin.digest
     refuse_another_run(mode, folder, digest)
 
-    # Only now what imports JAX: a mistake is reported at once.
+    # Imported late, because it imports JAX: mistakes are reported at once.
     import jax
 
     from remdm.stages.session import prepare_jax, run_mode
@@ -80,17 +80,17 @@ def run_call(
 
 
 def is_done(arguments: argparse.Namespace) -> bool:
-    """Whether the run's results are there already."""
+    """Whether the results of a call exist already."""
     call = call_of(arguments)
     config, _, _ = configured(call)
     return recorded_digest(call.folder(config) / "run.json") == origin_of(call.mode, config).digest
 
 
 def refuse_another_run(mode: str, folder: Path, digest: str) -> None:
-    """Let the same command repeat itself, or finish what it began, but never overwrite anything else.
+    """Refuse to overwrite results, except those of the same run, finished or not.
 
     Raises:
-        UserError: what the run would write is there already, and of no or another run.
+        UserError: an output exists already, and is of another run or of no known one.
     """
     record = folder / "run.json"
     if recorded_digest(record) == digest or noted_results(STATE / digest) == os.path.relpath(folder):
@@ -106,7 +106,7 @@ def refuse_another_run(mode: str, folder: Path, digest: str) -> None:
 
 
 def _draw(mode: str, config: StageConfig, folder: Path) -> None:
-    """The pictures that the pipeline's rules draw of a run, and of each of its repetitions."""
+    """Draw the pictures that the pipeline draws of a run, for each of its repetitions."""
     from remdm.analysis.session import draw_figure
 
     stage = STAGES[mode]

@@ -1,4 +1,4 @@
-"""How far a scale is: all jobs as lines, or as the report of what there is."""
+"""The progress of a scale: a line for each job, or a report on the finished ones."""
 
 import argparse
 from collections import Counter
@@ -12,10 +12,10 @@ from remdm.workflow.progress import STATES, Progress, progress_of
 
 
 def run_status(arguments: argparse.Namespace) -> None:
-    """Print a line for each job, what needs attention last, and then the counts; or write the report too.
+    """Print a line for each job, those that need attention last, and the counts; write the report if asked.
 
     Raises:
-        UserError: a report is asked for before any job is done.
+        UserError: a report is requested before any job is done.
     """
     plan = plan_of(arguments.scale)
     jobs = progress_of(plan)
@@ -25,8 +25,8 @@ def run_status(arguments: argparse.Namespace) -> None:
                 print(printable(f"{state:<8} {found.job}  {found.note}".rstrip()))
     counts = Counter(found.state for found in jobs)
     drawn = sum(map(plan.is_settled, plan.figures.values()))
-    told = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    print(f"{plan.config.scale}: {len(jobs)} jobs: {told}; {drawn} of {len(plan.figures)} figures drawn")
+    summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    print(f"{plan.config.scale}: {len(jobs)} jobs: {summary}; {drawn} of {len(plan.figures)} figures drawn")
     if arguments.report is not None:
         _write_report(plan, jobs, arguments.report)
         print(arguments.report)

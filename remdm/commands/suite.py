@@ -9,7 +9,7 @@ from remdm.base.errors import ConfigError, Interrupted, UserError, near
 from remdm.base.log import configure_logging
 from remdm.commands.configuration import call_of, configured, default_folder, origin_of
 from remdm.commands.stage import is_done, run_stage
-from remdm.config.arms import ARMS, GROUPS
+from remdm.config.arms import ARM_NAMES, ARMS, GROUPS
 from remdm.config.stage import StageConfig
 
 logger = logging.getLogger("remdm")
@@ -18,10 +18,10 @@ MOST_SEEDS = 1000
 
 
 def run_ablations(arguments: argparse.Namespace) -> None:
-    """Run the arms asked for, one after another; one that fails does not stop the rest.
+    """Run the arms asked for, one after another; an arm that fails does not stop the others.
 
     Raises:
-        UserError: a mistake that all arms share, or those that failed.
+        UserError: a mistake that all arms share.
     """
     if arguments.list:
         print(_list_of_arms(), end="")
@@ -46,8 +46,8 @@ def run_ablations(arguments: argparse.Namespace) -> None:
 def _train_all(
     arguments: argparse.Namespace, config: StageConfig, runs: Sequence[tuple[str, int]]
 ) -> dict[str, int]:
-    """Train arms with seeds, those that are done apart; returns the exit status of each that failed."""
-    origin_of("ablations", config)  # a missing checkpoint is one line, not one an arm
+    """Train arms with seeds, except finished ones; returns the exit status of each that failed."""
+    origin_of("ablations", config)  # report a missing checkpoint once, not for each arm
     failed: dict[str, int] = {}
     for number, (name, seed) in enumerate(runs, start=1):
         own = argparse.Namespace(**vars(arguments) | {"arm": name, "seed": str(seed)})
@@ -76,7 +76,7 @@ def _train_all(
 def _report_ablations(
     arguments: argparse.Namespace, config: StageConfig, runs: Sequence[tuple[str, int]]
 ) -> None:
-    """Write the suite's report on the arms asked for, and on those and the seeds that are there already."""
+    """Write the suite's report on the arms asked for and on all other finished runs."""
     from remdm.analysis.ablations.report import write_ablations
 
     folder = arguments.output or default_folder("ablations", config, arguments.config).parents[1]
@@ -93,9 +93,8 @@ def _chosen_arms(arguments: argparse.Namespace) -> list[str]:
     """The arms that the flags ask for.
 
     Raises:
-        ConfigError: flags that contradict each other, or no arm or group of that name.
+        ConfigError: flags contradict each other, or there is no arm or group of that name.
     """
-    every = [entry.name for entry in ARMS]
     if arguments.arm is not None and (arguments.group or arguments.arms):
         other = f"--group {arguments.group}" if arguments.group else f"--arms {' '.join(arguments.arms)}"
         raise ConfigError(f"{other}: --arm {arguments.arm} already names the arm; drop one")
@@ -103,18 +102,18 @@ def _chosen_arms(arguments: argparse.Namespace) -> list[str]:
         if arguments.group is not None:
             raise ConfigError(f"--group {arguments.group}: --arms already names the arms; drop one")
         for name in arguments.arms:
-            if name not in every:
-                raise ConfigError(f"--arms {name}: no arm of that name{near(name, every)}")
+            if name not in ARM_NAMES:
+                raise ConfigError(f"--arms {name}: no arm of that name{near(name, ARM_NAMES)}")
         return list(dict.fromkeys(arguments.arms))
     if arguments.group is None:
-        return every if arguments.arm is None else [arguments.arm]
+        return [*ARM_NAMES] if arguments.arm is None else [arguments.arm]
     if arguments.group not in GROUPS:
         raise ConfigError(f"--group {arguments.group}: not among {', '.join(GROUPS)}")
     return [entry.name for entry in ARMS if entry.group == arguments.group]
 
 
 def _count(text: str | None) -> int:
-    """How many seeds are asked for; what is no number of seeds is refused."""
+    """The number of seeds asked for; any other text is refused."""
     if text is None:
         return 1
     if not (text.isdecimal() and 0 < int(text) <= MOST_SEEDS):
@@ -123,7 +122,7 @@ def _count(text: str | None) -> int:
 
 
 def _list_of_arms() -> str:
-    width = max(len(entry.name) for entry in ARMS)
+    width = max(map(len, ARM_NAMES))
     lines = [f"{entry.group}  {entry.name:<{width}}  tests whether {entry.tests}" for entry in ARMS]
     groups = [f"{letter}: {title}" for letter, title in GROUPS.items()]
     return "\n".join([*lines, "", *groups]) + "\n"

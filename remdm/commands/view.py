@@ -1,4 +1,4 @@
-"""Draw the page of a film, or of two in the same world."""
+"""Draw the page of a recording, or of two in the same world."""
 
 import argparse
 
@@ -9,13 +9,13 @@ def run_view(arguments: argparse.Namespace) -> None:
     """Write the page and print where it is.
 
     Raises:
-        UserError: more than two films, one that is missing or not whole, or two of different worlds.
+        UserError: more than two recordings, one that is missing or incomplete, or two of different worlds.
     """
     folders = [path.parent if path.name == "film.npz" else path for path in arguments.films]
     if len(folders) > 2:
-        raise UserError(f"view: {len(folders)} films: at most two stand side by side")
+        raise UserError(f"view: {len(folders)} films: at most two can be shown side by side")
 
-    # Only now what imports matplotlib and polars.
+    # Imported late, because it imports matplotlib and polars.
     from remdm.analysis.viewer import write_viewer
 
     output = arguments.output or folders[0] / "episode.html"

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from remdm.base.errors import ConfigError, near
-from remdm.config.arms import ARMS
+from remdm.config.arms import ARM_NAMES
 from remdm.config.base import (
     DenoisingSteps,
     EnvSteps,
@@ -24,7 +24,7 @@ class AblationsConfig(PlannerUpdateConfig):
     The network's keys are those of the checkpoint.
     """
 
-    arm: str = Field(description="which arm; `remdm ablations --list` names them")
+    arm: str = Field(description="the arm; `remdm ablations --list` lists all")
     checkpoint_path: str | None = path_key("the planner's or the expert's checkpoint")
     return_weight_cap: Annotated[float, Field(ge=0.1, allow_inf_nan=False)] = Field(
         description="largest return weight of a window; the smallest is 0.1"
@@ -32,10 +32,12 @@ class AblationsConfig(PlannerUpdateConfig):
     eval_steps: EnvSteps = Field(description="environment steps, of each environment")
     eval_num_envs: Positive = Field(description="parallel environments")
     val_diffusion_steps: DenoisingSteps = Field(description="denoising steps of a plan in validation")
-    ablation_iterations: Updates = Field(description="updates of a run, each one gradient step")
-    ablation_batch_size: Windows = Field(description="windows in a gradient step, drawn from a rollout's")
+    ablation_iterations: Updates = Field(description="updates of a run, of one gradient step each")
+    ablation_batch_size: Windows = Field(
+        description="windows in a gradient step, drawn from those of a rollout"
+    )
     ablation_diffusion_steps: DenoisingSteps = Field(description="denoising steps of the plans of a rollout")
-    ablation_ema_decay: Below1 = Field(description="decay of the average of the weights, which plays")
+    ablation_ema_decay: Below1 = Field(description="decay of the moving average of the weights, which plays")
     ablation_eval_every: Updates = Field(description="updates between evaluations")
     ablation_eval_replan: EnvSteps = Field(description="environment steps per plan in an evaluation")
     ablation_diagnostics_every: Updates | None = Field(
@@ -46,7 +48,7 @@ class AblationsConfig(PlannerUpdateConfig):
     )
     ablation_cka_batch: Windows = Field(description="windows whose representations are compared")
     ablation_t_bins: Positive = Field(description="ranges of t whose gradients are compared")
-    ablation_win_threshold: NonNegativeFloat = Field(description="return above which a window is won")
+    ablation_win_threshold: NonNegativeFloat = Field(description="return above which a window counts as won")
     ablation_replay_size: Windows = Field(
         description="windows of past batches that the arm mixed_replay keeps"
     )
@@ -60,9 +62,8 @@ class AblationsConfig(PlannerUpdateConfig):
     @field_validator("arm")
     @classmethod
     def _known(cls, arm: str) -> str:
-        names = [entry.name for entry in ARMS]
-        if arm not in names:
-            raise ValueError(f"no arm of that name{near(arm, names)}")
+        if arm not in ARM_NAMES:
+            raise ValueError(f"no arm of that name{near(arm, ARM_NAMES)}")
         return arm
 
     @model_validator(mode="after")
@@ -76,8 +77,8 @@ class AblationsConfig(PlannerUpdateConfig):
             )
         if self.ablation_replay_size < self.ablation_batch_size:
             raise ValueError(
-                f"ablation_replay_size = {self.ablation_replay_size}: must hold the windows of an update, "
-                f"ablation_batch_size = {self.ablation_batch_size}"
+                f"ablation_replay_size = {self.ablation_replay_size}: must be at least "
+                f"ablation_batch_size = {self.ablation_batch_size}, the windows of an update"
             )
         return self
 
@@ -105,11 +106,11 @@ class AblationsConfig(PlannerUpdateConfig):
             )
 
     def modules(self) -> tuple[str, ...]:
-        """The arm's own code; another arm's decides nothing here."""
+        """The module of the arm; those of other arms do not affect the result."""
         return (f"ablations/arms/{self.arm}",)
 
     def unused(self) -> set[str]:
-        """Keys of arms that this is not, and of a network that is not compared."""
+        """Keys of other arms, and of diagnostics that are switched off."""
         own = {
             "ablation_replay_size": "mixed_replay",
             "ablation_fisher_batches": "ewc",

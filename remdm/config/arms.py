@@ -1,4 +1,4 @@
-"""The arms of the ablation suite: what they are called, and what each is there to find out."""
+"""The arms of the ablation suite: their names, groups and hypotheses."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ GROUPS = {
     "D": "data and reward",
 }
 
-# Why fine-tuning may fail. `-` stands for no hypothesis, as it does for no group.
+# Reasons why fine-tuning may fail. In an entry, `-` means no hypothesis or no group.
 HYPOTHESES = (
     "forgetting",
     "gradient conflict",
@@ -28,7 +28,7 @@ class ArmEntry:
 
     Attributes:
         group: a letter of GROUPS, `-` for the baseline.
-        hypothesis: the one of HYPOTHESES that its score speaks for or against, `-` for the baseline.
+        hypothesis: the one of HYPOTHESES that its score supports or contradicts, `-` for the baseline.
         tests: completes "tests whether ...".
     """
 
@@ -65,3 +65,4 @@ ARMS = (
     ArmEntry("action_diversity", "D", "mode collapse", "degenerate plans corrupt training"),
     ArmEntry("reward_model", "D", "signal sparsity", "raw returns are too sparse"),
 )
+ARM_NAMES = tuple(entry.name for entry in ARMS)

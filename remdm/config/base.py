@@ -1,4 +1,4 @@
-"""What every configuration model shares: strictness, flat keys and number types."""
+"""The common base of configuration models: strictness, flat keys and number types."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -9,12 +9,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 
 def _whole(value: Any) -> Any:
-    """Let an integer key be written as `1e6`."""
+    """Accept `1e6` for an integer key."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _exact(value: int) -> int:
-    """Refuse what numpy would make a rounded float of, where it comes to shapes."""
+    """Refuse integers that numpy would convert to a rounded float in shapes."""
     if value > 2**53:
         raise ValueError("should be at most 2**53")
     return value
@@ -22,13 +22,13 @@ def _exact(value: int) -> int:
 
 @dataclass(frozen=True)
 class Unit:
-    """What a key's number counts; stands in the annotation of its type, and from there in every reference."""
+    """The unit of a key's number, in the annotation of its type; the reference of keys shows it."""
 
     name: str
 
 
-LARGEST_SEED = 2**32 - 1  # of larger ones JAX takes the last 32 bits
-WIDEST = 2**16  # bounds of what any checkpoint may ask to be built
+LARGEST_SEED = 2**32 - 1  # JAX uses only the last 32 bits of larger ones
+WIDEST = 2**16  # largest width of a network, also of one in an untrusted checkpoint
 
 Positive = Annotated[int, Field(gt=0), BeforeValidator(_whole), AfterValidator(_exact)]
 Count = Annotated[int, Field(ge=0), BeforeValidator(_whole), AfterValidator(_exact)]
@@ -49,23 +49,23 @@ Minutes = Annotated[PositiveFloat, Unit("minutes")]
 
 
 def path_key(description: str, *, needed: bool = True, output: bool = False) -> Any:
-    """A key that says where an input lies, or where an output goes.
+    """A key whose value is the path of an input or an output.
 
-    What lies there decides whether a stage is stale, not where, so such keys stay out of the
+    The content of an input decides whether a stage is stale, not its path, so such keys are excluded from the
     stage's digest.
 
     Args:
-        needed: whether the stage cannot run without it.
-        output: whether the stage writes there.
+        needed: whether the stage requires the input.
+        output: whether the path is that of an output.
     """
     kind = "output" if output else "needed input" if needed else "optional input"
     return Field(description=description, json_schema_extra={"path": kind})
 
 
 class Section(BaseModel):
-    """A frozen group of keys. Values come from `configs/defaults.yaml`, never from here.
+    """A frozen group of keys. Defaults are in `configs/defaults.yaml`, not here.
 
-    Files and flags are flat: a field whose type is a section takes those of the given keys that are its own.
+    Files and flags are flat: a field whose type is a section receives the given keys that belong to it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -81,14 +81,14 @@ class Section(BaseModel):
     @classmethod
     @cache
     def sections(cls) -> "dict[str, type[Section]]":
-        """The sections that it is composed of, by field."""
+        """The types of the fields that are sections, by field."""
         types = {name: field.annotation for name, field in cls.model_fields.items()}
         return {name: part for name, part in types.items() if isclass(part) and issubclass(part, Section)}
 
     @classmethod
     @cache
     def owners(cls) -> "dict[str, type[Section]]":
-        """All keys, those of its sections too, each with the model whose field it is."""
+        """All keys, including those of its sections, each with the model that defines it."""
         found: dict[str, type[Section]] = {}
         parts = cls.sections()
         for name in cls.model_fields:
@@ -104,7 +104,7 @@ class Section(BaseModel):
         return found
 
     def updated(self, **given: Any) -> Self:
-        """The same with other values of some keys, its sections' too; they are not validated again."""
+        """A copy with other values of some keys, also those of its sections, without validation."""
         parts = {
             name: getattr(self, name).updated(**own)
             for name, part in self.sections().items()

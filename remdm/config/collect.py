@@ -14,7 +14,7 @@ class CollectConfig(StageConfig):
     env: EnvConfig
     expert: ExpertInput
     offline_data_path: str | None = path_key(
-        "where the trajectories go; null is trajectories.npz among the results", output=True
+        "output file of the trajectories; null is trajectories.npz in the results", output=True
     )
     collect_num_steps: Frames = Field(description="frames to collect, summed over environments")
     collect_num_envs: Positive = Field(description="parallel environments")

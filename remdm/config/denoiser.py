@@ -6,16 +6,16 @@ from pydantic import Field, model_validator
 
 from remdm.config.base import Count, Horizon, Layers, PositiveFloat, Section, Width
 
-PastObservations = Annotated[int, Field(ge=0, le=8)]  # the eighth is 128 steps old
-# Of networks that are told of the present alone.
+PastObservations = Annotated[int, Field(ge=0, le=8)]  # the eighth is 128 steps earlier
+# The keys of networks that see only the present.
 NO_PAST = {"past_observations": 0, "past_actions": 0, "past_progress": False}
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DenoiserConfig(Section):
-    """Denoiser: what its checkpoint needs to be rebuilt."""
+    """Denoiser: the keys from which its checkpoint is rebuilt."""
 
-    # What may change when a planner is trained further; its parameters fit the rest alone.
+    # Keys that may change when a planner is trained further; its parameters fit only the others' values.
     FREE: ClassVar = frozenset({"plan_horizon", "diffusion_schedule", "dropout_rate", "compute_dtype"})
 
     plan_horizon: Horizon = Field(description="actions in a plan, H")
@@ -30,11 +30,11 @@ class DenoiserConfig(Section):
         description="factor of the diffusion time before its embedding; public planners have 1"
     )
     past_observations: PastObservations = Field(
-        description="observations told with each, those of 1, 2, 4, ... steps before it; an expert sees none"
+        description="earlier observations in each input, from 1, 2, 4, ... steps before; an expert sees none"
     )
-    past_actions: Count = Field(description="last actions told with an observation; an expert sees none")
+    past_actions: Count = Field(description="last actions in each input; an expert sees none")
     past_progress: bool = Field(
-        description="tell with an observation the episode's achievements so far and the last reward"
+        description="include the episode's achievements so far and the last reward in each input"
     )
     dropout_rate: Dropout = Field(description="dropout in training")
     compute_dtype: Literal["float32", "bfloat16"] = Field(

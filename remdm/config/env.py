@@ -19,7 +19,7 @@ class EnvConfig(GameConfig):
     """Environment: how the worlds of finished episodes are replaced."""
 
     use_optimistic_resets: bool = Field(
-        description="hand out few fresh worlds a step, shared when more episodes end (inexact)"
+        description="generate few fresh worlds per step, shared when more episodes end (inexact)"
     )
     optimistic_reset_ratio: Positive = Field(
         description="environments per fresh world and step with optimistic resets"

@@ -1,4 +1,4 @@
-"""Keys of filming."""
+"""Keys of recording an episode."""
 
 from pydantic import Field
 
@@ -8,28 +8,28 @@ from remdm.config.ppo import ExpertInput
 
 
 class AskedExpert(ExpertInput):
-    """The expert that is asked what it would do in the states of a film."""
+    """The expert that is evaluated in the states of a recording."""
 
     ppo_checkpoint_path: str | None = path_key("the expert's checkpoint", needed=False)
 
 
 class FilmConfig(PolicyConfig):
-    """Filming, the stage `film`."""
+    """Recording an episode, the stage `film`."""
 
     expert: AskedExpert
-    film_steps: EnvSteps = Field(description="where an episode is cut that has not ended")
+    film_steps: EnvSteps = Field(description="environment steps after which an unfinished episode is cut")
     film_num_envs: Positive = Field(
-        description="episodes, each of a world of its own; the first is filmed, all count in unlocks.png"
+        description="episodes, each in its own world; the first is recorded, all count in unlocks.png"
     )
 
     def inputs(self) -> dict[str, str | None]:
-        """Whoever plays, an expert may be asked."""
-        asked = self.expert.ppo_checkpoint_path
-        return super().inputs() | ({} if asked is None else {"ppo_checkpoint_path": asked})
+        """The checkpoint of the policy and, if named, that of the expert."""
+        key, path = self.expert.named_path
+        return super().inputs() | ({} if path is None else {key: path})
 
     @property
     def asked_expert(self) -> tuple[str, str | None] | None:
-        """The key and the path of the expert's checkpoint, by default that of the expert who plays."""
+        """Key and path of the evaluated expert's checkpoint, by default that of the expert that plays."""
         if self.expert.ppo_checkpoint_path is not None:
-            return "ppo_checkpoint_path", self.expert.ppo_checkpoint_path
+            return self.expert.named_path
         return ("checkpoint_path", self.checkpoint_path) if self.policy == "expert" else None

@@ -1,4 +1,4 @@
-"""Keys of the comparison of a planner's predictions with its expert's."""
+"""Keys of comparing a planner's predictions with its expert's."""
 
 from pydantic import Field
 
@@ -12,4 +12,6 @@ class ImitationConfig(PlayingConfig):
 
     expert: ExpertInput
     eval_num_envs: Positive = Field(description="parallel environments")
-    imitation_steps: EnvSteps = Field(description="environment steps that expert and planner play, each")
+    imitation_steps: EnvSteps = Field(
+        description="environment steps of the expert's play, and of the planner's"
+    )

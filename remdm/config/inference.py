@@ -16,6 +16,6 @@ class InferenceConfig(PolicyConfig):
         "completed or not"
     )
     eval_steps: EnvSteps = Field(
-        description="environment steps, of each environment; with first_episode, the most"
+        description="environment steps of each environment; with first_episode, at most so many"
     )
     eval_num_envs: Positive = Field(description="parallel environments")

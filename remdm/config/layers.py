@@ -12,11 +12,10 @@ from remdm.base.errors import ConfigError, near, shown
 from remdm.base.reader import read_mapping
 from remdm.config.base import Section
 from remdm.config.planner import PlannerTrainingConfig
-from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
+from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.config.scaling import SCALED, resolve_scaled_hyperparams
 from remdm.config.stage import StageConfig
 from remdm.config.stages import STAGES
-from remdm.config.training import TrainingConfig
 
 MODELS: tuple[type[Section], ...] = (
     *(stage.model for stage in STAGES.values()),
@@ -30,13 +29,13 @@ M = TypeVar("M", bound=Section)
 
 @dataclass(frozen=True)
 class Layer:
-    """Some keys and where they came from, as an error message names it."""
+    """Some keys and their origin, which error messages name."""
 
     origin: str
     values: Mapping[str, Any]
 
     def checked(self, allowed: Iterable[str]) -> "Layer":
-        """The layer itself, all of whose keys have an effect where it stands.
+        """The layer itself, after checking that all its keys are allowed.
 
         Raises:
             ConfigError: another key; the message lists similar ones that are allowed.
@@ -49,16 +48,11 @@ class Layer:
         return self
 
 
-def runtime_model(stage: type[StageConfig]) -> type[RuntimeConfig]:
-    """The keys beside those of a stage."""
-    return TrainingRuntimeConfig if issubclass(stage, TrainingConfig) else RuntimeConfig
-
-
 def configs_folder() -> Path:
-    """The folder of `defaults.yaml` and the presets: beside the package, or inside an installed one.
+    """The folder of `defaults.yaml` and the presets: next to the package, or inside an installed one.
 
     Raises:
-        ConfigError: it is in neither place.
+        ConfigError: there is no such folder.
     """
     package = Path(__file__).resolve().parents[1]
     for folder in (package.parent / "configs", package / "configs"):
@@ -87,10 +81,10 @@ def preset_path(name: str) -> Path:
 
 
 def file_layer(path: Path) -> Layer:
-    """The keys of a configuration file, all of them known; in capitals, as elsewhere, they are the same.
+    """The keys of a configuration file, which may be in capitals.
 
     Raises:
-        ConfigError: the file cannot be read, or holds a key that no stage has, or one twice.
+        ConfigError: the file cannot be read, or contains an unknown key, or one twice.
     """
     values: dict[str, Any] = {}
     for key, value in read_mapping(path).items():
@@ -110,16 +104,16 @@ def base_layers(preset: str | None) -> list[Layer]:
 
 
 def build(model: type[M], layers: Iterable[Layer]) -> M:
-    """Merge layers, later ones winning, into a validated model; keys of other stages are left out.
+    """Merge layers into a validated model; later ones take precedence, keys of other models are ignored.
 
-    Hyperparameters that can be given in two ways are resolved to what counts.
+    Hyperparameters that can be given in two ways are resolved to the effective value.
 
     Raises:
         ConfigError: a value is missing, of the wrong type, out of range or contradicts another.
     """
     keys = model.owners()
     merged: dict[str, Any] = {}
-    origins: dict[str, str] = {}  # in the order of the layers that set the keys last
+    origins: dict[str, str] = {}  # ordered by the layer that set the key last
     for layer in layers:
         for key, value in layer.values.items():
             if key in keys:
@@ -139,11 +133,11 @@ def overridden(model: type[Section], layers: Sequence[Layer]) -> list[str]:
     """A line for every legacy key that a preset or a flag sets although its primary key is set too.
 
     Args:
-        layers: defaults first; what they set is nobody's intention.
+        layers: the first contains the defaults, which are not reported.
     """
 
     def counts(key: str) -> Layer:
-        """The layer whose value of a key counts."""
+        """The layer whose value of a key takes effect."""
         return next(layer for layer in reversed(layers) if key in layer.values)
 
     lines = []
@@ -164,8 +158,8 @@ def without_effect(config: StageConfig, given: Layer) -> list[str]:
     """A line for every key of a layer that changes nothing, given the other keys.
 
     Args:
-        config: what was built with that layer.
-        given: what somebody set for this run alone; presets rightly hold keys of other choices too.
+        config: the configuration built with that layer.
+        given: keys set only for this run, because presets may contain keys of other choices.
     """
     return [
         f"{given.origin}: {key} = {value} has no effect with the other keys given"
@@ -178,12 +172,12 @@ def _one_line(error: ValidationError, model: type[Section], origins: Mapping[str
     """The first problem of a validation, with the key, its value and its origin."""
     first = error.errors()[0]
     keys = model.owners()
-    # Where a section contradicts itself, the place is the section's.
+    # For a contradiction within a section, `loc` is the section's.
     key = next((str(name) for name in first["loc"] if name in keys or first["type"] == "extra_forbidden"), "")
-    if not key:  # a contradiction between keys, which names them itself
+    if not key:  # a contradiction between keys, whose message names them
         message = str(first["ctx"]["error"]) if "error" in first.get("ctx", {}) else first["msg"]
         named = set(re.findall(r"\w+", message))
-        # Of the keys that contradict each other, the one set last is the one to look at.
+        # Name the origin of the key that was set last.
         last = [origin for key, origin in origins.items() if key in named][-1:]
         return ": ".join([*last, message])
     if first["type"] == "missing":

@@ -16,7 +16,7 @@ class OfflineConfig(PlannerTrainingConfig):
     expert: ExpertInput
     resume: ResumeConfig
     offline_total_timesteps: Frames | None = Field(
-        description="budget in frames; null leaves it to offline_num_updates"
+        description="budget in frames; null uses offline_num_updates"
     )
     offline_num_updates: Updates | None = Field(
         description="budget in updates, if offline_total_timesteps is null"

@@ -28,18 +28,18 @@ class DaggerConfig(PlannerTrainingConfig):
     """DAgger."""
 
     online_total_timesteps: Frames | None = Field(
-        description="budget in frames; null leaves it to online_num_updates"
+        description="budget in frames; null uses online_num_updates"
     )
     online_num_updates: Updates = Field(description="budget in updates, if online_total_timesteps is null")
     diffusion_steps: DenoisingSteps = Field(description="denoising steps of the learner's plans in training")
     dagger_beta_init: Fraction = Field(description="probability of the expert's action at the first update")
     dagger_beta_final: Decay | None = Field(
-        description="that probability at the end; null leaves it to dagger_beta_decay"
+        description="that probability at the end; null uses dagger_beta_decay"
     )
     dagger_beta_decay: Decay = Field(description="its factor per update, if dagger_beta_final is null")
     dagger_buffer_cycles: Cycles | None = Field(
         description="windows kept, in frames of an update, but no more than the run collects; "
-        "null leaves it to dagger_buffer_max"
+        "null uses dagger_buffer_max"
     )
     dagger_buffer_max: Windows = Field(
         description="windows kept, but no more than the run collects, if dagger_buffer_cycles is null"
@@ -105,7 +105,7 @@ class DaggerConfig(PlannerTrainingConfig):
 
     @property
     def buffer_size(self) -> int:
-        """Windows in the replay buffer: as many as the keys say, at most all that the run collects."""
+        """Windows in the replay buffer, at most all that the run collects."""
         if self.dagger_buffer_cycles is None:
             asked = self.dagger_buffer_max
         else:
@@ -118,9 +118,9 @@ class OnlineConfig(DaggerConfig):
 
     expert: ExpertInput
     resume: ResumeConfig
-    dagger_expert_deterministic: bool = Field(description="label with the expert's argmax, else with a draw")
+    dagger_expert_deterministic: bool = Field(description="label with the expert's argmax; false samples")
     offline_checkpoint_path: str | None = path_key(
-        "a planner whose weights training starts from", needed=False
+        "checkpoint of a planner whose weights training starts from", needed=False
     )
 
     @model_validator(mode="after")
@@ -135,4 +135,4 @@ class OnlineConfig(DaggerConfig):
 
 
 class SmokeConfig(DaggerConfig):
-    """DAgger whose expert plays at random, the stage `smoke`."""
+    """DAgger with an expert that plays at random, the stage `smoke`."""

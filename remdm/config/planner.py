@@ -1,4 +1,4 @@
-"""Keys that all training of planners shares, and the scaling of budgets given in frames."""
+"""Keys of all trainings of planners, and the conversion of budgets in frames."""
 
 from typing import Annotated, Literal, Self
 
@@ -21,8 +21,8 @@ from remdm.config.denoiser import DenoiserConfig
 from remdm.config.sampler import SamplerConfig
 from remdm.config.training import TrainingConfig
 
-# Most tokens in the network at once: on CPUs, caches hold the activations of so many; on GPUs, so many keep
-# all cores busy, and more would only take memory.
+# Largest number of tokens in the network at once: on CPUs, their activations fit the caches; on GPUs, they
+# keep all cores busy, and more would only need memory.
 CPU_TOKENS = 4096
 GPU_TOKENS = 65_536
 Below1 = Annotated[float, Field(ge=0, lt=1)]
@@ -34,7 +34,7 @@ class ValidationConfig(Section):
     """Validation: rollouts in training, which choose the best checkpoint."""
 
     val_interval_frames: Frames | None = Field(
-        description="frames between validations; null leaves it to val_interval"
+        description="frames between validations; null uses val_interval"
     )
     val_interval: Updates = Field(description="updates between validations, if val_interval_frames is null")
     val_diffusion_steps: DenoisingSteps = Field(description="denoising steps of a plan in validation")
@@ -52,7 +52,7 @@ class PlannerUpdateConfig(TrainingConfig):
     lr: PositiveFloat = Field(description="learning rate; in imitation its peak, a cosine takes it to 0.1")
     weight_decay: NonNegativeFloat = Field(description="decoupled weight decay; 0 is Adam")
     max_grad_norm: PositiveFloat = Field(description="global norm at which gradients are clipped")
-    train_sigma: Below1 = Field(description="loss weight taken off for remasking; 0 is plain MDLM")
+    train_sigma: Below1 = Field(description="reduction of the loss weight for remasking; 0 is plain MDLM")
     label_smoothing: Below1 = Field(description="label smoothing; 0 is the exact bound")
 
     @property
@@ -68,7 +68,7 @@ class PlannerTrainingConfig(PlannerUpdateConfig):
     validation: ValidationConfig
     num_minibatches: Positive = Field(description="minibatches per epoch")
     microbatch_size: Positive | None = Field(
-        description="most windows of a minibatch in the network at once; null suits the device: 4,096 tokens "
+        description="largest number of windows in the network at once; null suits the device: 4,096 tokens "
         "on CPUs, whose caches they fill, and 65,536 elsewhere"
     )
     update_epochs: Positive = Field(description="epochs per update")
@@ -76,14 +76,14 @@ class PlannerTrainingConfig(PlannerUpdateConfig):
         description="AdamW; or Muon for the hidden matrices, which needs fewer steps"
     )
     soft_labels: bool = Field(
-        description="label with the distribution that the expert draws from, else with the drawn action"
+        description="label with the distribution that the expert samples from; false: with the sampled action"
     )
     prefix_share: Fraction = Field(
-        description="share of windows that are observed after some of their actions, which are told and not "
-        "predicted, as inpaint_history plays; how many is uniform"
+        description="share of windows whose observation follows some of their actions, which are given and "
+        "not predicted, as inpaint_history plays; their number is uniform"
     )
     lr_warmup_frames: WarmupFrames | None = Field(
-        description="linear warm-up in frames; null leaves it to lr_warmup_steps"
+        description="linear warm-up in frames; null uses lr_warmup_steps"
     )
     lr_warmup_steps: GradSteps = Field(
         description="linear warm-up in gradient steps, if lr_warmup_frames is null"
@@ -109,10 +109,10 @@ class PlannerTrainingConfig(PlannerUpdateConfig):
         return self
 
     def on_device(self, platform: str) -> Self:
-        """The same, with the `microbatch_size` that suits the device where it is null."""
+        """A copy in which `microbatch_size`, if null, has the value for the device."""
         if self.microbatch_size is not None:
             return self
-        # On CPUs, activations that stay in the caches are worth a third of the time.
+        # On CPUs, activations that stay in the caches save a third of the time.
         tokens = CPU_TOKENS if platform == "cpu" else GPU_TOKENS
         return self.model_copy(update={"microbatch_size": max(1, tokens // self.denoiser.plan_horizon)})
 
@@ -128,7 +128,7 @@ class PlannerTrainingConfig(PlannerUpdateConfig):
 
     @property
     def train_passes(self) -> int:
-        """How often an update goes over its epochs; DAgger may do so more than once."""
+        """Passes over an update's epochs; DAgger may have more than one."""
         return 1
 
     @property
@@ -137,15 +137,15 @@ class PlannerTrainingConfig(PlannerUpdateConfig):
         return self.train_passes * self.update_epochs * self.num_minibatches
 
     def updates_for(self, frames: int) -> int:
-        """Updates that `frames` pay for, at least one."""
+        """Updates in a budget of frames, at least one."""
         return max(1, frames // self.frames_per_update)
 
     @property
     def warmup_grad_steps(self) -> int:
         """Gradient steps of linear warm-up.
 
-        The specification counts the updates of a frame budget here although the schedule counts
-        gradient steps; this counts gradient steps.
+        The specification converts a budget of frames to updates although the schedule counts gradient steps;
+        this converts to gradient steps.
         """
         if self.lr_warmup_frames is None:
             return self.lr_warmup_steps

@@ -1,4 +1,4 @@
-"""Keys of who plays, and how a planner plans."""
+"""Keys of the policy that plays, and of how a planner plans."""
 
 from typing import Literal
 
@@ -27,23 +27,23 @@ class PlayingConfig(StageConfig):
 
     @classmethod
     def planning_keys(cls) -> set[str]:
-        """The keys that say how a planner plans."""
+        """The keys of how a planner plans."""
         return {*SamplerConfig.owners(), "diffusion_steps_eval", "replan_every", "inpaint_history"}
 
 
 class PolicyConfig(PlayingConfig):
     """Policy."""
 
-    policy: Literal["planner", "expert", "random"] = Field(description="who plays")
+    policy: Literal["planner", "expert", "random"] = Field(description="the policy that plays")
     expert_temperature: NonNegativeFloat = Field(
-        description="temperature of the expert's actions where it plays; 0 takes the most probable"
+        description="temperature of the expert's actions if it plays; 0 takes the most probable"
     )
 
     def unused(self) -> set[str]:
-        """Only a planner denoises and replans, and only an expert has the temperature of one."""
+        """Keys of planners if another policy plays, and those of experts likewise."""
         keys = set() if self.policy == "planner" else self.planning_keys()
         return keys if self.policy == "expert" else keys | {"expert_temperature"}
 
     def inputs(self) -> dict[str, str | None]:
-        """Random play needs no checkpoint."""
+        """The checkpoint, which random play does not need."""
         return {} if self.policy == "random" else super().inputs()

@@ -21,7 +21,7 @@ Discount = Annotated[float, Field(gt=0, le=1)]
 
 
 class ExpertConfig(Section):
-    """The expert's network: what its checkpoint needs to be rebuilt."""
+    """The expert's network: the keys from which its checkpoint is rebuilt."""
 
     ppo_model_type: Literal["ppo", "ppo_rnn", "ppo_rnd"] = Field(
         description="the expert's architecture: feed-forward, recurrent, or with a critic of novelty (RND)"
@@ -34,24 +34,29 @@ class ExpertInput(Section):
 
     ppo_checkpoint_path: str | None = path_key("the expert's checkpoint")
 
+    @property
+    def named_path(self) -> tuple[str, str | None]:
+        """The key and its value, as `load_expert` takes them."""
+        return "ppo_checkpoint_path", self.ppo_checkpoint_path
+
 
 class RNDConfig(Section):
     """Random network distillation, the exploration of `ppo_model_type: ppo_rnd`."""
 
     rnd_layer_size: Positive = Field(description="width of the hidden layers of target and predictor")
-    rnd_output_size: Positive = Field(description="width of what the predictor predicts")
+    rnd_output_size: Positive = Field(description="width of the outputs of target and predictor")
     rnd_lr: PositiveFloat = Field(description="learning rate of the predictor")
     rnd_update_epochs: Positive = Field(description="passes of the predictor over each rollout")
     rnd_loss_coef: PositiveFloat = Field(description="weight of the prediction error as a loss")
     rnd_reward_coef: NonNegativeFloat = Field(description="weight of the prediction error as a reward")
     rnd_gae_coef: NonNegativeFloat = Field(
-        description="weight of the intrinsic advantage beside the extrinsic one"
+        description="weight of the intrinsic advantage, added to the extrinsic one"
     )
     rnd_episodic: bool = Field(description="whether intrinsic returns end with the episode")
 
 
 class ICMConfig(Section):
-    """Intrinsic curiosity: its latents, and rewards made of them."""
+    """Intrinsic curiosity: its latents, and the rewards computed from them."""
 
     icm_layer_size: Positive = Field(description="width of the hidden layers of ICM's networks")
     icm_latent_size: Positive = Field(description="width of the latents that ICM encodes observations as")
@@ -77,7 +82,7 @@ class PPOConfig(TrainingConfig):
     ppo_lr: PositiveFloat = Field(description="learning rate, annealed linearly to 0")
     ppo_update_epochs: Positive = Field(description="passes over each rollout")
     ppo_num_minibatches: Positive = Field(
-        description="minibatches per pass: of whole environments for ppo_rnn, of single steps else"
+        description="minibatches per pass: of whole environments for ppo_rnn, otherwise of single steps"
     )
     ppo_gamma: Discount = Field(description="discount")
     ppo_gae_lambda: Fraction = Field(description="lambda of generalised advantage estimation")
@@ -92,12 +97,12 @@ class PPOConfig(TrainingConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> "PPOConfig":
-        sequences = f"ppo_num_envs = {self.ppo_num_envs}", self.ppo_num_envs
-        if self.network.ppo_model_type != "ppo_rnn":
-            steps = self.frames_per_update
-            sequences = f"ppo_num_envs * ppo_num_steps = {steps}", steps
-        if sequences[1] % self.ppo_num_minibatches:
-            raise ValueError(f"ppo_num_minibatches = {self.ppo_num_minibatches}: must divide {sequences[0]}")
+        name, count = "ppo_num_envs * ppo_num_steps", self.frames_per_update
+        if self.network.ppo_model_type == "ppo_rnn":
+            name, count = "ppo_num_envs", self.ppo_num_envs
+        minibatches = self.ppo_num_minibatches
+        if count % minibatches:
+            raise ValueError(f"ppo_num_minibatches = {minibatches}: must divide {name} = {count}")
         self.resume.check(self)
         if self.network.ppo_model_type == "ppo_rnd" and self.ppo_exploration != "none":
             raise ValueError(
@@ -107,7 +112,7 @@ class PPOConfig(TrainingConfig):
         return self
 
     def unused(self) -> set[str]:
-        """The keys of explorations that this one is not."""
+        """The keys of explorations that are not used."""
         used = {
             "rnd_": self.network.ppo_model_type == "ppo_rnd",
             "icm_": self.ppo_exploration != "none",
@@ -120,7 +125,7 @@ class PPOConfig(TrainingConfig):
 
     @property
     def explores(self) -> bool:
-        """Whether novelty is rewarded."""
+        """Whether there is an intrinsic reward."""
         return self.network.ppo_model_type == "ppo_rnd" or self.ppo_exploration != "none"
 
     @property

@@ -1,4 +1,4 @@
-"""What there is to say about every key, taken from the models: help texts, a page, a JSON schema."""
+"""The reference of all keys, generated from the models: help texts, a page, a JSON schema."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -6,12 +6,12 @@ from typing import Any, NamedTuple, get_args
 
 from remdm.base.reader import read_mapping
 from remdm.config.base import Section, Unit
-from remdm.config.layers import MODELS, configs_folder, runtime_model
+from remdm.config.layers import MODELS, configs_folder
 from remdm.config.stages import STAGES
 
 
 class Key(NamedTuple):
-    """A key as the reference shows it."""
+    """A key as shown in the reference."""
 
     name: str
     section: type[Section]  # the model whose field it is
@@ -23,20 +23,21 @@ class Key(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What its section is about."""
+        """The title of its section."""
         return (self.section.__doc__ or self.section.__name__).splitlines()[0].rstrip(".")
+
+    @property
+    def type_and_unit(self) -> str:
+        """Type, range and unit in words."""
+        return f"{self.kind}; {self.unit}" if self.unit else self.kind
 
 
 def key_of(name: str, model: type[Section], defaults: dict[str, Any]) -> Key:
-    """All there is to say about a field of a model."""
+    """The entry of a field of a model."""
     owner = model.owners()[name]
     field = owner.model_fields[name]
     section = next(base for base in reversed(owner.__mro__) if name in getattr(base, "model_fields", {}))
-    modes = tuple(
-        mode
-        for mode, stage in STAGES.items()
-        if name in {**stage.model.owners(), **runtime_model(stage.model).owners()}
-    )
+    modes = tuple(mode for mode, stage in STAGES.items() if name in stage.keys)
     kind = _kind(_properties(owner)[name])
     unit = ", ".join(dict.fromkeys(unit.name for unit in _units([field.annotation, *field.metadata])))
     return Key(name, section, kind, unit, defaults[name], modes, field.description or "")
@@ -53,9 +54,8 @@ def all_keys() -> dict[str, Key]:
 
 
 def help_text(key: Key) -> str:
-    """One key as `--help` shows it."""
-    facts = [key.kind, *([key.unit] if key.unit else []), f"default {_yaml(key.default)}"]
-    return f"{key.description} [{'; '.join(facts)}]"
+    """The text of a key in `--help`."""
+    return f"{key.description} [{key.type_and_unit}; default {_yaml(key.default)}]"
 
 
 def reference_page() -> str:
@@ -64,31 +64,23 @@ def reference_page() -> str:
         "# Keys",
         "",
         "Every key is a line of a YAML file and a flag of the modes that have it: `lr: 1e-4`, `--lr 1e-4`. "
-        "Hyphens and underscores are the same in flags; `--no-KEY` is false. A preset lies over "
-        "`configs/defaults.yaml`, flags lie over both.",
+        "Hyphens and underscores are the same in flags; `--no-KEY` is false. A preset overrides "
+        "`configs/defaults.yaml`, and flags override both.",
         "",
         "Where two keys give one quantity, the one in frames (or cycles, or as a final value) counts unless "
-        "it is null; the other holds the resolved value in `run.json`.",
+        "it is null; the other has the resolved value in `run.json`.",
         "",
         "This page is written by `remdm keys > docs/keys.md`.",
     ]
     keys = all_keys().values()
     for section in dict.fromkeys(key.section for key in keys):
-        title = next(key.title for key in keys if key.section is section)
-        lines += [
-            "",
-            f"## {title}",
-            "",
-            "| key | default | type | modes | meaning |",
-            "|---|---|---|---|---|",
-        ]
-        for key in keys:
-            if key.section is section:
-                kind = f"{key.kind}; {key.unit}" if key.unit else key.kind
-                modes = ", ".join(key.modes) if len(key.modes) < len(STAGES) else "all"
-                lines.append(
-                    f"| `{key.name}` | {_yaml(key.default)} | {kind} | {modes} | {key.description} |"
-                )
+        rows = [key for key in keys if key.section is section]
+        lines += ["", f"## {rows[0].title}", ""]
+        lines += ["| key | default | type | modes | meaning |", "|---|---|---|---|---|"]
+        for key in rows:
+            modes = ", ".join(key.modes) if len(key.modes) < len(STAGES) else "all"
+            cells = f"`{key.name}`", _yaml(key.default), key.type_and_unit, modes, key.description
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

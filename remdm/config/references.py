@@ -1,4 +1,4 @@
-"""References to checkpoints elsewhere, where a folder could be named: `wandb:` and `hf:`."""
+"""References to remote checkpoints, accepted in place of a folder: `wandb:` and `hf:`."""
 
 import re
 from importlib.util import find_spec
@@ -7,10 +7,10 @@ from typing import NamedTuple
 WANDB, HUB = "wandb:", "hf:"
 FORMS = {WANDB: f"{WANDB}entity/project/name:version", HUB: f"{HUB}owner/repo[/path][@revision]"}
 
-# Entity and project may be left to the settings of W&B's client.
+# Entity and project may be omitted; W&B's client then uses its settings.
 _PART = r"\w[\w. -]*"
 _ARTIFACT = re.compile(rf"(?:(?:{_PART}/)?{_PART}/)?{_PART}:[\w.-]+")
-# Without `..`, and without what stands for other characters in patterns of files.
+# Without `..`, and without wildcards of file patterns.
 _REPO = re.compile(
     r"(?!.*\.\.)(?P<repo>\w[\w.-]*/\w[\w.-]*)(?P<path>(?:/\w[\w.+=-]*)*)(?:@(?P<revision>\w[\w./-]*))?",
     re.ASCII,
@@ -26,12 +26,12 @@ class HubReference(NamedTuple):
 
 
 def is_reference(path: str) -> bool:
-    """Whether `path` names a checkpoint elsewhere and not a folder."""
+    """Whether `path` is a reference, not a folder."""
     return path.startswith((WANDB, HUB))
 
 
 def problem_of_reference(reference: str) -> str | None:
-    """Why a reference cannot be fetched, by its form alone; None where it can."""
+    """Why a reference cannot be fetched, judged only by its form; None if it can."""
     prefix = HUB if reference.startswith(HUB) else WANDB
     pattern = {WANDB: _ARTIFACT, HUB: _REPO}[prefix]
     if pattern.fullmatch(reference.removeprefix(prefix)) is None:
@@ -40,7 +40,7 @@ def problem_of_reference(reference: str) -> str | None:
 
 
 def missing_library() -> str | None:
-    """What to install where the Hub's client is not; None where it is."""
+    """A message on how to install the Hub's client; None if it is installed."""
     if find_spec("huggingface_hub") is not None:
         return None
     return "huggingface_hub is not installed; `uv sync --extra hub` or `pip install 'remdm[hub]'` installs it"

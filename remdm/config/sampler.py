@@ -16,7 +16,7 @@ class SamplerConfig(Section):
     The number of steps is a key of the stage that plans.
     """
 
-    remask_strategy: Strategy = Field(description="which committed tokens are masked again")
+    remask_strategy: Strategy = Field(description="which committed tokens are re-masked")
     eta: Fraction = Field(description="strength of remasking; 0 is plain ancestral sampling")
     use_loop: bool = Field(description="remask only while alpha is held between t_on and t_off")
     t_on: Inner = Field(description="time at which the loop starts; alpha is held at its value")
@@ -34,5 +34,5 @@ class SamplerConfig(Section):
         """Refuse with a `ValueError` a number of steps too small for the loop's three phases."""
         if self.use_loop and steps < 3:
             raise ValueError(
-                f"{key} = {steps}: the loop has three phases, so at least 3 (or use_loop: false)"
+                f"{key} = {steps}: the loop has three phases, so it must be at least 3 (or use_loop: false)"
             )

@@ -12,7 +12,7 @@ C = TypeVar("C", bound=PlannerTrainingConfig)
 
 
 class Scaled(NamedTuple):
-    """A quantity that can be given in two ways, and the property that holds what counts."""
+    """A quantity that can be given in two ways, and the property with the effective value."""
 
     primary: str
     legacy: str
@@ -30,7 +30,7 @@ SCALED = (
 
 
 def resolve_scaled_hyperparams(config: C) -> C:
-    """The same configuration with every legacy key at the value that counts.
+    """A copy of the configuration in which every legacy key has the effective value.
 
     Pure and idempotent: a primary key stays as it was and gives the same value again. A legacy key
     that a primary one overrides therefore never makes a stage stale.

@@ -1,4 +1,4 @@
-"""What the configuration of every stage has: the game, the seed, inputs, and what decides the result."""
+"""The common configuration of all stages: game, seed, inputs, and the keys that determine the result."""
 
 import secrets
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from remdm.config.env import GameConfig
 
 
 def _drawn(value: Any) -> Any:
-    """A seed where none is given."""
+    """Draw a seed if none is given."""
     if value is None and num_processes() > 1:
         raise ValueError("must be given where several processes share a run, because each would draw another")
     return secrets.randbits(31) if value is None else value
@@ -32,7 +32,7 @@ class StageConfig(Section):
 
     @classmethod
     def path_keys(cls, *kinds: str) -> set[str]:
-        """The keys that hold paths, of some kinds or of all."""
+        """The keys whose values are paths, of the given kinds or of all."""
         fields = {key: owner.model_fields[key].json_schema_extra for key, owner in cls.owners().items()}
         return {
             key
@@ -41,21 +41,21 @@ class StageConfig(Section):
         }
 
     def inputs(self) -> dict[str, str | None]:
-        """The paths of the inputs that this configuration needs or names, by key."""
+        """The paths of all needed inputs, and of optional inputs that are named, by key."""
         paths = self.flat()
         needed = {key: paths[key] for key in sorted(self.path_keys("needed input"))}
         optional = {key: paths[key] for key in sorted(self.path_keys("optional input"))}
         return needed | {key: path for key, path in optional.items() if path is not None}
 
     def modules(self) -> tuple[str, ...]:
-        """Modules of the package, such as `room/noun`, that a run loads by name beside what it imports."""
+        """Modules such as `package/module` that a run loads by name, in addition to its imports."""
         return ()
 
     def unused(self) -> set[str]:
-        """Keys that change nothing, given the others."""
+        """Keys that have no effect, given the others."""
         return set()
 
     def recorded(self) -> dict[str, Any]:
-        """The keys that decide the result: all except paths and those that change nothing."""
+        """The keys that determine the result: all except paths and those without effect."""
         left_out = self.path_keys() | self.unused()
         return {key: value for key, value in self.flat().items() if key not in left_out}

@@ -1,4 +1,4 @@
-"""The stages: a record each, from which the command, folders, rules and figures follow."""
+"""A record for each stage, from which the command, folders, rules and figures are derived."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,17 +14,19 @@ from remdm.config.offline import OfflineConfig
 from remdm.config.online import OnlineConfig, SmokeConfig
 from remdm.config.policy import PlayingConfig
 from remdm.config.ppo import PPOConfig
+from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.config.stage import StageConfig
 from remdm.config.sweep import SweepConfig
+from remdm.config.training import TrainingConfig
 
 
 class Picture(NamedTuple):
-    """What is drawn of every run of a stage; the module of `analysis/` that draws it has its name.
+    """A picture of every run of a stage; the module of `analysis/` that draws it has the same name.
 
     Attributes:
-        of_planners: whether only planners have one.
-        beside_expert: whether it shows the expert's run too.
-        stem: of its file, the suffix apart; its name if empty.
+        of_planners: whether it is drawn only for planners.
+        beside_expert: whether it also shows the expert's run.
+        stem: name of its file without suffix; the picture's name if empty.
     """
 
     name: str
@@ -50,16 +52,16 @@ CURVES = Picture("curves", "Training")
 
 @dataclass(frozen=True)
 class Stage:
-    """All there is to know of a stage; `run_<name>` of `stages/<name>.py` runs it.
+    """The record of a stage; `run_<name>` of `stages/<name>.py` runs it.
 
     Attributes:
-        summary: what it does, for the command's help.
-        outputs: files and folders (those without suffix) that a run leaves beside its `run.json`.
-        shown: those of them that figures and tables are made of.
-        named_by: the key whose value names the folder of a call; null where the preset does.
+        summary: description for the command's help.
+        outputs: files and folders (without suffix) that a run writes in addition to `run.json`.
+        shown: the outputs from which figures and tables are made.
+        named_by: the key whose value names the folder of a call; None if the preset does.
         mem_mb: memory of a job on one machine.
-        priority: of its jobs; those of higher priority start first.
-        in_pipeline: whether the pipeline has jobs of it.
+        priority: priority of its jobs; those of higher priority start first.
+        in_pipeline: whether the pipeline has such jobs.
     """
 
     model: type[StageConfig]
@@ -77,8 +79,23 @@ class Stage:
         """Whether a trained policy plays in it."""
         return issubclass(self.model, PlayingConfig)
 
+    @property
+    def trains(self) -> bool:
+        """Whether it trains a policy."""
+        return issubclass(self.model, TrainingConfig)
+
+    @property
+    def runtime(self) -> type[RuntimeConfig]:
+        """The model of its runtime keys."""
+        return TrainingRuntimeConfig if self.trains else RuntimeConfig
+
+    @property
+    def keys(self) -> list[str]:
+        """All keys that it accepts."""
+        return [*self.model.owners(), *self.runtime.owners()]
+
     def paths(self, folder: str) -> dict[str, str]:
-        """All outputs in a folder, by the names that its rule has for them."""
+        """The paths of all outputs in a folder, by their names in the rule."""
         found = {Path(name).stem: f"{folder}/{name}" for name in self.outputs}
         return found | {"run": f"{folder}/run.json"}
 
@@ -109,7 +126,7 @@ STAGES: Mapping[str, Stage] = {
     ),
     "film": Stage(
         FilmConfig,
-        "film an episode of a planner, an expert or random play",
+        "record an episode of a planner, an expert or random play",
         ("film.npz",),
         shown=("film.npz",),
         pictures=(
@@ -117,14 +134,14 @@ STAGES: Mapping[str, Stage] = {
             Picture("path", "Films"),
             Picture("unlocks", "Films", beside_expert=True),
             Picture("denoising", "Films", of_planners=True),
-            # The GIF's record has the name `episode.run.json`, so this one's is `episode.html.run.json`.
+            # The GIF's record is `episode.run.json`, so that of this page is `episode.html.run.json`.
             Picture("viewer", "Films", "", beside_expert=True, stem="episode.html"),
         ),
         named_by="policy",
     ),
     "sweep": Stage(
         SweepConfig,
-        "compare sampler settings of a planner, on what its expert does",
+        "compare sampler settings of a planner on windows of its expert",
         ("sweep.parquet",),
         shown=("sweep.parquet",),
         pictures=(Picture("heatmap", "Evaluation"),),
@@ -132,7 +149,7 @@ STAGES: Mapping[str, Stage] = {
     ),
     "imitation": Stage(
         ImitationConfig,
-        "measure how well a planner predicts its expert, on the states of both",
+        "measure how well a planner predicts its expert in the states of both",
         ("imitation.parquet",),
         shown=("imitation.parquet",),
         pictures=(Picture("predictions", "Evaluation"),),
@@ -150,6 +167,6 @@ STAGES: Mapping[str, Stage] = {
         (*TRAINED, "pretrained.parquet", "evaluation.npz"),
         named_by="arm",
         mem_mb=4000,
-        priority=1,  # the suite's report waits for them all
+        priority=1,  # the suite's report waits for all of them
     ),
 }

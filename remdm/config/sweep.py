@@ -14,7 +14,7 @@ PlaySteps = Annotated[Count, Unit("steps of each environment")]
 
 
 class Setting(NamedTuple):
-    """What a sweep varies."""
+    """A combination of the sampler keys that a sweep varies."""
 
     strategy: str
     steps: int
@@ -35,7 +35,7 @@ class SweepConfig(PlayingConfig):
     sweep_plans: Annotated[Count, Field(ge=2)] = Field(description="plans for each window")
     sweep_play_steps: PlaySteps = Field(
         description="environment steps for which settings are played that differ from the sampler's keys in "
-        "one thing at most; 0 plays none"
+        "at most one; 0 plays none"
     )
 
     @model_validator(mode="after")
@@ -46,23 +46,23 @@ class SweepConfig(PlayingConfig):
 
     @property
     def settings(self) -> list[Setting]:
-        """All combinations."""
+        """All combinations of the values."""
         values = self.sweep_strategies, self.sweep_steps, self.sweep_etas, self.sweep_temperatures
         return [Setting(*setting) for setting in product(*values)]
 
     @property
     def usual(self) -> Setting:
-        """The sampler's own keys."""
+        """The setting of the sampler's own keys."""
         sampler = self.sampler
         return Setting(sampler.remask_strategy, self.diffusion_steps_eval, sampler.eta, sampler.temperature)
 
     def is_played(self, setting: Setting) -> bool:
-        """Whether a setting is played for its reward too."""
+        """Whether a setting is also played for its reward."""
         differing = sum(a != b for a, b in zip(setting, self.usual, strict=True))
         return self.sweep_play_steps > 0 and differing <= 1
 
     def unused(self) -> set[str]:
-        """The usual sampler and how plans are executed, if nothing is played."""
+        """The keys of the usual sampler and of executing plans, if nothing is played."""
         played = {"remask_strategy", "diffusion_steps_eval", "eta", "temperature"}
         played |= {"replan_every", "inpaint_history"}
         return set() if self.sweep_play_steps else played

@@ -11,7 +11,7 @@ class TrainingConfig(StageConfig):
     """Training."""
 
     env: EnvConfig
-    num_repeats: Positive = Field(description="independent repetitions, trained side by side in one job")
+    num_repeats: Positive = Field(description="independent repetitions, trained together in one job")
 
     @property
     def frames_per_update(self) -> int:
@@ -44,14 +44,14 @@ class ResumeConfig(Section):
         return self
 
     def check(self, training: TrainingConfig) -> None:
-        """Refuse with a `ValueError` to extend a training in a way that it cannot be."""
+        """Raise a `ValueError` if a training cannot be resumed with these keys."""
         if self.resume_checkpoint_path is not None and training.num_repeats > 1:
             raise ValueError(f"num_repeats = {training.num_repeats}: must be 1 with resume_checkpoint_path")
         if self.resume_step is not None:
             self.check_step(training, self.resume_step)
 
     def check_step(self, training: TrainingConfig, step: int) -> None:
-        """Refuse with a `ValueError` to resume from a step that leaves nothing to do."""
+        """Raise a `ValueError` if a start at `step` leaves no updates to do."""
         if step >= training.num_updates:
             raise ValueError(
                 f"resume_step = {step}: the budget is {training.num_updates} updates; "

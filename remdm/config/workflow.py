@@ -1,4 +1,4 @@
-"""`workflow_config.yaml`: which experiments the pipeline runs."""
+"""`workflow_config.yaml`: the experiments that the pipeline runs."""
 
 from decimal import Decimal
 from itertools import product
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from remdm.base.errors import ConfigError, near, shown
 from remdm.base.reader import parse_value, read_mapping
-from remdm.config.arms import ARMS, BASELINE, GROUPS
+from remdm.config.arms import ARM_NAMES, ARMS, BASELINE, GROUPS
 from remdm.config.base import PositiveFloat, Seed
 from remdm.config.env import EnvName
 
@@ -21,24 +21,24 @@ class _Model(BaseModel):
 
 
 class _CheckpointEntry(_Model):
-    """A policy that may be there already, in place of one that is trained."""
+    """A policy that is trained, or loaded from an existing checkpoint."""
 
     checkpoint: str | None = Field(
         default=None,
         min_length=1,
         description="folder of a checkpoint, ours or a public one, or wandb:REF or hf:REF",
     )
-    label: Name | None = Field(default=None, description="tells several checkpoints apart in results")
+    label: Name | None = Field(default=None, description="distinguishes several checkpoints in results")
     env: EnvName | None = Field(
         default=None, description="the checkpoint's game; needed where the scale has several"
     )
 
     def check_one_of_two(self, trained: bool, forms: str) -> None:
-        """Refuse an entry that is both trained and there already, or neither."""
+        """Refuse an entry that is both trained and loaded, or neither."""
         if trained == (self.checkpoint is not None):
             raise ValueError(f"must be {forms}, or {{checkpoint: PATH}}; PATH may be wandb:REF or hf:REF")
         if self.checkpoint is None and (self.label or self.env):
-            raise ValueError("label and env are for a checkpoint alone")
+            raise ValueError("label and env are only for a checkpoint")
 
     def named(self, kind: str) -> str:
         """The name of a checkpoint's results."""
@@ -50,7 +50,7 @@ class _CheckpointEntry(_Model):
 
 
 class ExpertEntry(_CheckpointEntry):
-    """Whom planners learn from: `ppo_rnn` is trained here, `{checkpoint: ...}` is there already."""
+    """An expert that teaches planners: `ppo_rnn` is trained here, `{checkpoint: ...}` is loaded."""
 
     model: Literal["ppo", "ppo_rnn", "ppo_rnd"] | None = Field(
         default=None, description="the architecture of an expert that is trained"
@@ -73,10 +73,10 @@ class ExpertEntry(_CheckpointEntry):
 
 
 class PlannerEntry(_CheckpointEntry):
-    """A planner: `{checkpoint: ...}` is there already; others are taught by every expert of their games.
+    """A planner: `{checkpoint: ...}` is loaded; others are trained with every expert of their games.
 
-    An entry with a `grid` stands for a planner of each combination of its values; in a `Scale`, these have
-    entries of their own, whose grid has one value of each key.
+    An entry with a `grid` describes a planner for each combination of its values; in a `Scale`, each has its
+    own entry, whose grid has one value of each key.
     """
 
     method: Literal["offline", "online"] | None = Field(
@@ -90,7 +90,7 @@ class PlannerEntry(_CheckpointEntry):
         default=None, min_length=1, description="the games it is for; null is all of the scale"
     )
     grid: dict[str, Annotated[list[bool | int | float | Name | None], Field(min_length=1)]] | None = Field(
-        default=None, description="values of keys, laid over the preset: a planner for each combination"
+        default=None, description="values of keys that override the preset: a planner for each combination"
     )
 
     @model_validator(mode="after")
@@ -101,7 +101,7 @@ class PlannerEntry(_CheckpointEntry):
             if getattr(self, key) is None:
                 raise ValueError(f"{key} is missing")
         if self.warm_start is not None and self.method != "online":
-            raise ValueError(f"warm_start = {self.warm_start}: is for method: online alone")
+            raise ValueError(f"warm_start = {self.warm_start}: is only for method: online")
         return self
 
     @property
@@ -115,7 +115,7 @@ class PlannerEntry(_CheckpointEntry):
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """The keys laid over its preset, of an entry for one planner."""
+        """The keys that override its preset, of an entry for one planner."""
         return {key: value for key, [value] in (self.grid or {}).items()}
 
     def expanded(self) -> "list[PlannerEntry]":
@@ -144,23 +144,20 @@ class AblationsEntry(_Model):
     """The ablation suite: which arms fine-tune which planner."""
 
     planner: str = Field(
-        description="the planner they start from, whose games are theirs: method-preset, or planner or "
-        "planner_label of one that was there already"
+        description="the planner from which the arms start, in its games: method-preset, or planner or "
+        "planner_label of a loaded one"
     )
     preset: Name = Field(description="a file of configs/")
-    arms: list[str] | None = Field(
-        default=None, min_length=1, description="which arms; null leaves it to groups"
-    )
-    groups: list[str] | None = Field(default=None, min_length=1, description="their groups; null is all")
+    arms: list[str] | None = Field(default=None, min_length=1, description="the arms; null uses groups")
+    groups: list[str] | None = Field(default=None, min_length=1, description="groups of arms; null is all")
 
     @model_validator(mode="after")
     def _known(self) -> "AblationsEntry":
         if self.arms is not None and self.groups is not None:
             raise ValueError(f"groups = {self.groups}: arms already names the arms; drop one")
-        known = [entry.name for entry in ARMS]
         for arm in self.arms or ():
-            if arm not in known:
-                raise ValueError(f"arms: no arm is called {arm}{near(arm, known)}")
+            if arm not in ARM_NAMES:
+                raise ValueError(f"arms: no arm is called {arm}{near(arm, ARM_NAMES)}")
         for group in self.groups or ():
             if group not in GROUPS:
                 raise ValueError(f"groups: {group} is not among {', '.join(GROUPS)}")
@@ -168,7 +165,7 @@ class AblationsEntry(_Model):
 
     @property
     def names(self) -> list[str]:
-        """The arms, the baseline among them: the others are compared with it."""
+        """The arms, including the baseline, with which the others are compared."""
         if self.arms is not None:
             return list(dict.fromkeys([BASELINE, *self.arms]))
         groups = self.groups or GROUPS
@@ -179,21 +176,19 @@ class Scale(_Model):
     """One size of the whole experiment: a matrix of games, experts, planners, evaluations and seeds."""
 
     envs: list[EnvName] = Field(min_length=1, description="the games")
-    experts: list[ExpertEntry] = Field(
-        min_length=1, description="architectures to train, or where checkpoints are"
-    )
+    experts: list[ExpertEntry] = Field(min_length=1, description="architectures to train, or checkpoints")
     preset: Name = Field(description="the preset of the experts, of collecting and of evaluation")
     planners: list[PlannerEntry] = Field(min_length=1, description="the planners compared")
     evaluations: dict[Name, dict[str, Any]] = Field(
-        description="further evaluations by name, each with its keys, laid over playing"
+        description="further evaluations by name, each with keys that override playing"
     )
-    seeds: list[Seed] = Field(min_length=1, description="independent repetitions of everything")
-    ablations: list[AblationsEntry] = Field(description="ablation suites, one a game at most")
-    overrides: dict[str, Any] = Field(description="keys laid over every preset")
+    seeds: list[Seed] = Field(min_length=1, description="seeds: independent repetitions of everything")
+    ablations: list[AblationsEntry] = Field(description="ablation suites, at most one per game")
+    overrides: dict[str, Any] = Field(description="keys that override every preset")
     playing: dict[str, Any] = Field(
         default={},
-        description="keys of how policies play where they are evaluated, filmed and swept; laid over "
-        "overrides, and trainings are not touched",
+        description="keys of how policies play in evaluations, recordings and sweeps; these take precedence "
+        "over overrides, and do not affect trainings",
     )
     sweep: bool = Field(default=False, description="whether sampler settings of the planners are compared")
     imitation: bool = Field(
@@ -201,7 +196,7 @@ class Scale(_Model):
     )
     expected_seconds: dict[str, PositiveFloat] = Field(
         default={},
-        description="first guess of what a job takes of the whole machine, by rule; `other`: of all others",
+        description="first estimate of a job's time on the whole machine, by rule; `other`: all other rules",
     )
 
     @field_validator("planners")
@@ -213,8 +208,10 @@ class Scale(_Model):
 class WorkflowConfig(_Model):
     """The whole file."""
 
-    scale: str = Field(description="which of the scales to run")
-    runtime: dict[str, Any] = Field(description="progress, caches and saves; makes nothing stale")
+    scale: str = Field(description="the scale that runs")
+    runtime: dict[str, Any] = Field(
+        description="keys of progress, caches and saves; never make results stale"
+    )
     scales: dict[str, Scale] = Field(min_length=1, description="the sizes by name")
 
     @property
@@ -224,7 +221,7 @@ class WorkflowConfig(_Model):
 
 
 def load_workflow_config(path: Path, overrides: dict[str, Any]) -> WorkflowConfig:
-    """Read `workflow_config.yaml`; `overrides`, of `snakemake --config`, replace entries, of `runtime` keys.
+    """Read `workflow_config.yaml`; `overrides` of `snakemake --config` replace entries and `runtime` keys.
 
     Raises:
         ConfigError: an unknown key, a wrong type, or a scale that is not defined.
@@ -232,7 +229,7 @@ def load_workflow_config(path: Path, overrides: dict[str, Any]) -> WorkflowConfi
     data = read_mapping(path)
     runtimes = data.get("runtime"), overrides.get("runtime")
     if isinstance(runtimes[0], dict) and isinstance(runtimes[1], dict):
-        # Snakemake makes strings of what stands within braces.
+        # Snakemake turns values within braces into strings.
         given = {key: parse_value(x) if isinstance(x, str) else x for key, x in runtimes[1].items()}
         overrides = overrides | {"runtime": runtimes[0] | given}
     data |= overrides
@@ -241,7 +238,7 @@ def load_workflow_config(path: Path, overrides: dict[str, Any]) -> WorkflowConfi
         config = WorkflowConfig(**data)
     except ValidationError as error:
         first = error.errors()[0]
-        # Of `experts: [ppo_rn]`, the name of the field is not in the file.
+        # For `experts: [ppo_rn]`, the name of the field is not in the file.
         where = ".".join(str(part) for part in first["loc"]).removesuffix(".model")
         if first["type"] == "extra_forbidden":
             known = {*WorkflowConfig.model_fields, *Scale.model_fields}
@@ -250,7 +247,7 @@ def load_workflow_config(path: Path, overrides: dict[str, Any]) -> WorkflowConfi
         if first["type"] == "missing":
             raise ConfigError(f"{path}: {where} is missing") from None
         wanted = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
-        if first["type"] == "value_error":  # a contradiction, which names its keys itself
+        if first["type"] == "value_error":  # a contradiction, whose message names its keys
             raise ConfigError(f"{path}: {where}: {wanted}") from None
         raise ConfigError(f"{path}: {where} = {shown(first['input'])}: {wanted}") from None
     if config.scale not in config.scales:

@@ -1,4 +1,4 @@
-"""What the stages write beside weights, and how they take a checkpoint that a user names."""
+"""The metadata that stages write next to weights, and reading a checkpoint that a user names."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -28,12 +28,12 @@ P = TypeVar("P", bound=PublicNetwork)
 
 @dataclass(frozen=True)
 class PublicCheckpoint:
-    """A public checkpoint, read.
+    """The content of a public checkpoint.
 
     Attributes:
-        folder: of its arrays.
-        frames: of training behind it, where the folder's name says so.
-        arrays: its parameters by the names they have there, in float32.
+        folder: the folder of its arrays.
+        frames: frames of training, if the folder is named after them.
+        arrays: its parameters in float32, by their public names.
     """
 
     folder: Path
@@ -67,10 +67,10 @@ def rebuild(
     """The network section of a checkpoint's metadata.
 
     Args:
-        earlier: what counts for keys that the checkpoint is older than.
+        earlier: values of keys that did not exist when the checkpoint was written.
 
     Raises:
-        UserError: it is not what this version of the project writes.
+        UserError: the section is not one that this version of the project writes.
     """
     try:
         return model(**{**(earlier or {}), **metadata["network"]})
@@ -82,13 +82,13 @@ def rebuild(
 
 
 def network_as(path: Path, recognise: Recognise) -> PublicNetwork:
-    """What network a public checkpoint holds, without reading its arrays.
+    """The network in a public checkpoint, without reading its arrays.
 
     Args:
-        recognise: says whose arrays of some shapes are.
+        recognise: returns the network that has arrays of given shapes.
 
     Raises:
-        UserError: `path` holds none, or it is damaged.
+        UserError: `path` contains no checkpoint, or it is damaged.
     """
     folder = find_arrays(path)
     return recognise(folder, _shapes(checkpoint.stored_arrays(folder, "params")))
@@ -99,10 +99,10 @@ def _shapes(stored: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def read_as(path: Path, recognise: Recognise) -> PublicCheckpoint:
-    """What a training run of a public implementation left.
+    """The checkpoint of a training run of a public implementation.
 
     Raises:
-        UserError: `path` holds none, it is damaged, or a parameter is not finite.
+        UserError: `path` contains no checkpoint, it is damaged, or a parameter is not finite.
     """
     folder = find_arrays(path)
     stored = checkpoint.stored_arrays(folder, "params")
@@ -111,7 +111,7 @@ def read_as(path: Path, recognise: Recognise) -> PublicCheckpoint:
     for name, array in as_ours(checkpoint.read_arrays(folder, stored)).items():
         if not jnp.issubdtype(array.dtype, jnp.floating):
             raise UserError(f"checkpoint {folder}: array {name} is of {array.dtype}, but should be of floats")
-        with np.errstate(over="ignore"):  # what float32 cannot hold is refused next
+        with np.errstate(over="ignore"):  # an overflow is refused below
             arrays[name] = np.asarray(array, np.float32)
         if not np.isfinite(arrays[name]).all():
             raise UserError(f"checkpoint {folder}: array {name} is not finite; no policy can be made of it")
@@ -119,13 +119,13 @@ def read_as(path: Path, recognise: Recognise) -> PublicCheckpoint:
 
 
 def open_public(key: str, path: Path, wanted: type[P], game: Game, recognise: Recognise) -> tuple[P, Any]:
-    """The network in a public checkpoint, and its parameters in the structure of ours.
+    """The network in a public checkpoint, and its parameters in the structure of our network.
 
     Args:
         key: the configuration key that named `path`, for messages.
 
     Raises:
-        UserError: it holds no such network for this game.
+        UserError: it contains no such network for this game.
     """
     try:
         found = read_as(path, recognise)
@@ -140,10 +140,10 @@ def open_public(key: str, path: Path, wanted: type[P], game: Game, recognise: Re
 
 
 def trained_frames(path: str | None) -> int | None:
-    """Frames of training behind a checkpoint, ours or public; None where there is none or it does not say.
+    """Frames of training of a checkpoint, ours or public; None without checkpoint or if not recorded.
 
     Raises:
-        UserError: `path` holds none, or it is damaged.
+        UserError: `path` contains no checkpoint, or it is damaged.
     """
     if path is None:
         return None
@@ -154,9 +154,9 @@ def trained_frames(path: str | None) -> int | None:
 
 
 def refuse_public(path: Path, wanted: str) -> NoReturn:
-    """Say of a checkpoint that is none of ours what it is, and what of ours is needed.
+    """Refuse a public checkpoint where one of ours is needed.
 
     Raises:
-        UserError: always.
+        UserError: always; the message describes the checkpoint.
     """
     raise UserError(f"checkpoint {path}: is {network_as(path, recognise)}, but a {wanted} of ours is needed")

@@ -1,4 +1,4 @@
-"""Experts and their checkpoints, ours and public ones."""
+"""Load experts from checkpoints, ours and public ones."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from remdm.training import checkpoint
 
 
 def load_expert(key: str, path: str | None, env_name: str, game: Game, temperature: float) -> Policy:
-    """The expert in a checkpoint, which draws its actions at a temperature.
+    """The expert in a checkpoint, which samples its actions at a temperature.
 
     Raises:
         UserError: `path`, the value of `key`, is no checkpoint of an expert in this game.

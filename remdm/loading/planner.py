@@ -1,4 +1,4 @@
-"""Planners and their checkpoints, ours and public ones."""
+"""Load planners from checkpoints, ours and public ones."""
 
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from remdm.planners.denoising import make_denoiser, param_shapes
 from remdm.planners.public import PublicPlanner
 from remdm.training import checkpoint
 
-# What checkpoints that are older than the keys were trained with.
+# Values of keys that did not exist when older checkpoints were trained.
 EARLIER = {"time_scale": 1000.0, **NO_PAST}
 
 
 def read_network(key: str, path: str | None, env_name: str) -> DenoiserConfig | None:
-    """The keys of the network of a planner of ours; None of a public one, which asks for nothing of the past.
+    """The keys of the network of a planner of ours; None of a public one, which never sees past steps.
 
     Raises:
         UserError: `path`, the value of `key`, is no checkpoint of a planner in this game.
@@ -30,32 +30,34 @@ def read_network(key: str, path: str | None, env_name: str) -> DenoiserConfig | 
 
 
 def load_denoiser(
-    key: str, path: str | None, env_name: str, game: Game
+    key: str, path: str | None, network: DenoiserConfig | None, game: Game
 ) -> tuple[DenoiserConfig, Denoiser, Any]:
     """The keys, the network and the parameters of the planner in a checkpoint.
 
     Args:
-        game: which tells what the network asks for (`with_past`).
+        network: what `read_network` returned for the checkpoint; None of a public one.
+        game: whose observations are those that the network asks for (`with_past`).
 
     Raises:
-        UserError: `path`, the value of `key`, holds no planner for this game, or arrays of other shapes.
+        UserError: `path`, the value of `key`, contains no planner for this game, or arrays of other shapes.
     """
-    if path is not None and is_public(Path(path)):
+    assert path is not None  # `read_network` refuses it
+    if network is None:
         public, params = open_public(key, Path(path), PublicPlanner, game, recognise)
-        return public.network, make_denoiser(public.network, game.num_actions), params
-    folder, metadata = open_checkpoint(key, path, "planner", env_name)
-    network = rebuild(DenoiserConfig, folder, metadata, EARLIER)
-    params = checkpoint.restore(folder, "params", param_shapes(network, game.obs_dim, game.num_actions))
+        network = public.network
+    else:
+        shapes = param_shapes(network, game.obs_dim, game.num_actions)
+        params = checkpoint.restore(Path(path), "params", shapes)
     return network, make_denoiser(network, game.num_actions), params
 
 
 def load_start(key: str, path: str, asked: DenoiserConfig, env_name: str, game: Game) -> Any:
-    """The parameters of a planner that is trained further, in a network with the keys asked for.
+    """The parameters of a planner that is trained further, for a network with the keys asked for.
 
     Raises:
-        UserError: it holds no planner for this game, or one of another network; the message names the key.
+        UserError: it contains no planner for this game, or one of another network; the message names the key.
     """
-    network, _, params = load_denoiser(key, path, env_name, game)
+    network, _, params = load_denoiser(key, path, read_network(key, path, env_name), game)
     for name, value in network.model_dump().items():
         if name not in network.FREE and value != getattr(asked, name):
             asked_for = f"{name} = {getattr(asked, name)} is asked for"

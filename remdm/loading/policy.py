@@ -15,7 +15,7 @@ from remdm.play.policy import Policy, random_policy
 
 
 def played_network(config: PlayingConfig) -> DenoiserConfig | None:
-    """The network that the environments must be made for: of the planner, if one of ours plays.
+    """The network whose observations the environments must provide; None if no planner of ours plays.
 
     Raises:
         UserError: `checkpoint_path` is no checkpoint of a planner in this game.
@@ -25,44 +25,49 @@ def played_network(config: PlayingConfig) -> DenoiserConfig | None:
     return read_network("checkpoint_path", config.checkpoint_path, config.env.env_name)
 
 
-def load_policy(config: PolicyConfig, game: Game, whole_plans: bool = True) -> Policy:
+def load_policy(
+    config: PolicyConfig, game: Game, network: DenoiserConfig | None, whole_plans: bool = True
+) -> Policy:
     """The policy a configuration names.
 
     Args:
-        whole_plans: whether a planner's memory holds whole plans, or only what it executes of them.
+        network: that of `played_network`, for which the game was made.
+        whole_plans: whether a planner's memory contains whole plans, or only what it executes of them.
 
     Raises:
-        UserError: `checkpoint_path` holds no such policy for this game.
+        UserError: `checkpoint_path` contains no such policy for this game.
     """
     if config.policy == "random":
         return random_policy(game.num_actions)
     if config.policy == "expert":
         path, temperature = config.checkpoint_path, config.expert_temperature
         return load_expert("checkpoint_path", path, config.env.env_name, game, temperature)
-    return load_planner(config, game, whole_plans)
+    return load_planner(config, game, network, whole_plans)
 
 
-def load_planner(config: PlayingConfig, game: Game, whole_plans: bool = True) -> PlannerPolicy:
-    """The planner in a checkpoint, denoising and replanning as `config` says.
+def load_planner(
+    config: PlayingConfig, game: Game, network: DenoiserConfig | None, whole_plans: bool = True
+) -> PlannerPolicy:
+    """The planner in a checkpoint, with the sampler and the replanning of `config`.
 
     Raises:
-        UserError: `checkpoint_path` holds no planner for this game, or its plans are too short.
+        UserError: `checkpoint_path` contains no planner for this game, or its plans are too short.
     """
-    network, denoiser, params = read_planner(config, game)
+    network, denoiser, params = read_planner(config, game, network)
     sampler = make_sampler(config.sampler, network.diffusion_schedule, config.diffusion_steps_eval)
     planner = Planner(denoiser, sampler)
     return planner.policy(params, config.replan_every, config.inpaint_history, whole_plans)
 
 
-def read_planner(config: PlayingConfig, game: Game) -> tuple[DenoiserConfig, Denoiser, Any]:
-    """The network in a planner's checkpoint, its description and its parameters.
+def read_planner(
+    config: PlayingConfig, game: Game, network: DenoiserConfig | None
+) -> tuple[DenoiserConfig, Denoiser, Any]:
+    """The keys of the network in a planner's checkpoint, the network and its parameters.
 
     Raises:
-        UserError: `checkpoint_path` holds no planner for this game, or its plans are too short.
+        UserError: `checkpoint_path` contains no planner for this game, or its plans are too short.
     """
-    network, denoiser, params = load_denoiser(
-        "checkpoint_path", config.checkpoint_path, config.env.env_name, game
-    )
+    network, denoiser, params = load_denoiser("checkpoint_path", config.checkpoint_path, network, game)
     if config.replan_every > network.plan_horizon:
         raise UserError(
             f"replan_every = {config.replan_every}: "

@@ -1,4 +1,4 @@
-"""Public checkpoints, of experts and planners, and what there is to say of any checkpoint."""
+"""Load public checkpoints of experts and planners, and describe any checkpoint."""
 
 import math
 from pathlib import Path
@@ -12,19 +12,19 @@ from remdm.training.public import PublicNetwork, Shapes, is_planner
 
 
 def recognise(folder: Path, shapes: Shapes) -> PublicNetwork:
-    """The expert or the planner that has parameters of such shapes.
+    """The expert or the planner that has parameters of given shapes.
 
     Raises:
-        UserError: neither has.
+        UserError: there is no such network.
     """
     return (public if is_planner(shapes) else baselines).recognise(folder, shapes)
 
 
 def public_network(path: Path) -> PublicNetwork:
-    """What network a public checkpoint holds, without reading its arrays.
+    """The network in a public checkpoint, without reading its arrays.
 
     Raises:
-        UserError: `path` holds none, or it is damaged.
+        UserError: `path` contains no checkpoint, or it is damaged.
     """
     return network_as(path, recognise)
 
@@ -33,16 +33,16 @@ def read_public(path: Path) -> PublicCheckpoint:
     """The expert or the planner that a training run of a public implementation left.
 
     Raises:
-        UserError: `path` holds none, it is damaged, or a parameter is not finite.
+        UserError: `path` contains no checkpoint, it is damaged, or a parameter is not finite.
     """
     return read_as(path, recognise)
 
 
 def summary(path: Path) -> dict[str, str]:
-    """What a checkpoint is, in words, by topic.
+    """The description of a checkpoint in words, by topic.
 
     Raises:
-        UserError: `path` holds none, or it is damaged.
+        UserError: `path` contains no checkpoint, or it is damaged.
     """
     if is_public(path):
         return _summary_of_public(read_public(path))
@@ -88,5 +88,5 @@ def _megabytes(path: Path) -> str:
 
 def _resumable(path: Path) -> str:
     if not checkpoint.has(path, "training"):
-        return "from its weights alone"
+        return "from its weights only"
     return "from its whole state" + (", buffer included" if checkpoint.has(path, "buffer") else "")

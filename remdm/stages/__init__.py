@@ -1,1 +1,1 @@
-"""One file a mode, where config, algorithm, loop and files meet."""
+"""One file for each mode, which connects configuration, algorithm, loop and files."""

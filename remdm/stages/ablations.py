@@ -23,16 +23,15 @@ logger = logging.getLogger("remdm")
 
 
 def run_ablations(config: AblationsConfig, run: Run) -> None:
-    """Train one arm; beside what every training leaves, write `pretrained.parquet` and `evaluation.npz`.
+    """Train one arm; also write `pretrained.parquet` and `evaluation.npz`.
 
     Raises:
-        UserError: `checkpoint_path` holds no planner for this game, or the rollouts do not fit its plans.
+        UserError: `checkpoint_path` contains no planner for this game, or the rollouts do not fit its plans.
     """
-    planner = "checkpoint_path", config.checkpoint_path, config.env.env_name
-    asked = read_network(*planner)
+    asked = read_network("checkpoint_path", config.checkpoint_path, config.env.env_name)
     env = make_batch_env(config.env, config.num_envs, asked)
     val_env = make_batch_env(config.env, config.eval_num_envs, asked)
-    network, _, pretrained = load_denoiser(*planner, env.game)
+    network, _, pretrained = load_denoiser("checkpoint_path", config.checkpoint_path, asked, env.game)
     config.check_fits(network.plan_horizon)
     problem = make_problem(config, network, env)
     algorithm = make_finetuning(problem, val_env, load_arm(config.arm), pretrained)

@@ -29,7 +29,7 @@ LEARNER = "parameters and optimiser"
 
 
 class Term(NamedTuple):
-    """A part of a run's memory, and the key that makes it smaller."""
+    """A part of a run's memory, and the key that reduces it."""
 
     name: str
     size: int  # bytes
@@ -37,22 +37,22 @@ class Term(NamedTuple):
 
 
 def announce(config: TrainingConfig, algorithm: Algorithm, game: Game, runtime: RuntimeConfig) -> None:
-    """Print the resolved plan.
+    """Print the resolved plan of a training.
 
     Raises:
-        UserError: its environments cannot be shared evenly by the devices, or its memory cannot fit one;
+        UserError: the environments cannot be shared evenly by the devices, or the memory exceeds a device;
             the message names the key, or the largest terms.
     """
     state = jax.eval_shape(algorithm.init, jax.random.PRNGKey(0))
     terms = memory_terms(config, state, game)
     saves_buffer = isinstance(runtime, TrainingRuntimeConfig) and runtime.checkpoint_buffer
     if jax.default_backend() == "cpu" and saves_buffer:
-        # Elsewhere the copy that a snapshot is written from is in the host's memory.
+        # On other devices, the copy from which a snapshot is written is in the host's memory.
         buffers = [term for term in terms if term.name == BUFFER]
         terms += [term._replace(name=f"copy of the {BUFFER}", key="checkpoint_buffer") for term in buffers]
     devices = size(data_mesh(algorithm))
     check_devices(config, devices)
-    if jax.default_backend() != "cpu":  # there, devices share the machine's memory
+    if jax.default_backend() != "cpu":  # CPU devices share the machine's memory
         terms = [term if term.name == LEARNER else term._replace(size=term.size // devices) for term in terms]
     if devices > 1:
         logger.info("  %-14s %d, in %d processes", "devices", devices, jax.process_count())
@@ -64,7 +64,7 @@ def announce(config: TrainingConfig, algorithm: Algorithm, game: Game, runtime: 
 def resolved_plan(
     config: TrainingConfig, algorithm: Algorithm, state: Any, terms: list[Term]
 ) -> dict[str, str]:
-    """What every budget, ratio and size comes to, given the shapes of the algorithm's state."""
+    """All budgets, ratios and sizes in words, by name, given the shapes of the algorithm's state."""
     params = jax.eval_shape(algorithm.params, state)
     buffer = _bytes_with(state, Role.REFILLABLE)
     training = num_bytes(state) - _bytes_with(state, Role.GIVEN)
@@ -80,7 +80,7 @@ def resolved_plan(
 
 
 def _planner_lines(config: TrainingConfig, buffer: int) -> Iterator[tuple[str, str]]:
-    """What training a planner has beside."""
+    """The additional lines of a planner's training."""
     if isinstance(config, PlannerTrainingConfig):
         total = config.num_updates * config.grad_steps_per_update
         yield (
@@ -99,7 +99,7 @@ def _planner_lines(config: TrainingConfig, buffer: int) -> Iterator[tuple[str, s
 def memory_terms(config: TrainingConfig, state: Any, game: Game) -> list[Term]:
     """The largest parts of a run's peak memory, estimated from its configuration.
 
-    The state's sizes are exact; of the rest, what scales with a key is counted.
+    The sizes of the state are exact; of the rest, only parts that scale with a key are included.
     """
     envs = "ppo_num_envs" if isinstance(config, PPOConfig) else "num_envs"
     buffer = _bytes_with(state, Role.REFILLABLE)
@@ -127,7 +127,7 @@ def memory_terms(config: TrainingConfig, state: Any, game: Game) -> list[Term]:
         if config.explores:
             terms.append(Term("observations for exploration", config.frames_per_update * frame, envs))
         frames = config.frames_per_update // config.ppo_num_minibatches
-        # Forward and backward through a dozen layers.
+        # Forward and backward pass through a dozen layers.
         activations = 3 * 12 * FLOAT * config.network.layer_size
         terms.append(Term("a minibatch", frames * (frame + activations), envs))
     return [term._replace(size=term.size * config.num_repeats) for term in terms if term.size]
@@ -151,7 +151,7 @@ def check_devices(config: TrainingConfig, devices: int) -> None:
     """Refuse environments that several devices cannot share evenly.
 
     Raises:
-        UserError: their number is no multiple of the devices; the message names the nearest that is.
+        UserError: their number is not a multiple of the devices; the message names the nearest multiple.
     """
     for key in ("ppo_num_envs", "num_envs", "val_num_envs"):
         number = config.flat().get(key)
@@ -164,10 +164,10 @@ def check_devices(config: TrainingConfig, devices: int) -> None:
 
 
 def check_memory(terms: list[Term], available: int | None) -> None:
-    """Refuse what cannot fit.
+    """Refuse a training that does not fit the device's memory.
 
     Raises:
-        UserError: the terms are larger than the device; the message names the largest.
+        UserError: the terms exceed the memory; the message names the largest.
     """
     needed = sum(term.size for term in terms)
     if available is None or needed <= available:
@@ -181,7 +181,7 @@ def check_memory(terms: list[Term], available: int | None) -> None:
 
 
 def device_memory() -> int | None:
-    """Bytes of the first device, or of this process's share of the machine; None where unknown."""
+    """Bytes of the first device, or of this process's share of the machine's memory; None if unknown."""
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("bytes_limit")

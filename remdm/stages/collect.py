@@ -26,17 +26,17 @@ from remdm.training.run import Run, installed_version
 def run_collect(config: CollectConfig, run: Run) -> None:
     """Write `trajectories.npz`, arrays [num_envs, num_iters, ...], `metrics.parquet` and `run.json`.
 
-    `dones` follows the action: the episode ends with it. `obs` are those before the actions. The file's
-    `metadata` says so, and what was played. Each chunk goes to disk as it is played, so memory does not
-    grow with the number of steps.
+    `dones` follows the action: the episode ends with it. `obs` precede the actions. The file's `metadata`
+    records this convention and what was played. Each chunk is written to disk as it is played, so memory
+    does not grow with the number of steps.
 
     Raises:
-        UserError: the checkpoint is no such expert's, the disk is too small, or another process is writing
-            the same file.
+        UserError: the checkpoint contains no expert for this game, the disk is too small, or another process
+            is writing the same file.
     """
     env = make_batch_env(config.env, config.collect_num_envs)
-    path, temperature = config.expert.ppo_checkpoint_path, config.collect_temperature
-    expert = load_expert("ppo_checkpoint_path", path, config.env.env_name, env.game, temperature)
+    temperature = config.collect_temperature
+    expert = load_expert(*config.expert.named_path, config.env.env_name, env.game, temperature)
     run.open(config)
     target = _writable(config.offline_data_path, run.folder / "trajectories.npz")
     with locked_file(target):
@@ -63,10 +63,10 @@ def _metadata(config: CollectConfig, run: Run) -> TrajectoryMetadata:
 
 
 def _writable(asked: str | None, default: Path) -> Path:
-    """Where the trajectories go, checked before anything is played; an old file stays until then.
+    """The path of the trajectories, checked before anything is played; an existing file is not touched.
 
     Raises:
-        UserError: it is a folder, or cannot be written.
+        UserError: the path is a folder, or cannot be written.
     """
     path = Path(asked) if asked is not None else default
     if path.is_dir():
@@ -87,7 +87,7 @@ def _play_into(
     env: BatchEnv,
     expert: Policy,
 ) -> dict[str, float]:
-    """Play all steps, each chunk to its place; returns what it took."""
+    """Play all steps and store each chunk; returns the timing."""
     compiling = time.perf_counter()
     player = compile_player(run.key(config.seed), env, expert, lambda played: played.packed(env.game))
     compile_seconds = time.perf_counter() - compiling

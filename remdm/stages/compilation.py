@@ -1,4 +1,4 @@
-"""JAX's persistent cache of compiled programs: where it is, its size, and entries that do not load."""
+"""JAX's persistent cache of compiled programs: its folder, its size, and entries that do not load."""
 
 import functools
 import logging
@@ -14,19 +14,19 @@ from remdm.base.machine import compilation_cache
 
 logger = logging.getLogger("remdm")
 
-LARGEST = 2 * 2**30  # bytes; JAX's own limit writes nothing more once a kill left an entry without its time
+LARGEST = 2 * 2**30  # bytes; JAX's own limit stops all writing once a kill has left an entry without its time
 UNREAD = re.compile(r"Error reading persistent compilation cache entry for '([^'/]+)'")
-# What follows is the error's type, and of the system its number, text and file.
+# Followed by the error's type and, of a system error, its number, text and file.
 UNWRITTEN = re.compile(
     r"Error writing persistent compilation cache entry for '[^']+': \w+: (?:\[Errno \d+\] )?([^:]+)"
 )
 
 
 def use_cache(folder: str) -> None:
-    """Have JAX keep what it compiles.
+    """Make JAX cache compiled programs in a folder.
 
-    The entries used longest ago are removed while there are too many. One that does not load is replaced;
-    JAX alone would warn of it for ever. A folder that cannot be made, written to or filled is said once.
+    The least recently used entries are removed above the size limit. An entry that does not load is replaced;
+    JAX itself would warn of it at every start. A folder that cannot be made or written is reported once.
     """
     cache = compilation_cache(folder)
     if cache is None:
@@ -43,7 +43,7 @@ def use_cache(folder: str) -> None:
 
 
 def _remove_oldest(cache: Path) -> None:
-    """Remove what was used longest ago, until the rest is small enough; other processes may do so too."""
+    """Remove the least recently used entries above the size limit; other processes may do so at once."""
     entries = []
     for entry in cache.glob("*-cache"):
         with suppress(OSError):
@@ -57,13 +57,13 @@ def _remove_oldest(cache: Path) -> None:
 
 def _warn_of(cache: Path, problem: str) -> None:
     logger.warning(
-        "compilation cache %s: %s, so nothing is kept there; name another folder by compilation_cache_dir",
+        "compilation cache %s: %s, so nothing is cached; name another folder by compilation_cache_dir",
         cache, problem,
     )  # fmt: skip
 
 
 def _heed_warnings(cache: Path) -> None:
-    """Say in one line what JAX warns of; an entry that does not load is removed, to be written again."""
+    """Shorten JAX's warnings to one line; an entry that does not load is removed, to be written again."""
     shown, warn_once = warnings.showwarning, functools.cache(_warn_of)
 
     def showwarning(message: Warning | str, *where: Any, **more: Any) -> None:
@@ -72,7 +72,7 @@ def _heed_warnings(cache: Path) -> None:
         unread = UNREAD.match(str(message))
         if unread is None:
             return shown(message, *where, **more)
-        for entry in cache.glob(f"{unread[1]}-*-cache"):  # those of other programs of that name too
+        for entry in cache.glob(f"{unread[1]}-*-cache"):  # also those of other programs of that name
             _remove(entry)
         logger.warning("compilation cache %s: %s does not load and is compiled again", cache, unread[1])
 

@@ -1,4 +1,4 @@
-"""Which GPUs a local job uses, where there are more than it asked for."""
+"""The choice of GPUs for a local job, if there are more than it needs."""
 
 import os
 import stat
@@ -14,12 +14,12 @@ from remdm.training.lock import locked
 
 @contextmanager
 def claimed(count: int) -> Iterator[None]:
-    """Let JAX see `count` GPUs that no other job of this user holds; 0 leaves all as it is.
+    """Let JAX see `count` GPUs that no other job of this user uses; 0 changes nothing.
 
-    Slurm gives a job its own, so nothing is left to choose there.
+    On Slurm there is nothing to choose, because it assigns GPUs to each job.
 
     Raises:
-        UserError: fewer are free, or the folder of the locks is another user's.
+        UserError: fewer GPUs are free, or the folder of the locks belongs to another user.
     """
     visible = visible_gpus()
     if not 0 < count < len(visible):
@@ -50,7 +50,7 @@ def claimed(count: int) -> Iterator[None]:
 
 
 def _own_folder() -> Path:
-    """The folder of this user's locks, where no other user can put a link to a file of ours."""
+    """The folder of this user's locks, in which no other user can create links."""
     folder = Path(tempfile.gettempdir()) / f"remdm-gpus-{os.getuid()}"
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""Mode `film`: film a policy playing one episode, with its plans."""
+"""Mode `film`: record one episode of a policy, with its plans."""
 
 import logging
 import time
@@ -24,14 +24,15 @@ logger = logging.getLogger("remdm")
 def run_film(config: FilmConfig, run: Run) -> None:
     """Write `film.npz`, from which the pictures are drawn, and `run.json`.
 
-    Policies filmed with the same seed are seen in the same worlds. An expert that is named is asked what it
-    would do in every state; one that plays is asked too.
+    Policies recorded with the same seed play in the same worlds. An expert that is named, or that plays, is
+    evaluated in every state.
 
     Raises:
-        UserError: a checkpoint is not what is needed.
+        UserError: a checkpoint does not contain the policy needed.
     """
-    env = stage_env(with_past(load_game(config.env.env_name), played_network(config)), config.film_num_envs)
-    policy = load_policy(config, env.game)
+    network = played_network(config)
+    env = stage_env(with_past(load_game(config.env.env_name), network), config.film_num_envs)
+    policy = load_policy(config, env.game, network)
     asked = config.asked_expert
     expert = asked and load_expert(*asked, config.env.env_name, env.game, temperature=1.0)
     run.open(config)

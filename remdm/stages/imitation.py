@@ -1,4 +1,4 @@
-"""Mode `imitation`: how well a planner predicts its expert, where each of the two goes."""
+"""Mode `imitation`: how well a planner predicts its expert, in the states that each of the two visits."""
 
 import logging
 from typing import Any, NamedTuple
@@ -24,12 +24,12 @@ from remdm.training.run import Run
 
 logger = logging.getLogger("remdm")
 
-# Steps of an episode at which a range begins: a recurrent expert has little to remember in the first.
+# Steps of an episode at which a range begins: in the first range, a recurrent expert has little memory.
 RANGES = (0, 10, 50, 200)
 
 
 class Visited(NamedTuple):
-    """The states that a policy came to, and what the expert would do there."""
+    """The states that a policy visited, and the expert's action probabilities there."""
 
     obs: Packed  # of [T, E, D]
     first: jax.Array  # [T, E], whether an episode begins with the state
@@ -38,7 +38,7 @@ class Visited(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """How a planner's predictions compare with the expert's; W = T - H + 1."""
+    """A planner's predictions compared with the expert; W = T - H + 1."""
 
     entropy: jax.Array  # [W, E, H], of the expert at the state where each action of a plan is due, in nats
     cross_entropy: jax.Array  # [W, E, H], of the planner's prediction with the expert's distribution there
@@ -49,24 +49,25 @@ class Predicted(NamedTuple):
 def run_imitation(config: ImitationConfig, run: Run) -> None:
     """Write `imitation.parquet` and `run.json`.
 
-    A row has the mean entropy and cross-entropy, in nats, and the share of states in which both would do the
-    same, of states that the `expert` or the `planner` came to: `all` of them, by `time` in the episode, or
-    by `place` in the plan. The planner predicts a plan of which nothing is known, as at its first denoising
-    step, so no sampler setting plays a part; the difference of the two is what it does not know.
+    A row has the mean entropy and cross-entropy, in nats, and the share of states in which both choose the
+    same action, over states that the `expert` or the `planner` visited: `all` of them, by `time` in the
+    episode, or by `place` in the plan. The planner predicts a fully masked plan, as at its first denoising
+    step, so sampler settings have no effect. Cross-entropy - entropy is the KL divergence of the planner's
+    distribution from the expert's.
 
     Raises:
-        UserError: a checkpoint is not what is needed, or the steps hold no plan.
+        UserError: a checkpoint does not contain the policy needed, or the steps are fewer than a plan's.
     """
-    env = make_paired_env(config.env, config.eval_num_envs, played_network(config))
-    planner = load_planner(config, env.game, whole_plans=False)
+    network = played_network(config)
+    env = make_paired_env(config.env, config.eval_num_envs, network)
+    planner = load_planner(config, env.game, network, whole_plans=False)
     denoiser = planner.planner.denoiser
     if config.imitation_steps < denoiser.plan_horizon:
         raise UserError(
-            f"imitation_steps = {config.imitation_steps}: must hold a plan, "
+            f"imitation_steps = {config.imitation_steps}: must be at least "
             f"plan_horizon = {denoiser.plan_horizon}"
         )
-    path = config.expert.ppo_checkpoint_path
-    expert = load_expert("ppo_checkpoint_path", path, config.env.env_name, env.game, temperature=1.0)
+    expert = load_expert(*config.expert.named_path, config.env.env_name, env.game, temperature=1.0)
     run.open(config)
 
     @jax.jit
@@ -88,7 +89,7 @@ def run_imitation(config: ImitationConfig, run: Run) -> None:
 
 
 def visit(key: jax.Array, env: BatchEnv, actor: Policy, expert: ExpertPolicy, num_steps: int) -> Visited:
-    """Let a policy play from fresh worlds, and ask the expert at every state."""
+    """Let a policy play from fresh worlds, and evaluate the expert in every state."""
 
     def act(key: jax.Array, state: PlayState) -> tuple[jax.Array, Any, tuple[jax.Array, jax.Array]]:
         planner_memory, hidden = state.memory
@@ -106,7 +107,7 @@ def visit(key: jax.Array, env: BatchEnv, actor: Policy, expert: ExpertPolicy, nu
 
 
 def predict(denoiser: Denoiser, params: Any, visited: Visited, env: BatchEnv) -> Predicted:
-    """Compare the planner's predictions at every state with what the expert would do from there on."""
+    """Compare the planner's predictions in every state with the expert's distributions from there on."""
     horizon, num_envs = denoiser.plan_horizon, env.num_envs
     masks = jnp.full((num_envs, horizon), denoiser.num_tokens, jnp.int32)
 
@@ -124,7 +125,7 @@ def predict(denoiser: Denoiser, params: Any, visited: Visited, env: BatchEnv) ->
 
 
 def time_in_episode(first: jax.Array) -> jax.Array:
-    """Steps since the episode began, [T, E] of whether one begins."""
+    """Steps since the episode began, [T, E], given whether one begins [T, E]."""
 
     def count(time: jax.Array, first: jax.Array) -> tuple[jax.Array, jax.Array]:
         time = jnp.where(first, 0, time + 1)

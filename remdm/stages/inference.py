@@ -28,15 +28,16 @@ logger = logging.getLogger("remdm")
 def run_inference(config: InferenceConfig, run: Run) -> None:
     """Write `episodes.parquet`, `summary.json` and `run.json`.
 
-    Policies that are given the same seed and the same number of environments meet the same worlds:
-    rows of the same `env` and `episode` are pairs. Episodes that had not ended have rows too; of
-    `fixed_steps`, they do not count in the summary.
+    Policies evaluated with the same seed and the same number of environments play in the same worlds:
+    rows of the same `env` and `episode` are pairs. Unfinished episodes have rows too; with `fixed_steps`,
+    the summary excludes them.
 
     Raises:
-        UserError: no episode counts, for none was completed; the message says which key to raise.
+        UserError: no episode was completed; the message names the key to raise.
     """
-    env = make_paired_env(config.env, config.eval_num_envs, played_network(config))
-    policy = load_policy(config, env.game, whole_plans=False)
+    network = played_network(config)
+    env = make_paired_env(config.env, config.eval_num_envs, network)
+    policy = load_policy(config, env.game, network, whole_plans=False)
     run.open(config)
     compiling = time.perf_counter()
     player = compile_player(run.key(config.seed), env, policy, lambda transitions: transitions.step)
@@ -73,8 +74,8 @@ def run_inference(config: InferenceConfig, run: Run) -> None:
 def summarise(episodes: Episodes, achievements: tuple[str, ...]) -> dict[str, Any]:
     """Means and 95 % intervals over episodes of returns, lengths and every achievement's rate.
 
-    Of a single episode, the bounds of a mean are None. Of achievements also `count`, the episodes that
-    unlock it.
+    With a single episode, the bounds of a mean are None. Each achievement also has `count`, the number of
+    episodes that unlock it.
     """
 
     def interval(found: Estimate) -> dict[str, float | None]:
@@ -95,7 +96,7 @@ def summarise(episodes: Episodes, achievements: tuple[str, ...]) -> dict[str, An
 
 
 def _write_episodes(episodes: Episodes, game: Game, seed: int, run: Run) -> None:
-    """One row an episode."""
+    """Write one row for each episode."""
     columns = {
         "env": episodes.env,
         "episode": episodes.number,

@@ -11,11 +11,11 @@ from remdm.training.run import Run
 
 
 def run_offline(config: OfflineConfig, run: Run) -> None:
-    """Train a planner on what the expert does."""
+    """Train a planner on rollouts of the expert."""
     env = make_batch_env(config.env, config.num_envs, config.denoiser)
     val_env = make_batch_env(config.env, config.validation.val_num_envs, config.denoiser)
-    path, temperature = config.expert.ppo_checkpoint_path, config.collect_temperature
-    expert = load_expert("ppo_checkpoint_path", path, config.env.env_name, env.game, temperature)
+    temperature = config.collect_temperature
+    expert = load_expert(*config.expert.named_path, config.env.env_name, env.game, temperature)
     algorithm = make_offline(config.on_device(jax.default_backend()), env, val_env, expert)
     start = resumed(config, config.resume)
     run_training(algorithm, config, env.game, "planner", config.denoiser, run, *start)

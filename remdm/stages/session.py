@@ -1,4 +1,4 @@
-"""A process that runs one stage: its log, its caches, its errors."""
+"""A process that runs one stage: its log, its caches and its errors."""
 
 import importlib
 import json
@@ -13,7 +13,7 @@ from remdm.base.errors import UserError, reported
 from remdm.base.log import configure_logging
 from remdm.base.machine import gpu_for_jax, has_nvidia_gpu, num_processes
 from remdm.base.state import STATE, restore_results
-from remdm.config.layers import Layer, base_layers, build, runtime_model
+from remdm.config.layers import Layer, base_layers, build
 from remdm.config.runtime import RuntimeConfig, TrainingRuntimeConfig
 from remdm.config.stage import StageConfig
 from remdm.config.stages import STAGES
@@ -23,7 +23,7 @@ from remdm.training.run import Run
 
 logger = logging.getLogger("remdm")
 
-# What decides numbers, or whether there are any, and variables such as JAX_ENABLE_X64 could set otherwise.
+# Settings that affect numerical results, and that variables such as JAX_ENABLE_X64 could change.
 NUMERICS = {
     "jax_default_matmul_precision": None,
     "jax_default_prng_impl": "threefry2x32",
@@ -36,21 +36,21 @@ NUMERICS = {
 
 
 def prepare_jax(runtime: RuntimeConfig) -> RuntimeConfig:
-    """Set what must be set before JAX starts: compiler flags, numerics, persistent cache, who takes part.
+    """Set what must be set before JAX starts: compiler flags, numerics, cache, participating processes.
 
     Returns:
-        How this process is to be watched: of several, only the first shows progress and tracks.
+        The runtime keys of this process: of several processes, only the first shows progress and tracks.
 
     Raises:
-        UserError: Slurm started several for what one process does, or JAX cannot use the GPU that is there.
+        UserError: Slurm started several processes for a stage that uses one, or JAX cannot use a visible GPU.
     """
     gpu = gpu_for_jax()
     if gpu is None:
         # On CPUs, level 1 of 3 compiles faster and Craftax's many small kernels even run faster.
         flag, value = "--xla_backend_optimization_level", "1"
     else:
-        # Without it, sums by atomic additions differ from run to run, and so do kernels chosen by timing:
-        # no resumed run would equal another. It makes loops of some scatters, but no program has such ones.
+        # Without it, sums by atomic additions and kernels chosen by timing differ from run to run, so no
+        # resumed run would equal another. It turns some scatters into loops, but no program here has those.
         flag, value = "--xla_gpu_deterministic_ops", "true"
     flags = os.environ.get("XLA_FLAGS", "")
     if flag not in flags:
@@ -107,32 +107,32 @@ def _jax_has_started() -> bool:
 
 
 def run_mode(mode: str, config: StageConfig, run: Run) -> None:
-    """What a mode does: `run_<mode>` of the module that is called like it."""
+    """Run a mode: `run_<mode>` of the module of the same name."""
     getattr(importlib.import_module(f"remdm.stages.{mode}"), f"run_{mode}")(config, run)
 
 
 def run_script(snakemake: Any) -> None:
-    """Run a stage as the Snakemake job of its rule: parameters and inputs in, outputs in their folder.
+    """Run a stage as the Snakemake job of its rule.
 
-    Inputs whose name is a key of the stage become that key. Whole results that a killed Snakemake did not
-    learn of are kept.
+    Inputs whose name is a key of the stage become that key. Complete results that a killed Snakemake did not
+    register are kept.
     """
     started = time.perf_counter()
     configure_logging(Path(snakemake.log[0]))
-    stage = snakemake.rule
-    with reported(stage), claimed(snakemake.resources.get("gpu", 0)):
-        model = STAGES[stage].model
+    mode = snakemake.rule
+    stage = STAGES[mode]
+    with reported(mode), claimed(snakemake.resources.get("gpu", 0)):
         digest = snakemake.params.digest
         folder = Path(snakemake.output.run).parent
-        if restore_results(STATE / digest, folder, (*STAGES[stage].outputs, "run.json")):
-            logger.info("%s: was finished when Snakemake had been killed; kept as it is", folder)
+        if restore_results(STATE / digest, folder, (*stage.outputs, "run.json")):
+            logger.info("%s: was finished when Snakemake was killed; kept as it is", folder)
             return
         origin = json.loads(snakemake.config["origins"][digest])
-        inputs = {key: snakemake.input.get(key) for key in model.path_keys()}
+        inputs = {key: snakemake.input.get(key) for key in stage.model.path_keys()}
         # The rule's function names no file for an input that a job does not have.
         paths = {key: str(path) if path else None for key, path in inputs.items()}
-        config = build(model, [*base_layers(None), Layer("the job", origin["config"] | paths)])
+        config = build(stage.model, [*base_layers(None), Layer("the job", origin["config"] | paths)])
         given = Layer("--config runtime", snakemake.config["runtime"])
-        runtime = prepare_jax(build(runtime_model(model), [given]))
-        with Run(stage, folder, STATE / digest, digest, runtime, origin, started) as run:
-            run_mode(stage, config, run)
+        runtime = prepare_jax(build(stage.runtime, [given]))
+        with Run(mode, folder, STATE / digest, digest, runtime, origin, started) as run:
+            run_mode(mode, config, run)

@@ -21,7 +21,7 @@ logger = logging.getLogger("remdm")
 
 
 def run_smoke(config: SmokeConfig, run: Run) -> None:
-    """Train for a few updates, validate, save, and sum up.
+    """Train for a few updates, validate, save, and summarise the metrics.
 
     Raises:
         UserError: a metric is not finite.
@@ -31,18 +31,18 @@ def run_smoke(config: SmokeConfig, run: Run) -> None:
     expert = random_policy(env.game.num_actions)
     algorithm = make_online(config.on_device(jax.default_backend()), env, val_env, expert)
     run_training(algorithm, config, env.game, "planner", config.denoiser, run)
-    # Of several processes the first has written them.
+    # Of several processes, only the first has written them.
     for path in sorted(run.folder.rglob("metrics.parquet")):
-        _sum_up(pl.read_parquet(path))
+        _summarise(pl.read_parquet(path))
 
 
-def _sum_up(metrics: pl.DataFrame) -> None:
-    """Print first and last value of every metric; the first that is not finite is refused."""
+def _summarise(metrics: pl.DataFrame) -> None:
+    """Print first and last value of every metric; raise an error for the first that is not finite."""
     for name in metrics.drop("update").columns:
         values = metrics.select("update", name)
         if name.startswith(MAY_BE_ABSENT):
             values = values.drop_nulls(name)
-        # The loop leaves NaN out of its rows.
+        # The loop omits NaN from its rows.
         values = values.with_columns(pl.col(name).cast(pl.Float64).fill_null(float("nan")))
         bad = values.filter(~pl.col(name).is_finite())
         if bad.height:

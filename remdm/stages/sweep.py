@@ -1,4 +1,4 @@
-"""Mode `sweep`: which settings of the sampler a planner should play with."""
+"""Mode `sweep`: compare sampler settings of a planner."""
 
 import logging
 import time
@@ -28,13 +28,13 @@ from remdm.training.run import Run
 
 logger = logging.getLogger("remdm")
 
-EXPERT_CHUNKS = 8  # of the expert's play, from whose whole length windows are taken
+EXPERT_CHUNKS = 8  # parts of the expert's play; each contributes the same number of windows
 NELBO_DRAWS = 32
 Measure = Callable[[Setting], dict[str, Any]]
 
 
 class Games(NamedTuple):
-    """A batch of games as compiled functions, for whoever plays step by step."""
+    """A batch of games as compiled functions, to be played step by step."""
 
     num_envs: int
     reset: Callable[[jax.Array], tuple[jax.Array, Any]]
@@ -44,17 +44,17 @@ class Games(NamedTuple):
 def run_sweep(config: SweepConfig, run: Run) -> None:
     """Write `sweep.parquet`, a row for each setting, and `run.json`, which has the bound.
 
-    `score` is the mean reward of an environment, `score_difference` what it is beyond that of the sampler's
-    own keys in the same worlds; each has its standard error.
-    Settings that differ in eta and temperature alone share compiled programs.
+    `score` is the mean reward of an environment, and `score_difference` its difference from the score of the
+    sampler's own keys in the same worlds; each has its standard error.
+    Settings that differ only in eta and temperature share compiled programs.
 
     Raises:
-        UserError: a checkpoint is not what is needed.
+        UserError: a checkpoint does not contain the policy needed.
     """
-    env = make_paired_env(config.env, config.eval_num_envs, played_network(config))
-    network, denoiser, params = read_planner(config, env.game)
-    path = config.expert.ppo_checkpoint_path
-    expert = load_expert("ppo_checkpoint_path", path, config.env.env_name, env.game, temperature=1.0)
+    asked = played_network(config)
+    env = make_paired_env(config.env, config.eval_num_envs, asked)
+    network, denoiser, params = read_planner(config, env.game, asked)
+    expert = load_expert(*config.expert.named_path, config.env.env_name, env.game, temperature=1.0)
     run.open(config)
     window_key, bound_key, plan_key, play_key = jax.random.split(run.key(config.seed), 4)
     obs, plan = expert_windows(window_key, env, expert, network.plan_horizon, config.sweep_windows)
@@ -90,12 +90,12 @@ def run_sweep(config: SweepConfig, run: Run) -> None:
 def expert_windows(
     key: jax.Array, env: BatchEnv, expert: Policy, horizon: int, count: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Observations [N, D] and the H actions [N, H] with which the expert went on, in fresh worlds.
+    """Observations [N, D] and the expert's next H actions [N, H], in fresh worlds.
 
-    As many are taken from each part of the play as from the others.
+    Each part of the play contributes the same number of windows.
 
     Raises:
-        UserError: too few windows lie within one episode.
+        UserError: too few windows are within one episode.
     """
     play_key, choice_key = jax.random.split(key)
     player = compile_player(play_key, env, expert, lambda data: (data.obs, data.action, data.step.done))
@@ -113,7 +113,7 @@ def expert_windows(
         if len(valid) < wanted:
             raise UserError(
                 f"sweep_windows = {count}: {len(valid) * EXPERT_CHUNKS} at most, because few of the "
-                f"expert's windows lie within one episode; lower it, or raise eval_num_envs"
+                f"expert's windows are within one episode; lower it, or raise eval_num_envs"
             )
         indices = rng.choice(valid, wanted, replace=False)
         parts.append((at_start(obs, indices), plans_from(action, indices, horizon)))
@@ -124,10 +124,11 @@ def expert_windows(
 def plan_measure(
     key: jax.Array, planner: Planner, params: Any, obs: jax.Array, plan: jax.Array, num_plans: int
 ) -> Measure:
-    """Draws plans with a setting's eta and temperature; says how good they are and how long one takes.
+    """A function that draws plans with a setting's eta and temperature, and measures their quality and time.
 
     Args:
-        obs: [N, D], and `plan` the expert's there [N, H].
+        obs: observations [N, D].
+        plan: the expert's actions from there on [N, H].
     """
 
     @jax.jit
@@ -157,11 +158,10 @@ def plan_measure(
 def play_measure(
     key: jax.Array, games: Games, planner: Planner, params: Any, config: SweepConfig
 ) -> Callable[[Setting], np.ndarray]:
-    """Plays with a setting's eta and temperature, in the same worlds for every setting.
+    """A function that plays with a setting's eta and temperature, in the same worlds for every setting.
 
-    Measured is the reward that each environment collects in `sweep_play_steps` steps [E]. Acting and
-    stepping the game are programs of their own: then the larger of the two, the game, is compiled once for
-    all settings.
+    It returns the reward that each environment collects in `sweep_play_steps` steps [E]. Acting and stepping
+    the game are separate programs, so that the larger one, the game, is compiled once for all settings.
     """
 
     def policy(params: Any, eta: jax.Array, temperature: jax.Array) -> Policy:
@@ -197,7 +197,7 @@ def _mean(name: str, rewards: np.ndarray | None) -> dict[str, float | None]:
 
 
 def _line(row: dict[str, Any]) -> str:
-    """A row for the terminal."""
+    """A row as text for the terminal."""
     score = "" if row.get("score") is None else f"  score {row['score']:.2f} +- {row['score_error']:.2f}"
     return (
         f"{row['strategy']:<12} {row['steps']:3} steps  eta {row['eta']:.2f}  T {row['temperature']:.2f}  "

@@ -1,4 +1,4 @@
-"""What all modes that train have in common: where they start, what they leave."""
+"""The common part of all modes that train: the start and the results."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -35,13 +35,14 @@ def run_training(
     """Train, then leave `metrics.parquet`, `run.json`, `checkpoint/` and, of planners, `checkpoint_best/`.
 
     Args:
-        kind: of the policy, `expert` or `planner`.
-        network: what its checkpoint needs to be rebuilt.
-        start: a checkpoint to begin with, and `wandb_run_id` the W&B run it belongs to.
-        leave: writes what else the stage leaves of each repetition.
+        kind: kind of the policy, `expert` or `planner`.
+        network: the keys from which the network of a checkpoint is rebuilt.
+        start: the checkpoint to start from.
+        wandb_run_id: the W&B run of that checkpoint.
+        leave: writes additional results of each repetition.
 
     Raises:
-        UserError: it does not fit this machine's memory.
+        UserError: the training does not fit this machine's memory.
     """
     announce(config, algorithm, game, run.runtime)
     run.open(config, wandb_run_id)
@@ -71,12 +72,12 @@ def run_training(
 
 
 def resumed(config: TrainingConfig, resume: ResumeConfig) -> tuple[Start | None, str | None]:
-    """Where `resume_checkpoint_path` says to start, and the W&B run it belongs to; nothing if it is null.
+    """The start at `resume_checkpoint_path` and the W&B run of that checkpoint; None if the key is null.
 
-    The update is that of the metadata unless `resume_step` says another.
+    The update is `resume_step` or, if that is null, the one in the checkpoint's metadata.
 
     Raises:
-        UserError: it is no checkpoint of ours, no update is known, or the budget leaves nothing to do.
+        UserError: it is no checkpoint of ours, the update is unknown, or the budget leaves nothing to do.
     """
     if resume.resume_checkpoint_path is None:
         return None, None
@@ -85,15 +86,14 @@ def resumed(config: TrainingConfig, resume: ResumeConfig) -> tuple[Start | None,
     try:
         if not is_public(folder) or not folder.is_dir():
             metadata = read_metadata(folder)
-        elif not checkpoint.has(folder, "params"):  # else one of ours that has lost its metadata
+        elif not checkpoint.has(folder, "params"):  # with `params`, it is one of ours without metadata
             refuse_public(folder, "checkpoint")
     except UserError as error:
         raise UserError(f"resume_checkpoint_path: {error}") from None
     step = metadata.get("update_step") if resume.resume_step is None else resume.resume_step
     if step is None:
         raise UserError(
-            f"resume_step = null: {folder} has no metadata that says how many updates it has behind it; "
-            f"set resume_step"
+            f"resume_step = null: {folder} has no metadata that names its number of updates; set resume_step"
         )
     try:
         resume.check_step(config, step)

@@ -1,4 +1,4 @@
-"""What an expert's trajectories become: packed arrays while they are played, an `.npz` in the end."""
+"""Storage of an expert's trajectories: packed arrays on disk during play, an `.npz` at the end."""
 
 import json
 import logging
@@ -27,13 +27,14 @@ WHOLE = [name for name in DTYPES if name != "obs"]  # stored as they are; observ
 
 
 class Trajectories:
-    """Steps of E environments, on disk as they are played; memory does not grow with their number."""
+    """Steps of E environments, written to disk as they are played; memory does not grow with their number."""
 
     def __init__(self, folder: Path, path: Path, game: Game, num_envs: int, num_steps: int) -> None:
-        """Make room in a folder of their own, and say how large they get.
+        """Allocate the arrays on disk, and log their size.
 
         Args:
-            path: of the `.npz` that they become, in a folder that is there.
+            folder: the folder of the arrays; it is emptied.
+            path: the path of the final `.npz`, in an existing folder.
 
         Raises:
             UserError: a disk is too small.
@@ -47,27 +48,27 @@ class Trajectories:
         logger.info(f"collect: {frames:,} frames, {num_bytes(obs) / 1e9:.2f} GB before compression")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        # The `.npz` is smaller still, and is written when these are full.
+        # The `.npz` is smaller than these arrays, and is written while they still exist.
         size, folders = num_bytes(arrays), (folder, path.parent)
         for place in folders:
             needed = size * sum(place.stat().st_dev == other.stat().st_dev for other in folders)
             free = shutil.disk_usage(place).free
             if needed > free:
                 raise UserError(
-                    f"collect_num_steps = {frames}: {needed / 1e9:.1f} GB are needed where {place} lies, "
+                    f"collect_num_steps = {frames}: {needed / 1e9:.1f} GB are needed on the disk of {place}, "
                     f"which has {free / 1e9:.1f} GB free; lower it"
                 )
         self.arrays = {name: _on_disk(folder / f"{name}.npy", x) for name, x in arrays.items()}
 
     def store(self, played: Transition, first: int) -> None:
-        """Put steps [T, E, ...] with packed observations where they belong, the first of them at `first`."""
+        """Store steps [T, E, ...] with packed observations, starting at step `first`."""
         step = played.step
         kept = {"actions": played.action, "rewards": step.reward, "dones": step.done, **played.obs._asdict()}
         for name, values in kept.items():
             self.arrays[name][:, first : first + len(values)] = np.swapaxes(values, 0, 1)
 
     def write(self, metadata: TrajectoryMetadata) -> None:
-        """Join all in the `.npz`; observations are nearly all zeros and shrink some forty times."""
+        """Write the `.npz`; observations are nearly all zeros, and compress about 40 times."""
         header = {
             "descr": np.lib.format.dtype_to_descr(np.dtype(DTYPES["obs"])),
             "fortran_order": False,
@@ -97,10 +98,10 @@ class Trajectories:
 
 
 def _on_disk(path: Path, like: jax.ShapeDtypeStruct) -> np.memmap:
-    """An array in a file, whose room on the disk is taken at once: later, a full disk would end the process.
+    """An array in a file, allocated at once, because a disk that fills up later would end the process.
 
     Raises:
-        UserError: there is no room, or the file system maps no files into memory.
+        UserError: the disk is full, or the file system cannot map files into memory.
     """
     try:
         array = np.lib.format.open_memmap(path, mode="w+", dtype=like.dtype, shape=like.shape)

@@ -1,1 +1,1 @@
-"""What the Snakefile asks: paths, parameters and digests."""
+"""What the Snakefile needs: jobs, paths, parameters and digests."""

@@ -1,4 +1,4 @@
-"""Results of older code that a user lets count as current, because the change of code changed no result."""
+"""Results of older code that a user accepts as current, because the change of code did not affect them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -19,11 +19,11 @@ from remdm.workflow.why import NOTHING, changes, code_change, find_product
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a result on the disk may count as current.
+    """Whether a result on disk may count as current.
 
     Attributes:
-        code: changed modules, and keys that these have gained or lost, as lines.
-        refusals: why it is to be made again, as lines; none if it may count.
+        code: changed modules, and keys that the code has gained or lost, as lines.
+        refusals: why it must be made again, as lines; empty if it may count.
     """
 
     product: Job | Figure
@@ -39,23 +39,23 @@ class Verdict:
 
 
 def examine(plan: Plan, targets: Sequence[str]) -> list[Verdict]:
-    """Verdicts on what is there of some results and of all that they are made from, these first.
+    """Verdicts on those of some results and of all their inputs that exist, inputs first.
 
-    A result may count as current if nothing but code has changed since it was made, and what it was made
-    from is still there and may count too.
+    A result may count as current if only code has changed since it was made, and its inputs still exist and
+    may count too.
 
     Args:
-        targets: files or folders of the results; none means all of the scale.
+        targets: files or folders of the results; empty for all of the scale.
 
     Raises:
-        UserError: no job makes a target, it is not made yet, or a record is damaged.
+        UserError: no job makes a target, it does not exist yet, or a record is damaged.
     """
     asked = [find_product(plan, target) for target in targets]
     for target, product in zip(targets, asked, strict=True):
         if not Path(product.record).exists():
             raise UserError(f"{target}: is not made yet; `snakemake {product}` makes it")
     wanted: set[Any] = set(asked or plan.products)
-    for product in reversed(plan.products):  # each before those it is made from
+    for product in reversed(plan.products):  # each before its inputs
         if product in wanted:
             wanted.update(plan.inputs_of(product).values())
     found: dict[Job | Figure, Verdict] = {}
@@ -70,14 +70,14 @@ def _verdict(
 ) -> Verdict:
     before, now = record.origin, plan.origin_of(product)
     keys = changes(before.config, now.config)
-    # A key that code has gained or lost was not another choice of the user's.
+    # A key that code has gained or lost is not a different choice of the user.
     code = [f"{key}: {old} -> {new}" for key, (old, new) in keys.items() if NOTHING in (old, new)]
     refusals = [f"{key}: {old} -> {new}" for key, (old, new) in keys.items() if NOTHING not in (old, new)]
     made_from = plan.inputs_of(product)
     for key, (old, new) in changes(before.inputs, now.inputs).items():
         upstream = found.get(made_from.get(key))  # type: ignore[arg-type]
         if upstream is None or upstream.refusals or old not in upstream.record.digests:
-            refusals.append(f"{key}: {old} -> {new}, which is no change of code alone")
+            refusals.append(f"{key}: {old} -> {new}, which is not only a change of code")
     changed = changes(before.sources, now.sources)
     code += [f"{path}: {code_change(old, new)}" for path, (old, new) in changed.items()]
     if before.stage != now.stage:
@@ -86,7 +86,7 @@ def _verdict(
 
 
 def accept(verdicts: Sequence[Verdict]) -> None:
-    """Write into the records of acceptable results that they count as current, and what had changed."""
+    """Record in the acceptable results that they count as current, and what had changed."""
     at, commit = datetime.now(UTC).isoformat(timespec="seconds"), git_commit()
     for verdict in acceptable(verdicts):
         path, before = Path(verdict.product.record), verdict.record.origin.digest
@@ -98,12 +98,12 @@ def accept(verdicts: Sequence[Verdict]) -> None:
 
 
 def acceptable(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Those of results that are stale by their code alone."""
+    """The results that are stale only by their code."""
     return [verdict for verdict in verdicts if not verdict.is_current and not verdict.refusals]
 
 
 def lines_of(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """What differs: the results that may count as current, the code that has changed, and what may not."""
+    """Lines: results that may count as current, the code that has changed, and results that may not."""
     chosen = acceptable(verdicts)
     for verdict in chosen:
         yield f"{verdict.product}{verdict.record.made_at}"
@@ -113,5 +113,5 @@ def lines_of(verdicts: Sequence[Verdict]) -> Iterator[str]:
         yield from (f"  {line}" for line in sorted(changed))
     for verdict in verdicts:
         if verdict.refusals and not verdict.is_current:
-            yield f"{verdict.product}: is to be made again, for more than code has changed"
+            yield f"{verdict.product}: must be made again, because more than its code has changed"
             yield from (f"  {line}" for line in verdict.refusals)

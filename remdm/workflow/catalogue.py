@@ -1,4 +1,4 @@
-"""What is drawn of which jobs: the catalogue of figures and tables."""
+"""The catalogue of figures and tables, and the jobs that each shows."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +13,10 @@ PAPER = f"{RESULTS}/paper"
 
 @dataclass(frozen=True)
 class Figure:
-    """Figures or tables that a module of `analysis/` makes of some jobs' results.
+    """A figure or table that a module of `analysis/` makes from the results of some jobs.
 
     Attributes:
-        path: of the outputs, without their suffixes.
+        path: that of the outputs, without suffix.
     """
 
     path: str
@@ -26,17 +26,17 @@ class Figure:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The last part of the path."""
         return Path(self.path).name
 
     @property
     def outputs(self) -> list[str]:
-        """Its files."""
+        """The paths of its files."""
         return [f"{self.path}{suffix}" for suffix in self.suffixes]
 
     @property
     def record(self) -> str:
-        """What it says of itself."""
+        """The path of its record."""
         return f"{self.path}.run.json"
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class Catalogue:
     """All figures and tables of some jobs.
 
     Attributes:
-        cells: what each job is, seeds apart.
+        cells: the cell of each job, the same for all seeds.
     """
 
     cells: dict[Job, Cell]
@@ -59,7 +59,7 @@ class Catalogue:
 
     @cached_property
     def figures(self) -> list[Figure]:
-        """All figures and tables: each run's own, then those of the suites and of the paper."""
+        """All figures and tables: those of single runs, then those of the suites and of the paper."""
         gallery = Figure(f"{PAPER}/gallery", (".html",), "gallery", tuple(self.of("film")))
         suites = [
             Figure(f"{RESULTS}/{env}/ablations/report", (".md",), "ablations/report", tuple(jobs))
@@ -73,7 +73,7 @@ class Catalogue:
 
     @cached_property
     def pictures(self) -> list[Figure]:
-        """What is drawn of every job; some beside the first expert in the same worlds."""
+        """The pictures of every job; some also show the first expert in the same worlds."""
         experts = {
             (job.env, job.stage): job for job in reversed(self.cells) if self.cells[job].policy == "expert"
         }
@@ -89,12 +89,12 @@ class Catalogue:
 
     @property
     def of_films(self) -> list[Figure]:
-        """What is drawn of films, which the gallery shows."""
+        """The pictures of recorded episodes, which the gallery shows."""
         return [figure for figure in self.pictures if figure.jobs[0].stage == "film"]
 
     @property
     def _compared(self) -> tuple[Job, ...]:
-        """The jobs that the paper compares; ablations, films and studies of planners are shown apart."""
+        """The jobs that the paper compares; ablations, films and studies of planners are shown elsewhere."""
         apart = ("ablations", "film", "sweep", "imitation")
         return tuple(job for job in self.cells if job.stage not in apart)
 

@@ -1,4 +1,4 @@
-"""A profile that is not ours, and the setting of ours that an error of sbatch does not name."""
+"""Maps errors of sbatch to the profile setting to fix, and detects a profile that is not this project's."""
 
 import re
 from collections.abc import Container
@@ -8,7 +8,7 @@ from remdm.config.stages import STAGES
 REFUSED = re.compile(
     r"Error in rule (\w+):\s+message: SLURM sbatch failed\. The error message was '(.*?)'\.\n", re.DOTALL
 )
-# What would be right, by words of the message.
+# The remedy for each error, by words of its message.
 REMEDIES = {
     "invalid partition": "slurm_partition must be one of those of `sinfo -o %R`",
     "account": "slurm_account must be one of yours, see `sacctmgr show associations user=$USER`",
@@ -20,26 +20,26 @@ REMEDIES = {
 
 
 def remedies(log: str) -> list[str]:
-    """A line for every rule that Slurm refused, from Snakemake's log."""
+    """A line for every rule whose job Slurm refused, from Snakemake's log."""
     lines = []
-    for rule, said in REFUSED.findall(log):
-        message = said.splitlines()[0].split("error: ")[-1].removeprefix("Batch job submission failed: ")
-        right = [text for words, text in REMEDIES.items() if words in said.lower()]
+    for rule, error in REFUSED.findall(log):
+        message = error.splitlines()[0].split("error: ")[-1].removeprefix("Batch job submission failed: ")
+        right = [text for words, text in REMEDIES.items() if words in error.lower()]
         advice = f"; in profiles/slurm/config.yaml, {right[0]}" if right else ""
         lines.append(f"error: Slurm refused {rule}: {message}{advice}")
     return list(dict.fromkeys(lines))
 
 
 def foreign_profile(set_resources: Container[str]) -> str | None:
-    """One line if the profile says nothing of a stage's time limit, as another one of that name would not.
+    """One line if the profile in use sets no resources for a stage, so that it is not this project's.
 
     Args:
-        set_resources: the rules that it sets resources of.
+        set_resources: the rules whose resources the profile sets.
     """
     absent = [name for name, stage in STAGES.items() if stage.in_pipeline and name not in set_resources]
     if not absent:
         return None
     return (
         f"the profile in use has no set-resources for {', '.join(absent)}: their time limits are the "
-        f"cluster's; `--profile profiles/slurm` is ours, and another may lie in ~/.config/snakemake"
+        f"cluster's; `--profile profiles/slurm` is this project's, and another may be in ~/.config/snakemake"
     )

@@ -20,16 +20,16 @@ from remdm.workflow.source import ROOT, source_digests, web_digests
 
 @dataclass(frozen=True)
 class Origin:
-    """All that decides a result; it goes into the result's record, so that later ones can be compared.
+    """All that determines a result; stored in its record, with which later origins are compared.
 
     Attributes:
-        stage: its stage, or the module that draws it.
-        config: the keys that decide it.
-        sources: digests of the modules it can reach, by path in the repository, and the release of the game.
-        inputs: digests of what it is made from, by key or by folder.
+        stage: the result's stage, or the module that draws it.
+        config: the keys that determine it.
+        sources: digests of the modules its code can reach, by path in the repository, and the game's release.
+        inputs: digests of its inputs, by key or by folder.
     """
 
-    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")  # of a record that is read
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")  # checked when a record is read
 
     stage: str
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -42,12 +42,12 @@ class Origin:
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
-        """The same text for the same origin."""
+        """As JSON, the same text for equal origins."""
         return json.dumps(asdict(self), sort_keys=True)
 
 
 def stage_origin(stage: str, config: StageConfig, inputs: Mapping[str, str]) -> Origin:
-    """The origin of a job, given the digests of its inputs by key."""
+    """The origin of a job's result, given the digests of its inputs by key."""
     modules = (f"stages/{stage}", *config.modules())
     sources = source_digests(*(ROOT / "remdm" / f"{module}.py" for module in modules))
     return Origin(stage, config.recorded(), {**sources, "craftax": game_release()}, dict(inputs))
@@ -59,15 +59,15 @@ def game_release() -> str:
 
 
 def figure_origin(module: str, inputs: Mapping[str, str]) -> Origin:
-    """The origin of what a module of `analysis/` draws, given the digests of the results it shows."""
+    """The origin of a figure that a module of `analysis/` draws, given the digests of its inputs."""
     sources = source_digests(ROOT / "remdm" / "analysis" / f"{module}.py") | web_digests(module)
     return Origin(module, sources=sources, inputs=dict(inputs))
 
 
 def content_digest(key: str, path: str | None) -> str:
-    """Digest of an input that no stage made: the names and contents of all its files, behind links too.
+    """Digest of an input that no stage made: the names and contents of all its files; links are followed.
 
-    To a single step of a public planner belongs the record above it.
+    A single step of a public planner includes the record in the folders above it.
 
     Args:
         key: the configuration key that names the folder `path`, for messages.
@@ -85,7 +85,7 @@ def content_digest(key: str, path: str | None) -> str:
         files = sorted(_files(folder))
         record = find_record(folder)
         if not files:
-            raise UserError(f"{key} = {path}: holds no file, so it is no checkpoint")
+            raise UserError(f"{key} = {path}: contains no file, so it is no checkpoint")
         if record is not None and record.parent != folder:
             files.append(record)
         for file in files:
@@ -99,14 +99,14 @@ def content_digest(key: str, path: str | None) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """All files below a folder; a folder that links lead to again is entered once."""
+    """All files below a folder; a folder that several links lead to is entered once."""
 
     def refuse(error: OSError) -> None:
         raise error
 
     entered = set()
     for root, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        folders.sort()  # of two links to one folder, always the same is followed
+        folders.sort()  # of two links to one folder, always follow the same one
         real = os.path.realpath(root)
         if real in entered:
             folders.clear()

@@ -1,4 +1,4 @@
-"""Experts and planners that no stage trains: checkpoints that are there, or that are fetched."""
+"""Experts and planners that no stage trains: existing checkpoints, on disk or to be fetched."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from remdm.config.public import read_record, sampling_keys
 from remdm.config.references import WANDB, is_reference, problem_of_reference
 from remdm.workflow.digest import content_digest
 
-# Where a checkpoint, ours or a public one, has a file by which it is known.
+# The files by which a checkpoint is recognised: ours by the first, public ones by the others.
 MARKS = (METADATA, "_METADATA", "*/_METADATA", "*/*/_METADATA", "*/*/*/_METADATA")
 
 
@@ -20,9 +20,9 @@ class External:
     """A checkpoint that no stage makes.
 
     Attributes:
-        digest: of its content, or of the reference it is fetched by.
-        plan_horizon: of a planner's plans, unless it is fetched.
-        sampling: how a public planner was to be played, unless it is fetched.
+        digest: that of its content, or the reference by which it is fetched.
+        plan_horizon: length of a planner's plans; None if it is fetched.
+        sampling: sampler keys in the record of a public planner; None if it is fetched.
     """
 
     checkpoint: str
@@ -33,7 +33,7 @@ class External:
 
     @property
     def slug(self) -> str:
-        """The name of the folder it is fetched into."""
+        """The name of the folder into which it is fetched."""
         return Path(self.checkpoint).parent.name
 
 
@@ -41,14 +41,14 @@ def find_external(key: str, path: str, kind: str, env_name: str, folder: str) ->
     """The checkpoint of an expert or a planner that a key names.
 
     Args:
-        key: for messages.
+        key: the key, for messages.
         kind: `expert` or `planner`.
-        env_name: the game it is to play.
-        folder: receives what is fetched.
+        env_name: the game that the policy must play.
+        folder: the destination of fetched checkpoints.
 
     Raises:
-        UserError: it is no folder, has no file that checkpoints have, is none of that kind for the
-            game, or a reference is not of the right form.
+        UserError: it is not a folder, has none of the files of a checkpoint, is of another kind or game, or
+            a reference is not of the right form.
     """
     if is_reference(path):
         if problem := problem_of_reference(path):
@@ -62,7 +62,7 @@ def find_external(key: str, path: str, kind: str, env_name: str, folder: str) ->
         )
     digest, place = content_digest(key, path), str(Path(path))
     if not is_public(Path(path)):
-        # A job would find out hours later that the checkpoint is of no such policy.
+        # Otherwise a job would fail hours later on a checkpoint of another policy.
         _, metadata = open_checkpoint(key, path, kind, env_name)
         horizon = metadata.get("network", {}).get("plan_horizon")
         return External(place, digest, plan_horizon=horizon if isinstance(horizon, int) else None)

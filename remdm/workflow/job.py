@@ -1,4 +1,4 @@
-"""One stage of one experiment, and where its files lie."""
+"""One stage of one experiment, and the paths of its files."""
 
 from dataclasses import dataclass
 
@@ -18,22 +18,22 @@ class Job:
 
     @property
     def folder(self) -> str:
-        """Where its results lie."""
+        """The folder of its results."""
         return f"{RESULTS}/{self.env}/{self.stage}/{self.name}/s{self.seed}"
 
     @property
     def checkpoint(self) -> str:
-        """Where it leaves its checkpoint, if it trains."""
+        """The folder of its checkpoint, if it trains."""
         return f"{self.folder}/checkpoint"
 
     @property
     def record(self) -> str:
-        """What it says of itself."""
+        """The path of its record."""
         return f"{self.folder}/run.json"
 
     @property
     def results(self) -> list[str]:
-        """The files that figures and tables are made of."""
+        """The files from which figures and tables are made."""
         return [self.record, *(f"{self.folder}/{file}" for file in STAGES[self.stage].shown)]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The matrix of experiments: what a scale's games, experts, planners and evaluations come to."""
+"""The matrix of experiments: the stages that a scale's games, experts, planners and evaluations require."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -14,10 +14,10 @@ class Cell(NamedTuple):
 
     Attributes:
         name: the model, the preset or the policy; with the stage, unique in a game.
-        expert: who is trained, teaches or plays.
-        planner: what is trained, plays or is fine-tuned.
-        evaluation: the name of an evaluation beside that of the preset.
-        preset: of an ablation's arm.
+        expert: the expert that is trained, teaches or plays.
+        planner: the planner that is trained, plays or is fine-tuned.
+        evaluation: the name of a further evaluation; None for that of the preset.
+        preset: that of an ablation's arm.
     """
 
     stage: str
@@ -29,26 +29,26 @@ class Cell(NamedTuple):
 
     @property
     def player(self) -> str:
-        """The name of its planner where it plays."""
+        """The name of its planner in evaluations."""
         return f"{self.stage}-{self.name}" if self.stage else self.name
 
     @property
     def policy(self) -> str:
-        """What kind of policy plays in it, if it is an evaluation."""
+        """The kind of policy that plays, if the cell is an evaluation."""
         return "planner" if self.planner else "expert" if self.expert else RANDOM
 
 
 def cells(scale: Scale, env: str, origin: str) -> list[Cell]:
     """All stages in one game, each after those it depends on.
 
-    The first expert's planners have their preset's name; those of another expert name it too, so that a
-    further expert leaves the results of the first where they are.
+    Planners of the first expert are named after their preset; names of other experts' planners also contain
+    the expert, so that adding an expert does not move existing results.
 
     Args:
-        origin: for messages.
+        origin: file and scale, for messages.
 
     Raises:
-        ConfigError: a game without expert or planner, a warm start from no planner, or two of one name.
+        ConfigError: a game without expert or planner, a warm start from no planner, or a name used twice.
     """
     experts = [expert for expert in scale.experts if expert.plays(env)]
     planners = [planner for planner in scale.planners if planner.plays(env)]
@@ -60,11 +60,17 @@ def cells(scale: Scale, env: str, origin: str) -> list[Cell]:
     for expert in experts:
         by = "" if expert is experts[0] else f"_by_{expert.name}"
         taught += [Cell(entry.method, entry.name + by, expert, entry) for entry in planners if entry.method]
-    # Planners that are there already have no stage; the first expert is what their studies compare them with.
+    # Existing planners have no training stage; studies compare them with the first expert.
     pupils = [*taught, *(Cell("", entry.name, experts[0], entry) for entry in planners if entry.checkpoint)]
     trained = [Cell("ppo", expert.name, expert) for expert in experts if expert.model]
     collected = [Cell("collect", expert.name, expert) for expert in experts]
-    suites = _ablations(scale, pupils)
+    suites = [
+        cell._replace(stage="ablations", name=arm, preset=entry.preset)
+        for entry in scale.ablations
+        for cell in pupils
+        if entry.planner == cell.player
+        for arm in entry.names
+    ]
     played = list(_evaluations(scale, experts, pupils))
     plain = [cell for cell in played if cell.evaluation is None]
     asked = [stage for stage in ("sweep", "imitation") if getattr(scale, stage)]
@@ -77,18 +83,8 @@ def cells(scale: Scale, env: str, origin: str) -> list[Cell]:
     return every
 
 
-def _ablations(scale: Scale, pupils: list[Cell]) -> Iterator[Cell]:
-    """The arms of the suite that fine-tunes one of this game's planners."""
-    for entry in scale.ablations:
-        for cell in pupils:
-            if entry.planner == cell.player:
-                yield from (
-                    cell._replace(stage="ablations", name=arm, preset=entry.preset) for arm in entry.names
-                )
-
-
 def _evaluations(scale: Scale, experts: list[ExpertEntry], pupils: list[Cell]) -> Iterator[Cell]:
-    """Everyone's evaluation by the preset, then the further ones."""
+    """The evaluation of every policy by the preset, then the further evaluations."""
     for evaluation in (None, *scale.evaluations):
         suffix = "" if evaluation is None else f"-{evaluation}"
         for expert in experts:

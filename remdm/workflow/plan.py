@@ -23,9 +23,9 @@ from remdm.workflow.matrix import Cell, cells
 from remdm.workflow.record import recorded_digest
 
 SNAKEMAKE = Path(".snakemake")
-# What the pipeline itself decides of how runs are saved and tracked.
+# Keys that `runtime` of the workflow configuration may set; the excluded ones keep their defaults.
 WATCHING = frozenset(TrainingRuntimeConfig.model_fields) - {"save_policy", "resume_wandb_run_id", "jit"}
-# What the jobs themselves fix: their place in the matrix, and the paths of their inputs.
+# Keys that each job fixes: its place in the matrix, and the paths of its inputs.
 FIXED = {"env_name", "seed", "policy", "arm", "num_repeats", "resume_step", "ppo_model_type"}.union(
     *(stage.model.path_keys() for stage in STAGES.values())
 )
@@ -34,7 +34,7 @@ PLAYABLE = frozenset(key for stage in STAGES.values() if stage.plays for key in 
 
 
 class Plan:
-    """Everything the Snakefile asks; building it validates every job and never imports JAX."""
+    """Everything that the Snakefile needs; building it validates every job and never imports JAX."""
 
     def __init__(self, config: WorkflowConfig, origin: str) -> None:
         self.config = config
@@ -59,10 +59,10 @@ class Plan:
 
     @classmethod
     def load(cls, path: Path, overrides: Mapping[str, Any]) -> "Plan":
-        """Read and validate the workflow configuration and all it names.
+        """Read and validate the workflow configuration and everything it names.
 
         Raises:
-            ConfigError: on the first thing that cannot run.
+            ConfigError: the first problem found.
         """
         return cls(load_workflow_config(path, dict(overrides)), str(path))
 
@@ -86,8 +86,8 @@ class Plan:
             key = f"{self._keys}.{place}.checkpoint"
             if entry.env is None and len(games) > 1:
                 raise ConfigError(
-                    f"{key} = {entry.checkpoint}: plays one game, but envs names {', '.join(games)}; say "
-                    f"which as env"
+                    f"{key} = {entry.checkpoint}: plays one game, but envs names {', '.join(games)}; "
+                    f"name it as env"
                 )
             game = entry.env or games[0]
             found[entry] = find_external(key, entry.checkpoint, kind, game, f"{RESULTS}/{kind}s")
@@ -95,13 +95,13 @@ class Plan:
 
     @property
     def _keys(self) -> str:
-        """Where the keys of the scale stand, for messages."""
+        """The file and the scale, which precede a key in messages."""
         return f"{self.origin}: scales.{self.config.scale}"
 
     def _add(self, env: str, cell: Cell) -> None:
-        """Add a cell's jobs; a further evaluation that would be as the preset's is left out.
+        """Add a cell's jobs, unless it is a further evaluation that equals the preset's.
 
-        Films are of the first seed.
+        Films are only made for the first seed.
         """
         seeds = self.scale.seeds[:1] if cell.stage == "film" else self.scale.seeds
         jobs = [Job(env, cell.stage, cell.name, seed) for seed in seeds]
@@ -115,12 +115,12 @@ class Plan:
         self.configs |= built
 
     def _check_keys_are_read(self) -> None:
-        """Refuse a key of the scale that changes no job, such as one of PPO where no expert is trained."""
+        """Refuse a key of the scale that changes no job, such as a PPO key where no expert is trained."""
         played, trained = set[str](), set[str]()
         for job, config in self.configs.items():
             (played if STAGES[job.stage].plays else trained).update(config.recorded())
         overrides, playing = self.scale.overrides, self.scale.playing
-        overridden = trained | (played - playing.keys())  # `playing` lies over `overrides`
+        overridden = trained | (played - playing.keys())  # `playing` overrides `overrides`
         for name, given, read in (("overrides", overrides, overridden), ("playing", playing, played)):
             for key, value in given.items():
                 if key not in read:
@@ -138,7 +138,7 @@ class Plan:
                 raise ConfigError(f"{self._keys}.evaluations.{name}: changes no evaluation; drop it")
 
     def _check_ablations_fit(self) -> None:
-        """Refuse a suite of no planner, or rollouts that do not fit its plans; a job would find out late."""
+        """Refuse a suite without planner, or whose rollouts do not fit the plans, before any job runs."""
         planners = {cell.player for cell in self._cells.values() if cell.stage in ("offline", "online")}
         planners |= {entry.name for entry in self.scale.planners if entry.checkpoint}
         for entry in self.scale.ablations:
@@ -157,7 +157,7 @@ class Plan:
                 raise ConfigError(f"{self._keys}.ablations: {error}") from None
 
     def _plan_horizon(self, planner: Job | External) -> int | None:
-        """Of a planner's plans; None of one that is still to be fetched."""
+        """The length of a planner's plans; None if it is still to be fetched."""
         if isinstance(planner, External):
             return planner.plan_horizon
         config = self.configs[planner]
@@ -171,22 +171,22 @@ class Plan:
 
     @property
     def fetched(self) -> dict[str, External]:
-        """The checkpoints that a job of its own fetches, by the names of their folders."""
+        """The checkpoints that the rule `expert` fetches, by the names of their folders."""
         return {found.slug: found for found in self.externals.values() if found.reference is not None}
 
     @property
     def products(self) -> list[Job | Figure]:
-        """All jobs and figures, each after those it is made from."""
+        """All jobs and figures, each after its inputs."""
         return [*self.jobs, *self.figures.values()]
 
     @property
     def targets(self) -> list[str]:
-        """What a bare `snakemake` makes: everything."""
+        """All outputs, which `snakemake` without arguments makes."""
         return [output for figure in self.figures.values() for output in figure.outputs]
 
     @property
     def wildcards(self) -> dict[str, str]:
-        """What a wildcard may be: only what some job is."""
+        """The values of each wildcard, as a pattern: those that occur in a job."""
         parts = ("env", "name", "seed")
         return {part: "|".join(dict.fromkeys(str(getattr(job, part)) for job in self.jobs)) for part in parts}
 
@@ -195,7 +195,7 @@ class Plan:
         return Job(wildcards["env"], stage, wildcards["name"], int(wildcards["seed"]))
 
     def dependencies(self, job: Job) -> dict[str, Job | External]:
-        """Whose checkpoints it reads, by the key that names the checkpoint."""
+        """The makers of the checkpoints that a job reads, by the key that names each checkpoint."""
         cell = self._cells[job]
         if cell.expert is None or job.stage == "ppo":
             return {}
@@ -214,7 +214,7 @@ class Plan:
         return found
 
     def _external(self, entry: ExpertEntry | PlannerEntry | None) -> External | None:
-        """The checkpoint of an entry, unless it is trained here."""
+        """The existing checkpoint of an entry; None if the pipeline trains it."""
         return self.externals[entry] if entry is not None and entry.checkpoint is not None else None
 
     def _trained(self, job: Job, method: str | None, planner: str) -> Job:
@@ -252,10 +252,10 @@ class Plan:
         return build(model, layers)
 
     def _presets(self, job: Job, cell: Cell) -> list[Layer]:
-        """Defaults, the scale's preset, and for a planner and its evaluation the planner's own.
+        """Defaults, the scale's preset and, for a planner and its evaluation, the planner's own preset.
 
         Raises:
-            ConfigError: a planner's preset is for another game.
+            ConfigError: a preset is for another game than the job's.
         """
         scale, own = self.scale.preset, cell.planner and cell.planner.preset
         layers = base_layers(cell.preset or own or scale)
@@ -280,11 +280,11 @@ class Plan:
         return figure_origin(product.module, inputs)
 
     def origin_of(self, product: Job | Figure) -> Origin:
-        """All that decides a result: its keys, its code, and what it is made from."""
+        """All that determines a result: its keys, its code and its inputs."""
         return self._origins[product]
 
     def inputs_of(self, product: Job | Figure) -> Mapping[str, Job | External]:
-        """What a result is made from, by the names that its origin has for them."""
+        """The makers of a result's inputs, by the names of the inputs in its origin."""
         if isinstance(product, Job):
             return self.dependencies(product)
         return {job.folder: job for job in product.jobs}
@@ -295,20 +295,20 @@ class Plan:
 
     @property
     def origins(self) -> dict[str, str]:
-        """All origins as jobs are told them, by digest."""
+        """All origins as JSON, as they are passed to jobs, by digest."""
         return {origin.digest: origin.to_json() for origin in self._origins.values()}
 
     def is_settled(self, maker: Job | Figure | External) -> bool:
-        """Whether a result is there as it would be made now, by its own record."""
+        """Whether a result exists and is current, according to its record."""
         if isinstance(maker, External):
             return True
         return recorded_digest(Path(maker.record)) == self.digest(maker)
 
     def unseen(self) -> list[str]:
-        """Records of stale results that Snakemake takes for fresh.
+        """Records of stale results that Snakemake considers current.
 
-        It compares parameters with those it has written into its own folder, and knows nothing of results
-        that were moved here without that folder.
+        Snakemake compares parameters with those stored in its own folder, `.snakemake`, and so cannot judge
+        results that were moved here without that folder.
         """
         return [
             product.record
@@ -318,12 +318,12 @@ class Plan:
         ]
 
     def keep_finished(self) -> None:
-        """Keep whole results that Snakemake is about to remove; the jobs that it starts put them back.
+        """Keep complete results that Snakemake is about to remove; the jobs that it starts restore them.
 
-        It takes what a job makes for incomplete if it was killed before the job ended.
+        Snakemake considers a job's outputs incomplete if it was killed before the job ended.
 
         Raises:
-            OSError: the disk does not take them.
+            OSError: they cannot be written.
         """
         for job in self.jobs:
             state = STATE / self.digest(job)
@@ -335,5 +335,5 @@ class Plan:
 
 
 def _has_noted(what: str, output: str) -> bool:
-    """Whether Snakemake has a note of its own on an output, in a file of its name in base64."""
+    """Whether Snakemake has a note on an output, in a file named after the output in base64."""
     return (SNAKEMAKE / what / urlsafe_b64encode(output.encode()).decode()).exists()

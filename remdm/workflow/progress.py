@@ -1,7 +1,7 @@
-"""How far each job of a scale is, by files alone: results, states, locks and logs.
+"""The progress of each job of a scale, read only from files: results, states, locks and logs.
 
-Nothing is locked and nothing written, so it may be asked while Snakemake runs, and on any machine that sees
-the files of a cluster.
+Nothing is locked or written, so this is safe while Snakemake runs, and works on any machine that can read the
+files of a cluster.
 """
 
 import re
@@ -18,15 +18,15 @@ from remdm.workflow.plan import Plan
 
 LOGS = Path("logs")
 STATES = ("done", "waiting", "stopped", "running", "failed")
-QUIET_SECONDS = 600.0  # without a change of its files, a job of another host may have ended
-STARTING_SECONDS = 60.0  # until a job that has begun its log holds its folders
-RECENT = 20  # parts of the metrics, by which the rate is measured
-TAIL = 16 * 2**10  # bytes of a log that are looked at
+QUIET_SECONDS = 600.0  # after so long without a change of its files, a job on another host may have ended
+STARTING_SECONDS = 60.0  # from the start of a job's log until it has locked its folders
+RECENT = 20  # newest parts of the metrics, from which the rate is computed
+TAIL = 16 * 2**10  # bytes read from the end of a log
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What is known of a job: one of `STATES`, and more of it in words."""
+    """The state of a job, one of `STATES`, and a note with details."""
 
     job: Job
     state: str
@@ -34,12 +34,12 @@ class Progress:
 
     @property
     def text(self) -> str:
-        """Both."""
+        """State and note."""
         return f"{self.state}, {self.note}" if self.note else self.state
 
 
 def progress_of(plan: Plan) -> list[Progress]:
-    """How far every job is, in the plan's order."""
+    """The progress of every job, in the plan's order."""
     found: dict[Job, Progress] = {}
     for job in plan.jobs:  # each after those it depends on
         if plan.is_settled(job):
@@ -50,12 +50,12 @@ def progress_of(plan: Plan) -> list[Progress]:
 
 
 def log_of(job: Job) -> Path:
-    """What a job of the pipeline says."""
+    """The path of the log of a job of the pipeline."""
     return LOGS / job.env / job.stage / job.name / f"s{job.seed}.log"
 
 
 def _unfinished(plan: Plan, job: Job) -> Progress | None:
-    """A job that runs, has failed or was stopped; None if it has not begun."""
+    """The progress of a job that runs, has failed or was stopped; None if it has not begun."""
     state, log = STATE / plan.digest(job), log_of(job)
     if (holder := holder_of(state)) is not None and not holder.has_ended:
         return Progress(job, "running", ", ".join(_running(plan, job, state, holder)))
@@ -85,7 +85,7 @@ def _waiting(plan: Plan, job: Job, found: dict[Job, Progress]) -> Progress:
 
 
 def _running(plan: Plan, job: Job, state: Path, holder: Holder) -> Iterator[str]:
-    """What is known of a job in progress."""
+    """Parts of the note on a job in progress."""
     parts = _parts(state)
     if share := _share(plan, job, state):
         yield share
@@ -101,7 +101,7 @@ def _running(plan: Plan, job: Job, state: Path, holder: Holder) -> Iterator[str]
 
 
 def _share(plan: Plan, job: Job, state: Path) -> str | None:
-    """How much of a training is done; None where nothing is, or it is no training."""
+    """The completed share of a training; None if no metrics are written yet, or the job does not train."""
     config, parts = plan.configs[job], _parts(state)
     if not (isinstance(config, TrainingConfig) and parts):
         return None
@@ -109,7 +109,7 @@ def _share(plan: Plan, job: Job, state: Path) -> str | None:
 
 
 def _seconds_left(plan: Plan, job: Job, parts: list[Path]) -> float | None:
-    """By the times at which the newest parts of the metrics were written."""
+    """The estimated remaining time, from the times at which the newest parts of the metrics were written."""
     config = plan.configs[job]
     assert isinstance(config, TrainingConfig)
     recent = parts[-RECENT:]
@@ -121,12 +121,12 @@ def _seconds_left(plan: Plan, job: Job, parts: list[Path]) -> float | None:
 
 
 def _parts(state: Path) -> list[Path]:
-    """The metrics that a training has written, in parts that are named by their last updates."""
+    """The metrics that a training has written, in parts that are named after their last updates."""
     return sorted((state / "metrics" / "r0").glob("*.parquet"))
 
 
 def _reason(log: Path) -> str | None:
-    """The last line of a log that ends with an error; None of another."""
+    """The last line of a log, if it ends with an error."""
     lines = _tail(log)
     if not lines:
         return None
@@ -136,15 +136,15 @@ def _reason(log: Path) -> str | None:
 
 
 def _cluster_reason(job: Job) -> str | None:
-    """What Slurm said last when it ended the job, such as that its time or its memory was up."""
+    """Slurm's last error when it ended the job, such as an exceeded limit of time or memory."""
     folder = LOGS / "slurm" / f"rule_{job.stage}" / f"{job.env}_{job.name}_{job.seed}"
     newest = max(folder.glob("*.log"), key=_changed, default=None)
-    said = [line for line in (_tail(newest) if newest else []) if line.startswith("slurmstepd: error: ")]
-    return said[-1].removeprefix("slurmstepd: error: ") if said else None
+    errors = [line for line in (_tail(newest) if newest else []) if line.startswith("slurmstepd: error: ")]
+    return errors[-1].removeprefix("slurmstepd: error: ") if errors else None
 
 
 def _tail(path: Path) -> list[str]:
-    """The last lines of a file that have something in them; none of one that cannot be read."""
+    """The non-empty lines at the end of a file; none if it cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL))
@@ -155,7 +155,7 @@ def _tail(path: Path) -> list[str]:
 
 
 def _changed(path: Path) -> float:
-    """When a file was written last; 0 if it is not there."""
+    """The modification time of a file; 0 if it does not exist."""
     try:
         return path.stat().st_mtime
     except OSError:

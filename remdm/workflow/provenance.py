@@ -1,4 +1,4 @@
-"""Where a result comes from, by the records on disk alone."""
+"""The provenance of a result, read only from the records on disk."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,16 +10,16 @@ INDENT = "  "
 
 
 def chain(target: str) -> list[str]:
-    """Lines that lead from a result back to all it was made from.
+    """Lines that trace a result back through all its inputs.
 
     Args:
-        target: a figure, a table, or anything in the folder of a run.
+        target: a figure, a table, or any path in the folder of a run.
 
     Raises:
-        UserError: there is no record of it.
+        UserError: it has no record.
     """
     path = Path(target)
-    # Of all files of a figure there is one record; a page beside a picture of its name has its own.
+    # All files of a figure share one record; a page with the same stem as a picture has its own.
     for own in (path.with_name(f"{name}.run.json") for name in (path.name, path.name.split(".")[0])):
         if (record := read_record(own)) is not None:
             runs = record.origin.inputs.items()
@@ -35,8 +35,8 @@ def _run_lines(folder: Path, digest: str | None, depth: int, above: tuple[Path, 
     """A run, and below it the runs whose checkpoints it read.
 
     Args:
-        digest: that the run had when its result was used; None where that is not known.
-        above: the runs that were made from it, on the way here.
+        digest: the run's digest when its result was used; None if unknown.
+        above: the runs on the path to this one, each made from the next.
 
     Raises:
         UserError: a record is damaged, or names a run that was made from it.
@@ -47,7 +47,7 @@ def _run_lines(folder: Path, digest: str | None, depth: int, above: tuple[Path, 
         yield f"{here}{folder}: its run.json is missing"
         return
     if folder in above:
-        raise UserError(f"{folder / 'run.json'}: is a record of what it was made from itself; delete it")
+        raise UserError(f"{folder / 'run.json'}: is the record of a run that was made from itself; delete it")
     commit = (record.git_commit or "no clone")[:11]
     fields = [f"seed {record.seed}  commit {commit}  digest {record.digest}"]
     if digest is not None and digest not in record.digests:
@@ -64,7 +64,7 @@ def _run_lines(folder: Path, digest: str | None, depth: int, above: tuple[Path, 
 
 
 def _beside(known: Path, path: str) -> Path:
-    """A path of the results in the folder that holds `known`, which may have been moved as a whole."""
+    """A path in the folder of results that contains `known`, which may have been moved as a whole."""
     parts = Path(path).parts
     for folder in known.parents:
         if folder.name == parts[0] and not Path(path).exists():

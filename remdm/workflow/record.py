@@ -1,4 +1,4 @@
-"""What results say of their own origin, beside them on disk."""
+"""The record that is stored next to each result, with the origin of the result."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from remdm.workflow.digest import Origin
 
 
 class Acceptance(BaseModel):
-    """That a user let a result of older code, of this digest, count as current."""
+    """A user's decision that a result of older code, with this digest, counts as current."""
 
     digest: str
     at: str
@@ -19,7 +19,7 @@ class Acceptance(BaseModel):
 
 
 class Record(BaseModel):
-    """What is read of a record such as `run.json`; that of a figure has digest and origin only."""
+    """The entries read of a record such as `run.json`; a figure's record has only digest and origin."""
 
     digest: str
     origin: Origin
@@ -30,20 +30,20 @@ class Record(BaseModel):
 
     @property
     def digests(self) -> set[str]:
-        """Those under which its user may have read it, the present one among them."""
+        """The digests that results made from this one may have recorded: the present and earlier ones."""
         return {self.digest, *(accepted.digest for accepted in self.accepted)}
 
     @property
     def made_at(self) -> str:
-        """The commit of the code that made it, for a message; nothing where that is not known."""
+        """The commit of the code that made it, for a message; empty if unknown."""
         return f" (made at commit {self.git_commit[:10]})" if self.git_commit else ""
 
 
 def read_record(path: Path) -> Record | None:
-    """A record; None where there is none.
+    """A record; None if there is none.
 
     Raises:
-        UserError: it is damaged.
+        UserError: the record is damaged.
     """
     try:
         return Record.model_validate(read_json(path))
@@ -56,8 +56,8 @@ def read_record(path: Path) -> Record | None:
 
 
 def recorded_digest(path: Path) -> str | None:
-    """The digest in a record; None where there is none that can be read."""
+    """The digest in a record; None if it is missing or unreadable."""
     try:
         return str(read_json(path)["digest"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # whoever reads the result will say so
+        return None  # reported where the result is read

@@ -1,8 +1,8 @@
-"""What source code a stage can reach, and digests of it.
+"""The source code that a stage can reach, and digests of it.
 
 A digest is taken of syntax trees without docstrings and descriptions of keys, so comments,
-formatting and documentation make nothing stale; it follows imports, so a change makes stale only
-what can reach it. What only shows how far a run is, or lists and explains, stays out.
+formatting and documentation make nothing stale. It follows imports, so a change makes only those
+results stale whose code can reach it. Modules that only show progress, list or explain are excluded.
 """
 
 import ast
@@ -33,7 +33,7 @@ def source_digests(*entries: Path) -> dict[str, str]:
 
 
 def web_digests(module: str) -> dict[str, str]:
-    """Digests of the template, style and scripts of a page that a module of `analysis/` writes."""
+    """Digests of template, style and scripts of the page that a module of `analysis/` writes, if it does."""
     web = ROOT / PACKAGE / "analysis" / "web"
     own = sorted(web.glob(f"{module}.*"))
     return {
@@ -66,7 +66,7 @@ def _module(path: Path) -> "_Module":
 
 
 class _Module(NamedTuple):
-    """What the text of a module says."""
+    """The names that a module imports, and its digest."""
 
     imports: frozenset[str]
     digest: str
@@ -75,7 +75,7 @@ class _Module(NamedTuple):
 @cache
 def _parsed(text: str, name: str) -> _Module:
     tree = ast.parse(text, name)
-    return _Module(_imports(tree), _tree_digest(tree))  # in this order: a digest takes the tree apart
+    return _Module(_imports(tree), _tree_digest(tree))  # in this order: `_tree_digest` modifies the tree
 
 
 def _tree_digest(tree: ast.Module) -> str:
@@ -91,7 +91,7 @@ def _tree_digest(tree: ast.Module) -> str:
 
 
 def _plain(node: Any) -> Any:
-    """A syntax tree as lists, the same in all versions of Python: `ast.dump` shows fields that few have."""
+    """A syntax tree as lists without empty fields, so that it is the same in all versions of Python."""
     if isinstance(node, ast.AST):
         fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
         return [type(node).__name__, *((name, _plain(value)) for name, value in fields)]
@@ -99,7 +99,7 @@ def _plain(node: Any) -> Any:
 
 
 def _imports(tree: ast.Module) -> frozenset[str]:
-    """What may be modules that it imports: `from package import x` may name one or something inside one."""
+    """Names that may be imported modules: `from package import x` names a module or an object inside one."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""What is done, what runs, and about how long the rest takes: lines between those of Snakemake."""
+"""Prints finished jobs, running jobs and the estimated remaining time between Snakemake's own lines."""
 
 import logging
 import sys
@@ -12,14 +12,14 @@ from typing import Any, TextIO
 from remdm.workflow.progress import duration
 
 SECONDS_BETWEEN_LINES = 60.0
-# How long what is expected counts as much as what was seen: the first jobs are small and begin beside others.
+# Added to measured and expected seconds for the pace, because the first jobs are small and share the machine.
 TRUSTED_SECONDS = 120.0
 OTHER = "other"
 
 
 @dataclass(frozen=True)
 class RunningJob:
-    """A job in progress; `share` is the part of the cores that it holds."""
+    """A job in progress; `share` is its part of the cores."""
 
     rule: str
     label: str
@@ -28,15 +28,15 @@ class RunningJob:
 
 
 class Status(logging.Handler):
-    """Follows the events that Snakemake logs, from `begin` on with a line a minute and after every job.
+    """Handles the events that Snakemake logs; after `begin`, prints a line every minute and after every job.
 
-    Durations are in seconds of the whole machine: a job that holds half of the cores for a minute counts
-    30. A rule's jobs are expected to take what those that have finished took, or else what `expected`
-    says, scaled by how this machine compares so far.
+    Durations are in seconds of the whole machine: a job that uses half of the cores for a minute counts
+    30. A rule's jobs are expected to take the mean of its finished jobs or, without any, the time in
+    `expected`, scaled by this machine's measured pace.
 
     Args:
-        expected: seconds of the whole machine that a job takes, by rule; under OTHER, of any other rule.
-        cores: that jobs share.
+        expected: seconds of the whole machine that a job takes, by rule; under OTHER, for any other rule.
+        cores: the cores that jobs share.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class Status(logging.Handler):
         self.began: float | None = None
 
     def begin(self) -> None:
-        """Start to print; Snakemake calls this (`onstart`) when it has planned, and not in a dry run."""
+        """Start printing; called by Snakemake (`onstart`) after planning, but not in a dry run."""
         self.began = self.clock()
         threading.Thread(target=self._repeat, daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take note of an event."""
+        """Record an event."""
         event: Any = record.__dict__
         match event.get("event"):
             case "run_info":
@@ -73,7 +73,7 @@ class Status(logging.Handler):
                 self._finish(event["job_id"])
             case "job_error":
                 failed = self.running.pop(event["jobid"], None)
-                self.waiting.update([failed.rule] if failed else [])  # it may be tried again
+                self.waiting.update([failed.rule] if failed else [])  # it may be retried
 
     def _start(self, event: Mapping[str, Any]) -> None:
         rule, wildcards = event["rule_name"], event["wildcards"] or {}
@@ -104,11 +104,11 @@ class Status(logging.Handler):
 
     @property
     def done(self) -> int:
-        """Jobs that have finished."""
+        """The number of finished jobs."""
         return sum(map(len, self.took.values()))
 
     def line(self) -> str:
-        """The line of this moment."""
+        """The current status line."""
         now = self.clock()
         passed = f"{(0.0 if self.began is None else now - self.began) / 60:.1f} min"
         jobs = sorted(self.running.values(), key=lambda job: job.started)
@@ -121,7 +121,7 @@ class Status(logging.Handler):
         return f"status: {'; '.join(parts)}"
 
     def _left(self, now: float) -> tuple[float, int]:
-        """Seconds until all is done, without the jobs of unknown duration, and the number of these."""
+        """Estimated seconds until all jobs of known duration are done, and the number of the other jobs."""
         guessed = sum(self._guess(rule) or 0.0 for rule, took in self.took.items() for _ in took)
         seen = sum(sum(took) for rule, took in self.took.items() if self._guess(rule))
         pace = (seen + TRUSTED_SECONDS) / (guessed + TRUSTED_SECONDS)

@@ -1,4 +1,4 @@
-"""Why a result is stale: what its record says it was made of, beside what it would be made of now."""
+"""Why a result is stale: the differences between its recorded origin and its current one."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from remdm.workflow.record import read_record
 
 INDENT = "  "
 FRESH = ": up to date"
-# Where a training plays, by keys that evaluation has too.
+# Where a training uses keys that evaluation has too.
 PLAYS_IN = {
     "offline": "validation",
     "online": "validation and the learner's rollouts",
@@ -21,7 +21,7 @@ PLAYS_IN = {
 
 
 def explain(plan: Plan, target: str) -> list[str]:
-    """Lines that say of a result, and of what it is made from, whether it is stale and why.
+    """Lines on a result and its inputs: whether each is stale, and why.
 
     Args:
         target: a file or folder of the results.
@@ -40,7 +40,7 @@ def find_product(plan: Plan, target: str) -> Job | Figure:
     """The job or figure that makes a file or folder.
 
     Raises:
-        UserError: none does; the message names similar targets.
+        UserError: there is none; the message names similar targets.
     """
     path = Path(target)
     if path.is_absolute() and path.is_relative_to(Path.cwd()):
@@ -56,7 +56,7 @@ def find_product(plan: Plan, target: str) -> Job | Figure:
 
 
 def _lines(plan: Plan, product: Job | Figure, depth: int = 0) -> Iterator[str]:
-    """The verdict on a product, then its reasons, each followed by those of what it is made from."""
+    """The verdict on a product and its reasons, then those of the inputs that have changed."""
     here, origin = INDENT * depth, plan.origin_of(product)
     record = read_record(Path(product.record))
     if record is None:
@@ -87,7 +87,7 @@ def _differences(before: Origin, now: Origin) -> Iterator[str]:
 
 
 def _remedies(plan: Plan, before: Origin, now: Origin) -> Iterator[str]:
-    """How to change the playing of evaluations without a new training, where that is what made it stale."""
+    """How to change keys of playing only in evaluations, if such keys made a training stale."""
     changed = changes(before.config, now.config).items()
     keys = [key for key, values in changed if key in PLAYABLE and NOTHING not in values]
     if keys and now.stage in PLAYS_IN:
@@ -98,7 +98,7 @@ def _remedies(plan: Plan, before: Origin, now: Origin) -> Iterator[str]:
 
 
 def code_change(old: Any, new: Any) -> str:
-    """What happened to a module, given two digests of it."""
+    """The change of a module in words, given its old and new digests."""
     if old is NOTHING:
         return "is new among the modules that this reaches"
     return "is no longer reached" if new is NOTHING else f"its code has changed ({old} -> {new})"
@@ -113,7 +113,7 @@ NOTHING = _Nothing()
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Old and new value of what differs; `NOTHING` where there is none."""
+    """Old and new values of the keys that differ; `NOTHING` for a missing value."""
     return {
         key: (before.get(key, NOTHING), now.get(key, NOTHING))
         for key in {**before, **now}
