@@ -32,6 +32,7 @@ from remdm.analysis.formats import as_html, as_latex, as_markdown, number, shown
 from remdm.analysis.policies import (
     EvaluatedPolicy,
     differences,
+    first_evaluations,
     probability_of_improvement,
     read_policies,
     share_of_expert,
@@ -760,6 +761,18 @@ def test_every_figure_is_drawn_by_the_module_that_its_origin_names():
 
 
 # --- what the inference stage states ---
+
+
+def test_a_further_evaluation_is_named_after_the_first_one_of_its_game():
+    names = [
+        ("a", "offline-demo"),
+        ("a", "offline-demo-locked"),
+        ("b", "offline-demo-locked"),
+        ("a", "random"),
+    ]
+    policies = [EvaluatedPolicy(env, name, ()) for env, name in names]
+    # In game b, `offline-demo-locked` is the planner `demo-locked`, because there is no planner `demo`.
+    assert first_evaluations(policies) == [policies[0], policies[2], policies[3]]
 
 
 def test_summary_by_hand():

@@ -7,15 +7,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from remdm.analysis.policies import EvaluatedPolicy, behind, read_policies
+from remdm.analysis.policies import EvaluatedPolicy, behind, first_evaluations, read_policies
 from remdm.analysis.results import grouped
 from remdm.analysis.style import WIDTH, errors_of, legend_below, looks, new_figure, publish, readable
 from remdm.base.estimates import Estimate
 
 
 def draw(evaluations: list[str], path: Path) -> None:
-    """Draw the share of episodes that unlock each achievement, of all policies, as a figure of the paper."""
-    policies = read_policies(evaluations)
+    """Draw the share of episodes that unlock each achievement as a figure of the paper.
+
+    Each policy has one bar; the table of achievements also has the further ways to play.
+    """
+    policies = first_evaluations(read_policies(evaluations))
     caption = (
         "Share of episodes that unlock each achievement. Achievements that nobody unlocks are named below "
         f"the axes. {behind(policies, 'rate')}"

@@ -91,6 +91,12 @@ def evaluated_policies(results: Iterable[Result]) -> list[EvaluatedPolicy]:
     return [EvaluatedPolicy(env, name, tuple(evaluations)) for (env, name), evaluations in groups.items()]
 
 
+def first_evaluations(policies: list[EvaluatedPolicy]) -> list[EvaluatedPolicy]:
+    """The evaluation of each policy with its preset's settings, without the further ways to play."""
+    names = {(policy.env, policy.name) for policy in policies}
+    return [policy for policy in policies if (policy.env, policy.name.rpartition("-")[0]) not in names]
+
+
 def share_of_expert(policy: EvaluatedPolicy, rivals: list[EvaluatedPolicy]) -> Estimate | None:
     """A policy's mean return over the expert's of the same seed, seeds averaged.
 

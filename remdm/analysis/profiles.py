@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from remdm.analysis.policies import behind, read_policies
+from remdm.analysis.policies import behind, first_evaluations, read_policies
 from remdm.analysis.results import grouped
 from remdm.analysis.statistics import profile
 from remdm.analysis.style import WIDTH, draw_line, legend_below, looks, new_figure, publish
@@ -13,8 +13,11 @@ POINTS = 150
 
 
 def draw(evaluations: list[str], path: Path) -> None:
-    """For each game, the share of episodes with a return of at least x, with pointwise intervals."""
-    policies = read_policies(evaluations)
+    """For each game, the share of episodes with a return of at least x, with pointwise intervals.
+
+    Lines of several ways to play would cover each other, so each policy has one.
+    """
+    policies = first_evaluations(read_policies(evaluations))
     games = grouped(policies, "env")
     figure, axes = new_figure(WIDTH * (0.6 if len(games) == 1 else 1.0), 3.0, 1, len(games))
     for ax, (env, rivals) in zip(axes, games.items(), strict=True):

@@ -7,8 +7,14 @@ from typing import Any
 import polars as pl
 
 from remdm.analysis.formats import as_frame, as_markdown, with_interval
-from remdm.analysis.gap import gaps, unlearned, ways_to_play
-from remdm.analysis.policies import EvaluatedPolicy, behind, differences, evaluated_policies
+from remdm.analysis.gap import gaps, unlearned
+from remdm.analysis.policies import (
+    EvaluatedPolicy,
+    behind,
+    differences,
+    evaluated_policies,
+    first_evaluations,
+)
 from remdm.analysis.results import grouped, read_results
 from remdm.analysis.tables import policy_table
 from remdm.base.estimates import estimate
@@ -63,8 +69,7 @@ def _compared(rivals: list[EvaluatedPolicy]) -> Iterator[dict[str, Any]]:
     """Rows on planners and their expert, on further ways to play and the first, and on pairs of planners."""
     for found in gaps(rivals):
         yield {"policy": found.policy.label, "returns more": found.what} | with_interval("by", found.returns)
-    first = [ways[""] for ways in ways_to_play(rivals).values()]
-    planners = [policy for policy in first if policy.role not in ("expert", "random")]
+    planners = [policy for policy in first_evaluations(rivals) if policy.role not in ("expert", "random")]
     for other, policy in combinations(planners, 2):
         if paired := differences(policy, other):
             row = {"policy": policy.label, "returns more": f"than {other.label}"}
