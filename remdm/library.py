@@ -139,7 +139,7 @@ def _loaded(kind: str, path: str | Path, layers: list[Layer], given: Layer) -> d
         path = str(fetch(path, Path(folder or "artifacts")))
     own = {"policy": kind, "checkpoint_path": path, "seed": 0}
     if is_public(Path(path)):
-        layers[1:1] = public_network(Path(path)).told(path)
+        layers[1:1] = public_network(Path(path)).layers(path)
     else:
         own["env_name"] = read_metadata(Path(path)).get("env_name")
     config = build(PolicyConfig, [*layers, Layer(path, own)])

@@ -429,7 +429,7 @@ def test_other_networks_are_named_by_what_they_have(tmp_path):
     other = tmp_path / "other" / "1" / "default"
     with ocp.PyTreeCheckpointer() as checkpointer:
         checkpointer.save(other, {"model": {"kernel": np.ones(3)}})
-    assert "it holds no array below params" in refusal(other.parents[1])
+    assert "it contains no array below params" in refusal(other.parents[1])
 
 
 def test_the_wrong_game_or_kind_is_an_error_that_says_what_it_is(tmp_path):

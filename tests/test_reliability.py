@@ -122,7 +122,7 @@ def test_a_full_disk_is_one_line_and_the_state_before_it_stays(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(limited, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 2, done.stderr[-3000:]
-    assert "training goes on with the snapshot before it" in done.stderr
+    assert "training continues, and the snapshot before it is kept" in done.stderr
     [error] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert "checkpoint: cannot be written" in error
     assert "File too large" in error

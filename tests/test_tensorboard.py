@@ -94,7 +94,7 @@ def test_a_disk_that_takes_nothing_is_one_line(tmp_path, caplog):
     events.log([{"update": 2, "loss": 1.0}])
     events.close()
     [line] = caplog.messages
-    assert line.endswith("cannot be written, training goes on (Not a directory)")
+    assert line.endswith("cannot be written, training continues (Not a directory)")
 
 
 def test_a_missing_package_is_one_line_before_training(make_run, monkeypatch):

@@ -573,7 +573,7 @@ wandb.init = init
     tracker.upload("model", Path(), {})
     tracker.close()
     (message,) = messages(caplog)
-    assert message.endswith("training goes on: http://***host refuses ***")
+    assert message.endswith("training continues: http://***host refuses ***")
 
 
 @pytest.mark.parametrize("whose", slow_except(["client", "its service"], ["its service"]))
@@ -587,7 +587,7 @@ def test_a_client_that_crashes_stops_tracking_alone(whose, caplog):
     assert ended(service, 10.0)
     tracker.log(ROWS)
     tracker.close()
-    assert "tracking stops, training goes on" in messages(caplog)[-1]
+    assert "tracking stops, training continues" in messages(caplog)[-1]
 
 
 def test_a_missing_client_stops_tracking_alone(tmp_path, monkeypatch, caplog):
@@ -596,7 +596,7 @@ def test_a_missing_client_stops_tracking_alone(tmp_path, monkeypatch, caplog):
     tracker.log(ROWS)
     tracker.close()
     (message,) = messages(caplog)
-    assert "tracking stops, training goes on" in message
+    assert "tracking stops, training continues" in message
 
 
 def test_a_client_that_cannot_be_started_stops_tracking_alone(monkeypatch, caplog):
@@ -605,7 +605,7 @@ def test_a_client_that_cannot_be_started_stops_tracking_alone(monkeypatch, caplo
     tracker.log(ROWS)
     tracker.close()
     (message,) = messages(caplog)
-    assert "tracking stops, training goes on" in message
+    assert "tracking stops, training continues" in message
 
 
 @pytest.mark.parametrize(
@@ -659,7 +659,7 @@ def test_an_artifact_is_fetched_once(server, tmp_path):
     assert not [path for path in server.paths if path.startswith("/file/")]
 
     (folder / "norm.json").write_text("[]")
-    with pytest.raises(UserError, match=r"model/v3 is not what W&B has .*; remove it"):
+    with pytest.raises(UserError, match=r"model/v3 differs from the artifact in W&B .*; remove it"):
         fetch("wandb:someone/remdm/model:v3", tmp_path / "down")
 
 

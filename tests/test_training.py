@@ -144,8 +144,8 @@ def test_a_validation_that_most_episodes_outlast_is_told_once(make_run, caplog, 
     with caplog.at_level("WARNING", "remdm"):
         train(replace(counting(), validate=validate), 0, make_run())
     told = [record.getMessage() for record in caplog.records]
-    assert told == ["test: 60% of the first episodes of a validation last beyond its last step, so it sees "
-                    "beginnings alone; raise val_steps (of an arm, eval_steps)"] * warned  # fmt: skip
+    assert told == ["test: 60% of the first episodes of a validation last beyond its last step, so it "
+                    "measures only beginnings; raise val_steps (of an arm, eval_steps)"] * warned  # fmt: skip
 
 
 def test_one_compilation_whatever_the_chunks_length(make_run):
@@ -384,7 +384,7 @@ def test_a_slurm_that_does_not_tell_its_jobs_is_asked(make_run, monkeypatch, squ
     assert deadline(runtime, 5.0) - time.perf_counter() == pytest.approx(100, abs=5)
     squeue("echo NONE")
     assert deadline(runtime, 5.0) is None
-    assert "does not say when job 17 ends" in caplog.text
+    assert "job 17: no time of its end from Slurm" in caplog.text
 
 
 @pytest.mark.parametrize("stale", [-1000, 50, 10**6])
@@ -402,8 +402,8 @@ def test_a_job_that_has_ended_stops_no_training(script, make_run, monkeypatch, s
     squeue(script)
     assert deadline(make_run().runtime, 5.0) is None
     assert caplog.messages == [
-        "Slurm does not say when job 17 ends (it says 1700000000, which is past, as of a job that has ended)"
-        ": set time_limit_minutes"
+        "job 17: no time of its end from Slurm (1700000000 is past, as of a job that has ended); "
+        "set time_limit_minutes"
     ]
 
 
@@ -414,7 +414,7 @@ def test_a_slurm_that_gives_no_end_is_told_in_one_line(told, make_run, monkeypat
     monkeypatch.setenv("SLURM_JOB_END_TIME", told)
     assert deadline(make_run().runtime, 5.0) is None
     assert caplog.messages == [
-        f"Slurm does not say when job 17 ends (it says {told!r}, not seconds since 1970): "
+        f"job 17: no time of its end from Slurm ({told!r} is not in seconds since 1970); "
         f"set time_limit_minutes"
     ]
 
@@ -481,7 +481,7 @@ def test_a_damaged_part_of_the_metrics_is_computed_again(
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert all(f"metrics {run.state / 'metrics' / 'r1'}: " in warning for warning in warnings)
     assert [w.partition("; ")[2] for w in warnings] == (
-        ["the snapshot before it is taken"] + ["the run starts again"] * (part < 7)
+        ["the snapshot before it is used"] + ["the run starts again"] * (part < 7)
     )
 
 
@@ -541,7 +541,7 @@ def test_the_last_two_snapshots_are_kept_and_a_damaged_one_is_passed_over(tmp_pa
     (tmp_path / ".000000000020.partial").mkdir()
     snapshots = Snapshots(tmp_path)
     assert snapshots.newest().name == "000000000010"
-    assert "the snapshot before it is taken" in caplog.text
+    assert "the snapshot before it is used" in caplog.text
     # What is damaged or half-written is gone, so that it cannot crowd out what is written next.
     assert [p.name for p in tmp_path.iterdir()] == ["000000000010"]
     record = tmp_path / "000000000010" / "checksums.json"
@@ -712,7 +712,7 @@ def test_checkpoint_refusals_name_what_is_wrong(tmp_path):
     )
     with pytest.raises(UserError, match=message):
         checkpoint.restore(path, "params", like)
-    with pytest.raises(UserError, match="holds no training"):
+    with pytest.raises(UserError, match="contains no training"):
         checkpoint.restore(path, "training", like)
     for file in (path / "params").rglob("*"):
         if file.is_file():

@@ -1,1 +1,1 @@
-"""The ablation suite: fine-tuning a planner by reward, and the arms that change one thing of it each."""
+"""The ablation suite: fine-tuning a planner by reward, and arms that each change one part of it."""

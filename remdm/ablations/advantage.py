@@ -1,4 +1,4 @@
-"""Values in standard deviations from a mean, over valid windows."""
+"""Standardised values over valid windows."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ EPSILON = 1e-8
 
 
 def moments(x: jax.Array, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean and standard deviation of x [B] over valid windows; 0 where there are none."""
+    """Mean and standard deviation of x [B] over valid windows; 0 if there are none."""
     mean = valid_mean(x, valid)
     return mean, jnp.sqrt(valid_mean((x - mean) ** 2, valid))
 

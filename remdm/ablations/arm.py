@@ -1,4 +1,4 @@
-"""An arm: the baseline with one change, as the few functions it replaces."""
+"""An arm: the baseline with one change, defined by the few functions it replaces."""
 
 import importlib
 from collections.abc import Callable
@@ -22,7 +22,7 @@ LOW_TIMES = (MIN_TIME, 0.2)
 
 @struct.dataclass
 class Numbers:
-    """Settings of an arm that are data of the program: arms that differ in them alone compile once."""
+    """Settings of an arm that are data of the program: arms that differ only in them compile once."""
 
     first_times: Any = ALL_TIMES  # [2], the range of t at the first update,
     last_times: Any = ALL_TIMES  # [2], after `times_updates` updates, and linearly in between
@@ -33,7 +33,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Sample:
-    """Where a penalty is taken: the bound's own draw, so that both are of one noised batch."""
+    """Inputs of a penalty, which is computed on the same noised batch as the bound."""
 
     problem: Problem
     params: Any
@@ -44,7 +44,7 @@ class Sample:
     extra: Any
 
     def masked_mean(self, x: jax.Array) -> jax.Array:
-        """Mean of x [B, H] over the masked positions of valid windows; 0 where there are none."""
+        """Mean of x [B, H] over the masked positions of valid windows; 0 if there are none."""
         masked = self.problem.masked(self.batch, self.noised)
         return jnp.sum(jnp.where(masked, x, 0.0)) / jnp.maximum(jnp.sum(masked), 1)
 
@@ -56,20 +56,20 @@ def weigh_by_return(numbers: Numbers, batch: Batch, extra: Any) -> tuple[jax.Arr
 
 @dataclass(frozen=True)
 class Arm:
-    """What an arm does in place of the baseline; the defaults are the baseline.
+    """The functions of an arm; the defaults are the baseline.
 
     Attributes:
-        numbers: (config, the baseline's) -> the arm's.
+        numbers: (config, the baseline's numbers) -> the arm's.
         rate: (path of an array, blocks of the network) -> factor of its learning rate; 0 freezes it.
-        trained: (key, pretrained parameters) -> the arrays that are trained.
+        trained: (key, pretrained parameters) -> the trained arrays.
         merged: (pretrained, trained) -> the network's parameters.
         init_extra: (problem, key, pretrained) -> the arm's own part of the state, a pytree of arrays.
         prepare: (problem, key, fresh batch, extra) -> (the batch to train on, extra, metrics).
         weigh: (numbers, batch, extra) -> (weights [B], extra).
         keep: (numbers, batch) -> which windows count [B].
-        penalty: what is added to the loss, if anything.
-        adjust: (gradient, function that gives behaviour cloning's at the same draw) -> the gradient to
-            descend on.
+        penalty: sample -> a term added to the loss; None without.
+        adjust: (gradient, function that returns behaviour cloning's gradient on the same noised batch) -> the
+            gradient to descend on.
     """
 
     numbers: Callable[[AblationsConfig, Numbers], Numbers] = lambda config, baseline: baseline
@@ -87,7 +87,7 @@ class Arm:
 
 
 def load_arm(name: str) -> Arm:
-    """The arm of a name that the configuration knows."""
+    """The arm with a name of the configuration."""
     return importlib.import_module(f"remdm.ablations.arms.{name}").ARM
 
 
@@ -101,7 +101,7 @@ def numbers_of(arm: Arm, config: AblationsConfig) -> Numbers:
 
 
 def time_range(numbers: Numbers, update: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The range that t is drawn from at an update, low [] and high []."""
+    """The range from which t is drawn at an update, low [] and high []."""
     share = jnp.minimum(update / numbers.times_updates, 1.0)
     low, high = numbers.first_times + share * (numbers.last_times - numbers.first_times)
     return low, jnp.maximum(high, low + MIN_WIDTH)

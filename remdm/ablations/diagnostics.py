@@ -1,7 +1,7 @@
-"""What is measured of fine-tuning beside its loss. Nothing here changes what is trained.
+"""Measurements of fine-tuning in addition to its loss; they do not affect training.
 
-Gradients that are compared are of one noised batch: at two draws, the noise of the draw would hide
-how well they agree.
+Gradients that are compared are computed on one noised batch, because the noise of separate draws would hide
+their agreement.
 """
 
 from collections.abc import Callable
@@ -14,15 +14,16 @@ from remdm.ablations.arm import Numbers, time_range
 from remdm.ablations.penalty import kl_divergence
 from remdm.ablations.problem import Batch, Problem, Targets, cloning
 from remdm.ablations.surgery import cosine, norm, project
+from remdm.base.tree import where
 from remdm.diffusion.loss import MIN_TIME
 from remdm.training.algorithm import Metrics
 
-STREAM = 0xD1A6  # of random numbers, their own, so that they change nothing
+STREAM = 0xD1A6  # folded into the key, so that the diagnostics' random numbers do not change training
 LOW, MIDDLE, HIGH = (MIN_TIME, 0.2), (0.3, 0.7), (0.8, 1.0)
 
 
 class Measured(NamedTuple):
-    """The current policy, the pretrained one, and the batch they are compared on."""
+    """The current and the pretrained policy, and the batch on which they are compared."""
 
     params: Any
     pretrained: Any
@@ -31,16 +32,16 @@ class Measured(NamedTuple):
 
 
 def diagnose(problem: Problem, key: jax.Array, at: Measured, numbers: Numbers, update: jax.Array) -> Metrics:
-    """What is due: at the first update, so that curves have a start, and at every so many.
+    """The due measurements: at the first update, for the start of curves, and at every `..._every` updates.
 
     Args:
-        key: from which training draws too.
+        key: the key of training.
     """
     config = problem.config
     gradient_key, drift_key, cka_key = jax.random.split(jax.random.fold_in(key, STREAM), 3)
 
     def when_due(every: int, measure: Callable[[], Metrics]) -> Metrics:
-        """Measurements where they are due, NaN elsewhere; only the former cost anything."""
+        """Measurements if they are due, else NaN, which costs nothing."""
         due = (update == 0) | ((update + 1) % every == 0)
         shapes = jax.eval_shape(measure)
         absent = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), shapes)
@@ -65,8 +66,8 @@ def gradient_metrics(
 ) -> Metrics:
     """Alignment of the gradient by reward with that of behaviour cloning, by layer and by range of t.
 
-    The gradient by reward is of the current parameters. It is compared with cloning's at the pretrained
-    ones, and PCGrad (arXiv 2001.06782) would project it against cloning's at the current ones.
+    The gradient by reward is at the current parameters. It is compared with cloning's at the pretrained
+    ones; PCGrad (arXiv 2001.06782) would project it against cloning's at the current ones.
 
     Args:
         low: the arm draws its times from [low, high).
@@ -76,24 +77,21 @@ def gradient_metrics(
 
     def gradient(pretrained: jax.Array, cloned: jax.Array, low: jax.Array, high: jax.Array) -> Any:
         """One of the gradients; a function of data, so that all compile once."""
-
-        def choose(condition: jax.Array, one: Any, other: Any) -> Any:
-            return jax.tree.map(lambda x, y: jnp.where(condition, x, y), one, other)
-
-        params, targets = choose(pretrained, at.pretrained, at.params), choose(cloned, uniform, at.targets)
+        params = where(pretrained, at.pretrained, at.params)
+        targets = where(cloned, uniform, at.targets)
         noised = problem.objective.noise(draw_key, at.batch.plan, low, high)
         return problem.gradient(params, at.batch, noised, targets)
 
-    asked = [
+    arguments = [
         (False, False, low, high),
         (True, True, low, high),
         (False, True, low, high),
         (False, False, *LOW),
         (False, False, *HIGH),
     ]
-    measured = jax.lax.map(lambda x: gradient(*x), tuple(map(jnp.array, zip(*asked, strict=True))))
+    measured = jax.lax.map(lambda x: gradient(*x), tuple(map(jnp.array, zip(*arguments, strict=True))))
     reward, cloned, current, at_low, at_high = (
-        jax.tree.map(lambda x, i=i: x[i], measured) for i in range(len(asked))
+        jax.tree.map(lambda x, i=i: x[i], measured) for i in range(len(arguments))
     )
 
     projected = project(reward, current)
@@ -107,9 +105,9 @@ def gradient_metrics(
         "pcgrad_removed_share": projected.removed_share,
         "pcgrad_conflicting_tensors": projected.conflicting,
     }
-    for layer, own in reward["params"].items():
-        metrics[f"layer_grad_norm/{layer}"] = norm(own)
-        metrics[f"layer_cosine/{layer}"] = cosine(own, cloned["params"][layer])
+    for layer, gradients in reward["params"].items():
+        metrics[f"layer_grad_norm/{layer}"] = norm(gradients)
+        metrics[f"layer_cosine/{layer}"] = cosine(gradients, cloned["params"][layer])
     for i, in_bin in enumerate(_norms_by_time(problem, bins_key, at)):
         metrics[f"t_bin_grad_norm/{i}"] = in_bin
     return {f"diag/{name}": value for name, value in metrics.items()}
@@ -134,8 +132,8 @@ def drift_metrics(problem: Problem, key: jax.Array, at: Measured) -> Metrics:
     masked = problem.masked(at.batch, noised)
 
     def mean(low: float, high: float) -> jax.Array:
-        where = masked & ((noised.t >= low) & (noised.t <= high))[:, None]
-        return jnp.sum(jnp.where(where, divergence, 0.0)) / jnp.sum(where)
+        counted = masked & ((noised.t >= low) & (noised.t <= high))[:, None]
+        return jnp.sum(jnp.where(counted, divergence, 0.0)) / jnp.sum(counted)
 
     ranges = {"kl_low_t": LOW, "kl_mid_t": MIDDLE, "kl_high_t": HIGH}
     return {
@@ -158,7 +156,7 @@ def cka_metrics(problem: Problem, key: jax.Array, at: Measured) -> Metrics:
 def linear_cka(x: jax.Array, y: jax.Array) -> jax.Array:
     """Linear centred kernel alignment of features [N, P] and [N, Q] (arXiv 1905.00414, eq. 5).
 
-    1 for features that are equal up to rotation and scale; NaN where one of them does not vary.
+    1 for features that are equal up to rotation and scale; NaN if one of them does not vary.
     """
     x, y = x - jnp.mean(x, axis=0), y - jnp.mean(y, axis=0)
     return jnp.sum((y.T @ x) ** 2) / (jnp.linalg.norm(x.T @ x) * jnp.linalg.norm(y.T @ y))

@@ -1,4 +1,4 @@
-"""How a policy scores and which actions it takes."""
+"""Scores and actions of a policy."""
 
 from typing import Any
 
@@ -18,10 +18,10 @@ def evaluate(problem: Problem, env: BatchEnv, key: jax.Array, params: Any) -> Me
     """Play `eval_steps` steps with plans that start afresh; a key always gives the same worlds.
 
     Returns:
-        `val/...`; `first/return` [E], what each environment's first episode earned, whose mean is the score
-        `val/first_return`: in two policies' evaluations they are pairs of the same worlds; `actions/counts`
-        [V], how often each action was taken; `actions/bigrams` [V, V], how often the second followed the
-        first within an episode.
+        `val/...`; `first/return` [E], the return of each environment's first episode, whose mean is
+        `val/first_return` and which pair two policies' evaluations by world; `actions/counts` [V], how often
+        each action was taken; `actions/bigrams` [V, V], how often the second followed the first within an
+        episode.
     """
     config, denoiser = problem.config, problem.planner.denoiser
     sampler = make_sampler(config.sampler, problem.network.diffusion_schedule, config.val_diffusion_steps)

@@ -30,9 +30,9 @@ class FinetuningState:
     key: jax.Array
     trained: Any
     opt_state: optax.OptState
-    average: Any  # of the network's parameters, exponential; plays
+    average: Any  # exponential average of the network's parameters, which plays
     play: PlayState
-    extra: Any  # the arm's own
+    extra: Any  # the arm's own state
     update: Annotated[jax.Array, Role.SHARED]  # [], updates made
     pretrained: Annotated[Any, Role.GIVEN]
     numbers: Annotated[Numbers, Role.GIVEN]
@@ -40,9 +40,9 @@ class FinetuningState:
 
 
 def make_finetuning(problem: Problem, val_env: BatchEnv, arm: Arm, pretrained: Any) -> Algorithm:
-    """Return-weighted fine-tuning of `pretrained`, with what `arm` replaces of it.
+    """Return-weighted fine-tuning of `pretrained`, with the functions that `arm` replaces.
 
-    An update rolls the average weights out and makes one gradient step on windows of the rollout.
+    An update plays a rollout with the average weights and makes one gradient step on its windows.
     """
     config, env = problem.config, problem.env
     optimizer = adamw(config.lr, config.max_grad_norm, config.weight_decay)
@@ -51,7 +51,7 @@ def make_finetuning(problem: Problem, val_env: BatchEnv, arm: Arm, pretrained: A
     @jax.jit
     def init(key: jax.Array) -> FinetuningState:
         key, env_key, trained_key, extra_key = jax.random.split(key, 4)
-        # Copies: two leaves of one buffer could not both be donated.
+        # Copies, because two leaves of one buffer could not both be donated.
         trained = jax.tree.map(jnp.copy, arm.trained(trained_key, pretrained))
         factors = rates(arm.rate, trained, problem.network.n_layers)
         return FinetuningState(
@@ -70,7 +70,7 @@ def make_finetuning(problem: Problem, val_env: BatchEnv, arm: Arm, pretrained: A
     def descend(
         key: jax.Array, state: FinetuningState, batch: Batch, targets: Targets
     ) -> tuple[FinetuningState, Metrics]:
-        """One gradient step of what is trained."""
+        """One gradient step of the trained arrays."""
         noised = problem.objective.noise(key, batch.plan, *time_range(state.numbers, state.update))
 
         def loss_fn(trained: Any) -> tuple[jax.Array, Metrics]:
@@ -88,7 +88,7 @@ def make_finetuning(problem: Problem, val_env: BatchEnv, arm: Arm, pretrained: A
         gradient = arm.adjust(gradient, lambda: problem.gradient(params, batch, noised, cloning(batch)))
         gradient = where_trained(state.rates, gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.trained)
-        # What is frozen must not decay either.
+        # Frozen arrays must not decay either.
         updates = where_trained(state.rates, jax.tree.map(jnp.multiply, state.rates, updates))
         trained = optax.apply_updates(state.trained, updates)
         metrics["grad_norm"] = optax.tree.norm(gradient)
@@ -115,7 +115,7 @@ def make_finetuning(problem: Problem, val_env: BatchEnv, arm: Arm, pretrained: A
         state, step_metrics = descend(noise_key, state, batch, targets)
 
         params = arm.merged(state.pretrained, state.trained)
-        # In this form, an array that stays as it is has an average that is itself, bit for bit.
+        # In this form, the average of a constant array is the array itself, bit for bit.
         average = jax.tree.map(lambda mean, x: mean + (1.0 - decay) * (x - mean), state.average, params)
         state = replace(state, key=key, play=play, average=average, update=state.update + 1)
         return state, metrics | step_metrics
@@ -133,21 +133,21 @@ def make_finetuning(problem: Problem, val_env: BatchEnv, arm: Arm, pretrained: A
 
 
 def where_trained(rates: Any, tree: Any) -> Any:
-    """The tree with zeros where arrays are frozen."""
+    """The tree with zeros in place of frozen arrays."""
     return jax.tree.map(lambda rate, x: jnp.where(rate > 0, x, 0.0), rates, tree)
 
 
 def targets_of(batch: Batch, weights: jax.Array, kept: jax.Array) -> Targets:
-    """What counts, with weights [B] that make the loss a mean over the windows kept [B].
+    """The targets whose weights [B] make the loss a mean over the windows kept [B].
 
-    An invalid window that is kept stays in that mean and counts nothing, as in all training here.
+    An invalid window that is kept contributes 0 to that mean, as in all training of planners.
     """
     weights = weights * (kept.size / jnp.maximum(jnp.sum(kept), 1))
     return Targets(batch.valid & kept, jnp.where(kept, weights, 0.0))
 
 
 def action_metrics(action: jax.Array, num_actions: int) -> Metrics:
-    """How varied the actions [T, E] of a rollout are: entropy in nats, and how many of them are distinct."""
+    """Diversity of the actions [T, E] of a rollout: entropy in nats, and the number of distinct actions."""
     counts = jnp.bincount(action.reshape(-1), length=num_actions).astype(jnp.float32)
     share = counts / jnp.sum(counts)
     return {
@@ -157,7 +157,7 @@ def action_metrics(action: jax.Array, num_actions: int) -> Metrics:
 
 
 def batch_metrics(windows: Windows, targets: Targets, win_threshold: float) -> Metrics:
-    """What the rollout's windows earned, and how much of the batch carries the gradient."""
+    """Returns of the rollout's windows, and the part of the batch that contributes to the gradient."""
     weights = jnp.where(targets.counts, targets.weights, 0.0)
     counted = jnp.sum(targets.counts)
     return {
@@ -167,6 +167,6 @@ def batch_metrics(windows: Windows, targets: Targets, win_threshold: float) -> M
         "train/counted_fraction": jnp.mean(targets.counts),
         "train/empty_batches": (counted == 0).astype(jnp.float32),
         "train/weight_mean": jnp.sum(weights) / jnp.maximum(counted, 1),
-        # (sum w)^2 / sum w^2 (Kish, 1965); 0 of an empty batch.
+        # (sum w)^2 / sum w^2 (Kish, 1965); 0 for an empty batch.
         "train/effective_batch": jnp.sum(weights) ** 2 / jnp.maximum(jnp.sum(weights**2), 1e-30),
     }

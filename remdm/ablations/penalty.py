@@ -1,4 +1,4 @@
-"""Divergences and entropies of predictions, which arms add to the loss at the bound's own draw."""
+"""Divergences and entropies of predictions, which arms add to the loss on the same noised batch."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What every arm fine-tunes: the network, the games, and the loss at a noised batch."""
+"""The fine-tuning problem of all arms: the network, the games, and the loss on a noised batch."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -43,7 +43,7 @@ class Windows(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What counts of a batch, and how much."""
+    """Which windows of a batch count, and their weights."""
 
     counts: jax.Array  # [B], whether a window is valid and kept
     weights: jax.Array  # [B]
@@ -51,9 +51,9 @@ class Targets(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """The fine-tuning that arms have in common.
+    """The part of fine-tuning that all arms share.
 
-    Dropout is off throughout: a penalty on the drift from the pretrained policy would else measure
+    Dropout is always off, because a penalty on the drift from the pretrained policy would otherwise measure
     the noise of dropout, and gradients that are compared would differ by it.
     """
 
@@ -64,9 +64,9 @@ class Problem:
     objective: Objective
 
     def play(self, key: jax.Array, params: Any, play: PlayState) -> tuple[PlayState, Transition]:
-        """Roll out: plan, follow all of the plan, plan again; transitions are [T, E, ...].
+        """Play a rollout: plan, follow the whole plan, plan again; transitions are [T, E, ...].
 
-        Their extras say whether the plan was made for an episode that had ended.
+        Their extras are whether the plan was made for an episode that had ended.
         """
 
         def plan(key: jax.Array, play: PlayState) -> jax.Array:
@@ -81,37 +81,37 @@ class Problem:
         return play_plans(key, plan, follow, play, self.config.num_steps, self.network.plan_horizon)
 
     def windows(self, data: Transition) -> Windows:
-        """The windows of a rollout; what was planned for another episode is no decision."""
+        """The windows of a rollout; those with actions planned for another episode are not valid."""
         horizon = self.network.plan_horizon
         valid = window_validity(data.step.done, horizon) & ~window_any(data.extras, horizon)
         return Windows(data.obs, data.action, valid, window_returns(data.step.reward, horizon))
 
     def logits(self, params: Any, batch: Batch, noised: Noised) -> jax.Array:
-        """What the network predicts at a draw [B, H, V]."""
+        """The network's predictions for a noised batch [B, H, V]."""
         return self.planner.denoiser.apply(params, batch.obs, noised.tokens, noised.t)
 
     def elbo(
         self, logits: jax.Array, batch: Batch, noised: Noised, targets: Targets
     ) -> tuple[jax.Array, Metrics]:
-        """The weighted bound [] of logits [B, H, V] at a draw, and its metrics."""
+        """The weighted bound [] of logits [B, H, V] on a noised batch, and its metrics."""
         return self.objective.loss(noised, logits, batch.plan, targets.counts, targets.weights)
 
     def gradient(self, params: Any, batch: Batch, noised: Noised, targets: Targets) -> Any:
-        """Gradient of the weighted bound at a draw."""
+        """Gradient of the weighted bound on a noised batch."""
         return jax.grad(lambda p: self.elbo(self.logits(p, batch, noised), batch, noised, targets)[0])(params)
 
     def masked(self, batch: Batch, noised: Noised) -> jax.Array:
-        """Masked positions of valid windows [B, H]: where penalties are taken."""
+        """Masked positions of valid windows [B, H], on which penalties are computed."""
         return (noised.tokens == self.objective.num_tokens) & batch.valid[:, None]
 
 
 def cloning(batch: Batch) -> Targets:
-    """The targets of behaviour cloning: every valid window counts the same."""
+    """The targets of behaviour cloning: all valid windows have the same weight."""
     return Targets(batch.valid, jnp.ones_like(batch.returns))
 
 
 def make_problem(config: AblationsConfig, network: DenoiserConfig, env: BatchEnv) -> Problem:
-    """What a configuration describes, for the network of a checkpoint."""
+    """The problem a configuration describes, for the network of a checkpoint."""
     schedule, num_actions = network.diffusion_schedule, env.game.num_actions
     sampler = make_sampler(config.sampler, schedule, config.ablation_diffusion_steps)
     planner = Planner(make_denoiser(network, num_actions), sampler)

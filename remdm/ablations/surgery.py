@@ -9,7 +9,7 @@ ROUNDING = 1e-12
 
 
 class Projected(NamedTuple):
-    """A gradient without what conflicts with another."""
+    """A gradient without the components that conflict with another."""
 
     gradient: Any
     removed_share: jax.Array  # [], of the squared norm
@@ -18,7 +18,7 @@ class Projected(NamedTuple):
 
 def project(gradient: Any, other: Any) -> Projected:
     """Remove, in each array with g . o < 0, the component (g . o / o . o) o of its gradient."""
-    # A key's bias has no gradient but rounding errors, whose sign is no conflict.
+    # The gradient of a key's bias is only rounding errors, whose sign is no conflict.
     rounding = ROUNDING * jnp.sqrt(squared_norm(gradient) * squared_norm(other))
 
     def along(g: jax.Array, o: jax.Array) -> jax.Array:
@@ -37,7 +37,7 @@ def project(gradient: Any, other: Any) -> Projected:
 
 def squared_norm(tree: Any) -> jax.Array:
     """Sum of all squares []."""
-    return jax.tree.reduce(jnp.add, jax.tree.map(lambda x: jnp.vdot(x, x), tree))
+    return dot(tree, tree)
 
 
 def norm(tree: Any) -> jax.Array:
@@ -51,6 +51,6 @@ def dot(tree: Any, other: Any) -> jax.Array:
 
 
 def cosine(tree: Any, other: Any) -> jax.Array:
-    """Cosine of the angle between two trees []; 0 where one of them vanishes."""
+    """Cosine of the angle between two trees []; 0 if one of them is zero."""
     norms = jnp.sqrt(squared_norm(tree) * squared_norm(other))
     return dot(tree, other) / jnp.maximum(norms, 1e-30)

@@ -1,4 +1,4 @@
-"""Which arrays are trained: by whole segments of their paths, as `blocks_0/attention/query/kernel`."""
+"""Which arrays are trained, by segments of their paths, such as `blocks_0/attention/query/kernel`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,23 +17,23 @@ def segments(path: tuple) -> Path:
 
 
 def block_of(path: Path) -> int | None:
-    """The number of the block that an array is in; None outside the blocks."""
+    """The number of an array's block; None outside the blocks."""
     name, _, number = path[0].rpartition("_")
     return int(number) if name == "blocks" else None
 
 
 def in_attention(path: Path) -> bool:
-    """Whether an array is of a block's query, key, value or output projection."""
+    """Whether an array belongs to a block's query, key, value or output projection."""
     return block_of(path) is not None and path[1] == "attention" and path[2] in ATTENTION
 
 
 def in_ffn(path: Path) -> bool:
-    """Whether an array is of a block's feed-forward layers."""
+    """Whether an array belongs to a block's feed-forward layers."""
     return block_of(path) is not None and path[1] in FFN
 
 
 def only(chosen: Callable[[Path], bool]) -> Callable[[Path, int], float]:
-    """The rate that trains what is chosen and freezes the rest."""
+    """The rate that trains the chosen arrays and freezes the rest."""
     return lambda path, blocks: float(chosen(path))
 
 

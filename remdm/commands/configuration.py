@@ -114,7 +114,7 @@ def _checkpoint_layers(path: str) -> list[Layer]:
         from remdm.loading.public import public_network  # imports JAX
 
         model = public_network(folder)
-        return [*model.told(path), Layer(path, model.network.model_dump())]
+        return [*model.layers(path), Layer(path, model.network.model_dump())]
     metadata = read_metadata(folder)
     policy = {"planner": "planner", "expert": "expert"}[metadata["kind"]]
     own = {"env_name": metadata["env_name"], "policy": policy}

@@ -1,4 +1,4 @@
-"""What happened to every token at every denoising step, recomputed from the tokens of a finished sample."""
+"""Probabilities of every token at every denoising step, recomputed from the tokens of a finished sample."""
 
 from typing import NamedTuple
 
@@ -10,17 +10,17 @@ from remdm.diffusion.sampling import Denoise, Sampler, make_grid, token_probs
 
 
 class Details(NamedTuple):
-    """One plan in the making; arrays [S, H, ...], one row for each denoising step."""
+    """The denoising of one plan; arrays [S, H, ...], one row for each denoising step."""
 
-    probs: jax.Array  # [S, H, V], the distribution that the step draws tokens from
+    probs: jax.Array  # [S, H, V], the distribution from which the step draws tokens
     confidence: jax.Array  # [S, H], after the step: a token's probability when it was drawn; 1 where locked
-    remask: jax.Array  # [S, H], the probability with which the step masks a committed token again; else 0
+    remask: jax.Array  # [S, H], the probability with which the step re-masks a committed token; else 0
 
 
 def sampling_details(
     denoise: Denoise, sampler: Sampler, start: jax.Array, trace: jax.Array, num_tokens: int
 ) -> Details:
-    """Recompute the probabilities behind a plan that `sample` has drawn; all steps are one batch.
+    """Recompute the probabilities of a plan that `sample` has drawn; all steps are one batch.
 
     Args:
         denoise: (tokens [S, H], t [S]) -> logits [S, H, V], V = num_tokens; V is the mask token.

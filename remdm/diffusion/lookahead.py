@@ -1,8 +1,8 @@
 """Sample only the requested tokens, skipping the steps that they do not depend on.
 
-Where sigma is one number for a whole row (`rescale` and `cap`), when a token is masked and unmasked
-does not depend on what it is. So this course is drawn first; from its end it can be read back which
-draws a wanted token depends on, and only those steps of those rows are denoised.
+If sigma is one number for a whole row (`rescale` and `cap`), the steps at which a token is masked and
+unmasked do not depend on its value. So this course is drawn first; going back from its end shows on which
+draws a wanted token depends, and only those steps of those rows are denoised.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,10 @@ DenoiseRows = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 class Course(NamedTuple):
-    """What happens to every token at every step, except what it becomes; arrays [T, B, H]."""
+    """When each token is masked and drawn, without its values; arrays [T, B, H]."""
 
     masked: jax.Array  # before the step
-    unmask: jax.Array  # whether it is drawn in the step
+    unmask: jax.Array  # whether a draw in the step replaces the mask
 
 
 def can_look_ahead(sampler: Sampler) -> bool:
@@ -30,10 +30,10 @@ def can_look_ahead(sampler: Sampler) -> bool:
 
 
 def draw_course(uniform: jax.Array, sampler: Sampler, locked: jax.Array) -> Course:
-    """Follow the masks alone through all steps.
+    """Follow only the masks through all steps.
 
     Args:
-        uniform: the numbers that decide [T, B, H].
+        uniform: the random numbers that decide on masks [T, B, H].
         locked: positions never masked nor drawn [B, H].
     """
 
@@ -46,9 +46,9 @@ def draw_course(uniform: jax.Array, sampler: Sampler, locked: jax.Array) -> Cour
 
 
 def needed_steps(course: Course, wanted: jax.Array) -> jax.Array:
-    """The steps [T, B] in which a row must be denoised so that wanted tokens [B, H] are right.
+    """The steps [T, B] in which a row must be denoised for its wanted tokens [B, H].
 
-    Those that draw a token which is wanted in the end, or which is seen when a needed one is drawn.
+    They draw a token that is wanted at the end, or that is an input of another needed step.
     """
 
     def step_back(used: jax.Array, now: Course) -> tuple[jax.Array, jax.Array]:
@@ -70,10 +70,10 @@ def sample_wanted(
     wanted: jax.Array,
     block_size: int,
 ) -> jax.Array:
-    """The plans that `sample` draws from the same key, right where wanted and arbitrary elsewhere.
+    """The plans that `sample` draws from the same key, correct where wanted and arbitrary elsewhere.
 
-    Rows are denoised `block_size` at a time, each at the next step it needs, those with most steps
-    left first.
+    Rows are denoised `block_size` at a time, each at its next needed step; rows with most steps left come
+    first.
 
     Args:
         denoise: (rows [N], their tokens [N, H], t [N]) -> logits [N, H, V], V = num_tokens.

@@ -1,4 +1,4 @@
-"""Forward masking and the continuous-time bound that is trained on it."""
+"""Forward masking and the continuous-time bound as a loss."""
 
 from typing import NamedTuple
 
@@ -12,23 +12,23 @@ MAX_WEIGHT = 1000.0
 
 
 def add_noise(key: jax.Array, tokens: jax.Array, alpha: jax.Array, mask_token: int) -> jax.Array:
-    """Draw z_t ~ q(z_t | x_0): each token stays with probability alpha, else it is masked.
+    """Draw z_t ~ q(z_t | x_0): each token is kept with probability alpha, else it is masked.
 
     Args:
         tokens: clean tokens [B, H].
-        alpha: probability of staying [B].
+        alpha: probability that a token is kept [B].
 
     Returns:
         Noised tokens [B, H].
     """
-    stays = jax.random.uniform(key, tokens.shape) < alpha[:, None]
-    return jnp.where(stays, tokens, mask_token)
+    kept = jax.random.uniform(key, tokens.shape) < alpha[:, None]
+    return jnp.where(kept, tokens, mask_token)
 
 
 def elbo_weight(schedule: Schedule, t: jax.Array, train_sigma: float) -> jax.Array:
     """Weight of the cross-entropy at times t [B], clipped to 1000 (MDLM, arXiv 2406.07524, eq. 10).
 
-    `train_sigma` takes off the share of the bound that remasking gives back (ReMDM, arXiv
+    `train_sigma` reduces the weight by the share that remasking accounts for (ReMDM, arXiv
     2503.00307, appendix: the bound of a remasking process is the plain one reweighted).
     """
     weight = -schedule.derivative(t) / jnp.maximum(1.0 - schedule.alpha(t), 1e-5)
@@ -40,12 +40,12 @@ def cross_entropy(
 ) -> jax.Array:
     """Cross-entropy [..] of logits [.., V] against (1 - eps) p + eps / V.
 
-    p is one-hot at the tokens [..], or the distribution [.., V] that they were drawn from: its
+    p is one-hot at the tokens [..], or the distribution [.., V] from which they were drawn: its
     cross-entropy is the mean over such draws, without their noise (arXiv 1503.02531).
     """
     log_probs = jax.nn.log_softmax(logits.astype(jnp.float32))
     if probabilities is None:
-        # No indexing: its gradient is a scatter, which is slow on GPUs where runs must repeat bit for bit.
+        # No indexing, because its gradient is a scatter, which is slow on GPUs in deterministic runs.
         probabilities = jax.nn.one_hot(tokens, logits.shape[-1])
     expected = jnp.sum(probabilities * log_probs, axis=-1)
     return -(1.0 - label_smoothing) * expected - label_smoothing * jnp.mean(log_probs, axis=-1)
@@ -59,19 +59,19 @@ class Noised(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What each plan adds to the loss and to its metrics."""
+    """Contributions of each plan to the loss and its metrics."""
 
     loss: jax.Array  # [B]
     unweighted_loss: jax.Array  # [B]
     counted: jax.Array  # [B], masked tokens of valid plans
-    correct: jax.Array  # [B], those predicted right
+    correct: jax.Array  # [B], those predicted correctly
 
 
 class Objective(NamedTuple):
     """Negative evidence lower bound of masked diffusion (MDLM, arXiv 2406.07524, eq. 10).
 
-    The sum over masked positions is divided by H, not by how many there are: the latter would
-    distort the bound by about 1 / (1 - alpha_t).
+    The sum over masked positions is divided by H, not by their number, which would distort the bound by
+    about 1 / (1 - alpha_t).
     """
 
     schedule: Schedule
@@ -90,7 +90,7 @@ class Objective(NamedTuple):
         """Draw t uniformly from [low, high) and z_t for clean plans [B, H].
 
         Args:
-            known: how many first tokens of each plan are never masked, and so not predicted [B].
+            known: how many first tokens of each plan are never masked, and thus not predicted [B].
         """
         time_key, noise_key = jax.random.split(key)
         t = jax.random.uniform(time_key, plans.shape[:1], minval=low, maxval=high)
@@ -113,9 +113,9 @@ class Objective(NamedTuple):
         Args:
             logits: predictions for the noised tokens [B, H, V].
             plans: clean tokens [B, H].
-            valid: 1 where a plan counts, 0 where it crosses an episode's end [B].
+            valid: 1 if a plan counts, 0 if it crosses an episode's end [B].
             weights: non-negative factor of each plan's loss [B]; no gradient flows into it.
-            probabilities: what each token was drawn from, the label in its place [B, H, V].
+            probabilities: distributions from which tokens were drawn, labels in place of `plans` [B, H, V].
         """
         masked = noised.tokens == self.num_tokens
         counted = masked * valid.astype(jnp.float32)[:, None]

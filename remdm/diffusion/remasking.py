@@ -1,4 +1,4 @@
-"""How likely a committed token is to be masked again (ReMDM, arXiv 2503.00307, section 4)."""
+"""The probability sigma that a committed token is re-masked (ReMDM, arXiv 2503.00307, section 4)."""
 
 from collections.abc import Callable
 
@@ -31,13 +31,13 @@ def conf(largest: jax.Array, eta: Eta, psi: jax.Array, committed: jax.Array) -> 
 
 def conf_softmax(largest: jax.Array, eta: Eta, psi: jax.Array, committed: jax.Array) -> jax.Array:
     """Eta * sigma_max * softmax(-psi) over the row's committed tokens (ReMDM's own form; its eta is 1)."""
-    # A row without committed tokens is all -inf, whose softmax is NaN; the `where` after it drops those.
+    # A row without committed tokens is all -inf, whose softmax is NaN; the next `where` replaces it.
     shares = jax.nn.softmax(jnp.where(committed, -psi, -jnp.inf), axis=-1)
     return jnp.where(committed, eta * largest * shares, 0.0)
 
 
-# Every strategy: (sigma_max, eta, psi [B, H], committed [B, H]) -> sigma [B, H]. psi is the probability a
-# token had under the distribution it was drawn from; committed tokens are unmasked and not locked.
+# Every strategy: (sigma_max, eta, psi [B, H], committed [B, H]) -> sigma [B, H]. psi is a token's probability
+# in the distribution from which it was drawn; committed tokens are unmasked and not locked.
 STRATEGIES: dict[str, Strategy] = {
     "rescale": rescale,
     "cap": cap,

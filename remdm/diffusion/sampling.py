@@ -16,7 +16,7 @@ Denoise = Callable[[jax.Array, jax.Array], jax.Array]
 class Sampler(NamedTuple):
     """Settings of the reverse process.
 
-    `eta` and `temperature` may be arrays [], so that samplers that differ in them share a program.
+    `eta` and `temperature` may be arrays [], so that samplers with different values share a program.
     """
 
     steps: int
@@ -31,12 +31,12 @@ class Sampler(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """What each denoising step does, as arrays [steps]."""
+    """Parameters of each denoising step, arrays [steps]."""
 
-    t: jax.Array  # the time whose alpha is current, told to the model
+    t: jax.Array  # the time whose alpha is current, an input of the model
     alpha_t: jax.Array
     alpha_s: jax.Array  # alpha after the step; equal to alpha_t while the loop holds it
-    remask: jax.Array  # whether committed tokens may be masked again
+    remask: jax.Array  # whether committed tokens may be re-masked
 
 
 def split_steps(steps: int, shares: tuple[float, float, float]) -> tuple[int, int, int]:
@@ -60,7 +60,7 @@ def make_grid(sampler: Sampler) -> Grid:
 
     Without the loop, step k goes from t = (T - k) / T to (T - k - 1) / T. With it (ReMDM, arXiv
     2503.00307, section 4.2), t runs from 1 to t_on without remasking, is held there with remasking,
-    and runs on from t_on to 0 without.
+    and then runs from t_on to 0 without.
     """
     if sampler.use_loop:
         before, held, after = split_steps(
@@ -83,10 +83,10 @@ def make_grid(sampler: Sampler) -> Grid:
 
 
 def nucleus(probs: jax.Array, top_p: float) -> jax.Array:
-    """Keep the tokens that are more probable than all but less than `top_p` of the mass, without a sort.
+    """Nucleus sampling (arXiv 1904.09751) without a sort.
 
-    A token is kept iff the total probability of strictly more probable tokens is below `top_p`
-    (nucleus sampling, arXiv 1904.09751, with ties kept together).
+    A token is kept iff the total probability of strictly more probable tokens is below `top_p`, so ties
+    are kept together.
 
     Args:
         probs: [.., V].
@@ -103,19 +103,14 @@ def nucleus(probs: jax.Array, top_p: float) -> jax.Array:
 
 
 def token_probs(logits: jax.Array, temperature: float | jax.Array, top_p: float) -> jax.Array:
-    """The distribution [.., V] tokens are drawn from; one-hot at the argmax for temperature 0."""
+    """The distribution [.., V] from which tokens are drawn; one-hot at the argmax for temperature 0."""
     logits = logits.astype(jnp.float32)
-    if isinstance(temperature, jax.Array):
-        return jnp.where(temperature > 0.0, _at(temperature, logits, top_p), _greedy(logits))
-    return _at(temperature, logits, top_p) if temperature > 0.0 else _greedy(logits)
-
-
-def _at(temperature: float | jax.Array, logits: jax.Array, top_p: float) -> jax.Array:
-    return nucleus(jax.nn.softmax(logits / temperature), top_p)
-
-
-def _greedy(logits: jax.Array) -> jax.Array:
-    return jax.nn.one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1])
+    is_array = isinstance(temperature, jax.Array)
+    greedy = jax.nn.one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1])
+    if not is_array and temperature == 0.0:
+        return greedy
+    probs = nucleus(jax.nn.softmax(logits / temperature), top_p)
+    return jnp.where(temperature > 0.0, probs, greedy) if is_array else probs
 
 
 def draw(uniform: jax.Array, probs: jax.Array) -> jax.Array:
@@ -142,8 +137,8 @@ def sample(
         locked: positions never masked nor decided again (inpainting, arXiv 2205.09991) [B, H].
 
     Returns:
-        Plans [B, H] without masks, and the tokens after every step [steps, B, H], which cost nothing
-        where they are not used.
+        Plans [B, H] without masks, and the tokens after every step [steps, B, H], which cost nothing if
+        they are not used.
     """
     mask_token = num_tokens
     shape = locked.shape
@@ -168,7 +163,7 @@ def sample(
 
 
 def step_uniforms(key: jax.Array, sampler: Sampler, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-    """The uniform numbers [T, B, H] of all steps: those that choose tokens and those that decide on masks."""
+    """Uniform random numbers [T, B, H] of all steps: for the choice of tokens, and for decisions on masks."""
     keys = jax.random.split(key, sampler.steps)
     uniform = jax.vmap(lambda key: jax.random.uniform(key, (2, *shape)))(keys)
     return uniform[:, 0], uniform[:, 1]
@@ -177,20 +172,20 @@ def step_uniforms(key: jax.Array, sampler: Sampler, shape: tuple[int, ...]) -> t
 def decide(
     sampler: Sampler, now: Grid, uniform: jax.Array, psi: jax.Array, masked: jax.Array, locked: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Which tokens a step unmasks and which it masks again, by uniform numbers; all arrays [B, H]."""
+    """Which tokens a step unmasks and which it re-masks, from uniform random numbers; all arrays [B, H]."""
     sigma = jnp.where(now.remask, _sigma(sampler, now, psi, ~masked & ~locked), 0.0)
     unmask_prob = (now.alpha_s - (1.0 - sigma) * now.alpha_t) / jnp.maximum(1.0 - now.alpha_t, 1e-12)
-    # The last step has alpha_s = 1: there the probability is 1 up to rounding.
+    # At the last step alpha_s is 1, and the probability is 1 up to rounding.
     unmask = masked & ((uniform < unmask_prob) | (now.alpha_s >= 1.0))
     return unmask, ~masked & ~locked & (uniform < sigma)
 
 
 def _sigma(sampler: Sampler, now: Grid, psi: jax.Array, committed: jax.Array) -> jax.Array:
-    """Remasking probability [B, H]; for masked tokens, the sigma in their unmasking probability."""
+    """Remasking probability [B, H]; for masked tokens, the sigma of their unmasking probability."""
     largest = sigma_max(now.alpha_t, now.alpha_s)
     sigma = STRATEGIES[sampler.strategy](largest, sampler.eta, psi, committed)
     if sampler.strategy in PER_TOKEN and sampler.use_loop:
-        # alpha is held, so masked tokens must come back at the rate at which committed ones leave.
+        # alpha is held, so tokens must be unmasked at the rate at which committed ones are re-masked.
         count = jnp.sum(committed, axis=-1, keepdims=True)
         mean = jnp.sum(sigma, axis=-1, keepdims=True) / jnp.maximum(count, 1)
         sigma = jnp.where(committed, sigma, mean)

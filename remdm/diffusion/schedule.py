@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 
 class Schedule(NamedTuple):
-    """alpha falls from alpha(0) = 1 to alpha(1) = 0; both functions map arrays elementwise."""
+    """alpha decreases from alpha(0) = 1 to alpha(1) = 0; both functions are elementwise."""
 
     alpha: Callable[[jax.Array], jax.Array]
     derivative: Callable[[jax.Array], jax.Array]

@@ -1,4 +1,4 @@
-"""What the rest of the code plays: a game, wrapped, many times at once."""
+"""The environment of the pipeline: many wrapped games at once."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,11 +23,10 @@ from remdm.envs.wrappers import (
 
 @struct.dataclass
 class Step:
-    """What a step of E environments gives beside the next observation.
+    """Results of a step of E environments, except the next observation.
 
-    `done` says that the episode ended with this action: the observation that comes with it is the
-    first of the next episode. Return, length and achievements are those of the episode so far, with this
-    step.
+    `done` means that the episode ended with this action: the observation that comes with it is the first of
+    the next episode. Return, length and achievements are those of the episode so far, including this step.
     """
 
     reward: jax.Array  # [E]
@@ -41,7 +40,7 @@ class Step:
 class BatchEnv:
     """E environments as two pure functions, `reset` and `step`.
 
-    `env` plays `game` within a `LogWrapper` and an automatic reset.
+    `env` is `game` in a `LogWrapper` and an automatic reset.
     """
 
     game: Game
@@ -49,7 +48,7 @@ class BatchEnv:
 
     @property
     def num_envs(self) -> int:
-        """Environments, E."""
+        """Number of environments, E."""
         return self.env.num_envs
 
     def reset(self, key: jax.Array) -> tuple[jax.Array, Any]:
@@ -65,7 +64,7 @@ class BatchEnv:
             action: [E].
 
         Returns:
-            Observations [E, D], the new state, and what the step gave.
+            Observations [E, D], the new state, and the results of the step.
         """
         obs, state, reward, done, info = self.env.step(key, state, action, self.game.params)
         unlocked = [info[f"Achievements/{name}"] > 0 for name in self.game.achievements]
@@ -83,7 +82,7 @@ def make_batch_env(config: EnvConfig, num_envs: int, network: DenoiserConfig | N
     """The environment a configuration names, `num_envs` times.
 
     Args:
-        network: of the planner that is to play it, which may ask for more than the game shows.
+        network: of the planner that is to play it, which may need more observations than the game's own.
     """
     game = with_past(load_game(config.env_name), network)
     env = LogWrapper(game.env)
@@ -103,10 +102,10 @@ def make_paired_env(config: GameConfig, num_envs: int, network: DenoiserConfig |
 
 
 def pooled(env: Env, num_envs: int) -> PooledResetVecEnvWrapper:
-    """The batch that the pipeline plays, with a pool of a good size.
+    """The batch of the pipeline, with a pool of a good size.
 
-    Eight worlds at once cost little more than a third of what they cost one by one; with more
-    environments, more worlds are needed at once.
+    Eight worlds at once cost little more than a third of eight worlds one by one; with more environments,
+    more worlds are needed at once.
     """
     return PooledResetVecEnvWrapper(env, num_envs, pool_size=max(8, num_envs // 16))
 

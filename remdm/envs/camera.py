@@ -1,4 +1,4 @@
-"""What can be seen of a game: its pixels, its map, and where the player is."""
+"""Pictures of a game's states: pixels, map, and the player's position."""
 
 import dataclasses
 from collections import OrderedDict
@@ -16,11 +16,11 @@ TILE = 16  # pixels, the size that Craftax's textures are drawn in
 
 @struct.dataclass
 class Shot:
-    """One state as it is seen; stacked over time, arrays are [T, ...]."""
+    """A picture of one state; stacked over time, arrays are [T, ...]."""
 
     pixels: jax.Array  # [h, w, 3], uint8
     clear: jax.Array  # the same by day and awake
-    light: jax.Array  # [], 1 by day, 0 in the darkest night; halved in sleep
+    light: jax.Array  # [], 1 by day, 0 in the darkest night; halved during sleep
     vitals: OrderedDict[str, jax.Array]  # health and the like, [] each
     inventory: OrderedDict[str, jax.Array]  # how many of each thing, [] each
     place: jax.Array  # [3]: floor, row and column
@@ -29,14 +29,14 @@ class Shot:
 
 @dataclass(frozen=True)
 class Camera:
-    """Takes shots of a game's states, and knows what is on them.
+    """Takes pictures of a game's states, and describes their contents.
 
     Attributes:
-        shoot: a state of one environment, as a shot.
-        unlocked: achievements so far, of any states [.., A].
-        tiles: what each kind of block looks like [B, TILE, TILE, 3], uint8.
+        shoot: a state of one environment -> its picture.
+        unlocked: states -> achievements so far [.., A].
+        tiles: a picture of each kind of block [B, TILE, TILE, 3], uint8.
         actions: names of the actions.
-        local_view: rows and columns of blocks that the player sees.
+        local_view: rows and columns of the visible blocks.
     """
 
     shoot: Callable[[Any], Shot]
@@ -57,7 +57,7 @@ def load_camera(env_name: str) -> Camera:
         vitals.append("mana")
     textures = constants.load_all_textures_given_size(TILE)
     render = _make_renderer(renderer, textures)
-    # The noise of the night would be another at every step, and most of what a film has to store.
+    # With a key per step, the noise of the night would differ at every step and take most of a film's memory.
     noise_key = jax.random.PRNGKey(0)
 
     def shoot(state: Any) -> Shot:
@@ -66,7 +66,7 @@ def load_camera(env_name: str) -> Camera:
         seen = state.replace(state_rng=noise_key)
         light = jnp.where(floor == 0, state.light_level, 1.0) * (1.0 - 0.5 * state.is_sleeping)
         by_day = seen.replace(light_level=1.0, is_sleeping=False)
-        # One after the other, so that the renderer, which is long, is compiled once.
+        # One after the other, so that the long program of the renderer is compiled once.
         pixels = jax.lax.map(render, jax.tree.map(lambda *both: jnp.array(both), seen, by_day))
         pixels, clear = jnp.clip(jnp.round(pixels), 0, 255).astype(jnp.uint8)
         return Shot(
@@ -102,8 +102,8 @@ def _counts(inventory: Any) -> OrderedDict[str, jax.Array]:
 def _make_renderer(renderer: Any, textures: dict[str, Any]) -> Callable[[Any], jax.Array]:
     """Craftax's renderer with textures of one size.
 
-    Its own loader draws three sizes, which takes a minute, and keeps them in the installed package,
-    where it may not write and where two processes collide.
+    Its own loader draws three sizes, which takes a minute, and stores them in the installed package, which
+    may be read-only and where two processes collide.
     """
     loader = renderer.load_all_textures
     renderer.load_all_textures = lambda: {TILE: textures}

@@ -1,4 +1,4 @@
-"""Craftax by name, and what is known of its two symbolic games."""
+"""Craftax by name, and facts of its two symbolic games."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -7,10 +7,10 @@ from remdm.envs.wrappers import AchievementsWrapper
 
 
 class Past(NamedTuple):
-    """What observations tell of the episode so far, beside what the game shows."""
+    """What observations contain of the episode so far, in addition to the game's own."""
 
-    observations: int = 0  # earlier ones
-    actions: int = 0
+    observations: int = 0  # how many earlier ones
+    actions: int = 0  # how many last ones
     progress: bool = False  # achievements and last reward
 
 
@@ -22,11 +22,11 @@ class Game:
     """A single environment without auto-reset, and its facts.
 
     Attributes:
-        time_limit: steps after which an episode is over whatever happens; None if there is no limit.
+        time_limit: steps after which an episode ends in any case; None if there is no limit.
         victory: the achievement that ends an episode; None if none does.
         num_binary: leading entries of an observation that are 0 or 1, the view of the map.
-        past: what observations tell beside what the game shows. First comes what is told of the present, then
-            the same of each earlier step, then actions, as numbers.
+        past: what observations contain in addition to the game's own. First come the entries of the present
+            step, then those of each earlier step, then actions, as numbers.
     """
 
     env: Any
@@ -41,19 +41,19 @@ class Game:
 
     @property
     def step_dim(self) -> int:
-        """Entries of an observation that tell of one step."""
+        """Entries of an observation for one step."""
         return (self.obs_dim - self.past.actions) // (1 + self.past.observations)
 
     @property
     def shown_dim(self) -> int:
-        """Leading entries of an observation, which the game itself shows; an expert sees no others."""
+        """Leading entries of an observation, which are the game's own; an expert uses no others."""
         return self.step_dim - (len(self.achievements) + 1) * self.past.progress
 
 
 def load_game(env_name: str) -> Game:
     """Load one of the two symbolic games.
 
-    Craftax is imported here and not at the top: it takes seconds, and building the DAG needs none of it.
+    Craftax is imported here and not at the top, because that takes seconds and the DAG does not need it.
     """
     from craftax.craftax_env import make_craftax_env_from_name
 

@@ -1,7 +1,7 @@
 """A batch on several devices: environments, and what belongs to them, are split over the mesh.
 
-The mesh is the one that a program is traced under (`jax.sharding.use_abstract_mesh`); it has one axis.
-Where there is none, as on one device, nothing here does anything.
+The mesh is that of the context in which a program is traced (`jax.sharding.use_abstract_mesh`); it has one
+axis. Without a mesh, as on one device, these functions change nothing.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def num_shards() -> int:
 
 
 def split(tree: Any, axis: int = 0) -> Any:
-    """Ask for one axis of all arrays to be split over the devices, a part of a batch on each."""
+    """Split one axis of all arrays over the devices, a part of a batch on each."""
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
         return tree
@@ -30,8 +30,8 @@ def each_shard(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of a batch that every device applies to its own part, without communication.
 
     Args:
-        function: (shared, *batch) -> a batch; arrays of a batch have the environments in front. What is
-            shared reaches every device whole.
+        function: (shared, *batch) -> a batch; arrays of a batch have a leading axis of environments. Every
+            device receives all of `shared`.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
@@ -39,7 +39,7 @@ def each_shard(function: Callable[..., Any]) -> Callable[..., Any]:
     whole, part = PartitionSpec(), PartitionSpec(mesh.axis_names)
 
     def apply(shared: Any, *batch: Any) -> Any:
-        # Loops that end at another time on each device are wanted here, so what varies is not checked.
+        # Loops may end after a different number of iterations on each device, so variance is not checked.
         mapped = jax.shard_map(
             function, in_specs=(whole, *[part] * len(batch)), out_specs=part, check_vma=False
         )
@@ -49,6 +49,6 @@ def each_shard(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def own_key(key: jax.Array) -> jax.Array:
-    """Within `each_shard`, a key for this device alone; on one device, the key itself."""
+    """Within `each_shard`, a key only of this device; on one device, the key itself."""
     mesh = jax.sharding.get_abstract_mesh()
     return key if mesh.empty else jax.random.fold_in(key, jax.lax.axis_index(mesh.axis_names))

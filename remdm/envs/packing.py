@@ -1,4 +1,4 @@
-"""Observations in little memory, without loss: a symbolic view of the map is nothing but zeros and ones."""
+"""Lossless compression of observations: a symbolic view of the map contains only zeros and ones."""
 
 import math
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from remdm.envs.craftax import Game
 
 
 class Packed(NamedTuple):
-    """Observations [..., D] that tell of F steps, of each with `game.num_binary` single bits first."""
+    """Observations [..., D] of F steps, each with `game.num_binary` binary entries first."""
 
     bits: jax.Array  # [..., F * ceil(game.num_binary / 8)], bytes
     rest: jax.Array  # [..., D - F * game.num_binary]
@@ -18,8 +18,8 @@ class Packed(NamedTuple):
 
 def pack(obs: jax.Array, game: Game) -> Packed:
     """Observations [..., D] as `Packed`, 27 times smaller in full Craftax and 21 times in Classic."""
-    told, actions = jnp.split(obs, [obs.shape[-1] - game.past.actions], axis=-1)
-    steps = told.reshape(*obs.shape[:-1], -1, game.step_dim)
+    steps, actions = jnp.split(obs, [obs.shape[-1] - game.past.actions], axis=-1)
+    steps = steps.reshape(*obs.shape[:-1], -1, game.step_dim)
     binary, rest = jnp.split(steps, [game.num_binary], axis=-1)
     bits = jnp.packbits(binary != 0, axis=-1)
     return Packed(_flat(bits), jnp.concatenate([_flat(rest), actions], axis=-1))
@@ -46,5 +46,5 @@ def packed_size(game: Game) -> int:
 
 
 def num_bytes(tree: Any) -> int:
-    """Bytes of arrays, or of what has their shapes."""
+    """Bytes of arrays, or of `jax.ShapeDtypeStruct`s."""
     return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))

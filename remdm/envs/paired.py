@@ -1,4 +1,4 @@
-"""Worlds by number: what an evaluation plays in, so that differences between policies are paired."""
+"""Numbered worlds of evaluations, so that differences between policies are paired."""
 
 from typing import Any
 
@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from remdm.envs.wrappers import BatchEnvWrapper, Env, Outcome, Worlds, put, where_done
+from remdm.base.tree import where
+from remdm.envs.wrappers import BatchEnvWrapper, Env, Outcome, Worlds, put
 
 
 @struct.dataclass
@@ -21,12 +22,12 @@ class PairedState:
 
 
 class PairedResetVecEnvWrapper(BatchEnvWrapper):
-    """A batch with automatic resets whose worlds depend on their numbers alone.
+    """A batch with automatic resets whose worlds depend only on their numbers.
 
     Episode k of environment e starts in the world of the key (reset's key, e, k), whatever was played
-    before it and however many environments there are. Next worlds are generated `block_size` at a
-    time, once so many have been used or one is needed that has not been generated yet: a world by
-    itself costs several times its share of a batch.
+    before and however many environments there are. Next worlds are generated `block_size` at a time, once
+    so many have been used or one is needed that has not been generated yet, because a single world costs
+    several times its share of a batch.
     """
 
     def __init__(self, env: Env, num_envs: int, block_size: int) -> None:
@@ -44,19 +45,19 @@ class PairedResetVecEnvWrapper(BatchEnvWrapper):
         """Act in every environment and start the next world where an episode ended."""
         obs, env_state, reward, done, info = super().step(key, state.env_state, action, params)
 
-        def go_on(worlds: Worlds) -> tuple[Worlds, Worlds, jax.Array]:
+        def advance(worlds: Worlds) -> tuple[Worlds, Worlds, jax.Array]:
             following, ready = self._prepare(done, state, params)
-            return where_done(done, following, worlds), following, ready & ~done
+            return where(done, following, worlds), following, ready & ~done
 
         def stay(worlds: Worlds) -> tuple[Worlds, Worlds, jax.Array]:
             return worlds, state.next, state.ready
 
-        (obs, env_state), following, ready = jax.lax.cond(jnp.any(done), go_on, stay, (obs, env_state))
+        (obs, env_state), following, ready = jax.lax.cond(jnp.any(done), advance, stay, (obs, env_state))
         new_state = PairedState(env_state, following, ready, state.episode + done, state.key)
         return obs, new_state, reward, done, info
 
     def _generate(self, key: jax.Array, envs: jax.Array, episodes: jax.Array, params: Any) -> Worlds:
-        """The worlds of some episodes [N] of some environments [N]."""
+        """The worlds of episodes [N] of environments [N]."""
         numbered = jax.vmap(lambda e, k: jax.random.fold_in(jax.random.fold_in(key, e), k))
         return self.reset_each(numbered(envs, episodes), params)
 
@@ -74,7 +75,7 @@ class PairedResetVecEnvWrapper(BatchEnvWrapper):
             urgency = jnp.where(ready, 0, 1 + done)
             _, envs = jax.lax.top_k(urgency, self.block_size)
             new = self._generate(state.key, envs, state.episode[envs] + 1, params)
-            # Those that were ready are out of range, and dropped.
+            # Indices of those that were ready are set out of range, and dropped.
             indices = envs + jnp.where(ready[envs], self.num_envs, 0)
             worlds = jax.tree.map(lambda old, x: put(old, indices, x), worlds, new)
             return worlds, put(ready, indices, True)

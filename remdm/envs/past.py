@@ -1,4 +1,4 @@
-"""What a player may know of its episode so far beside what the game shows."""
+"""Observations with more of the episode so far than the game's own."""
 
 from dataclasses import replace
 from typing import Any
@@ -26,7 +26,7 @@ class SequenceHistoryWrapper(Wrapper):
     """Keeps a sliding window of the last `length` observations and actions in the state.
 
     `observations[-1]` is the observation just given, and `actions[i]` the action that led to
-    `observations[i]`. What lies before the episode's first observation is zero, and so is the action
+    `observations[i]`. Entries before the episode's first observation are zero, and so is the action
     that led to it. For a single environment, inside the automatic reset, which empties the window.
     """
 
@@ -35,20 +35,20 @@ class SequenceHistoryWrapper(Wrapper):
         self.length = length
 
     def reset(self, key: jax.Array, params: Any) -> Worlds:
-        """The window holds the first observation alone."""
+        """The window contains only the first observation."""
         obs, env_state = self.env.reset(key, params)
         before = jnp.zeros((self.length, *obs.shape), obs.dtype)
         return obs, HistoryState(env_state, _slide(before, obs), jnp.zeros(self.length, jnp.int32))
 
     def step(self, key: jax.Array, state: HistoryState, action: jax.Array, params: Any) -> Outcome:
-        """Move the window on by one."""
+        """Act, and move the window by one step."""
         obs, env_state, reward, done, info = self.env.step(key, state.env_state, action, params)
         state = HistoryState(env_state, _slide(state.observations, obs), _slide(state.actions, action))
         return obs, state, reward, done, info
 
 
 class ProgressWrapper(Wrapper):
-    """Appends to an observation which achievements are unlocked so far, 0 or 1, and the last reward."""
+    """Appends to observations the achievements unlocked so far, 0 or 1, and the last reward."""
 
     def __init__(self, env: Env, achievements: tuple[str, ...]) -> None:
         super().__init__(env)
@@ -67,34 +67,34 @@ class ProgressWrapper(Wrapper):
 
 
 class PastWrapper(Wrapper):
-    """Appends to an observation those of 1, 2, 4, 8 ... steps before it, then the last actions, newest first.
+    """Appends to observations those of 1, 2, 4, 8 ... steps before, then the last actions, newest first.
 
-    What lies before the episode is zero; as an action, 0 does nothing in Craftax.
+    Entries before the episode are zero; as an action, 0 does nothing in Craftax.
     """
 
     def __init__(self, env: Env, past: Past) -> None:
         self.ages = 2 ** np.arange(past.observations)
-        self.num_actions_told = past.actions
+        self.past_actions = past.actions
         super().__init__(SequenceHistoryWrapper(env, max(1, *self.ages + 1, past.actions)))
 
     def reset(self, key: jax.Array, params: Any) -> Worlds:
-        """Nothing has happened."""
+        """The first observation; nothing has happened before."""
         obs, state = self.env.reset(key, params)
-        return self._told(obs, state), state
+        return self._with_past(obs, state), state
 
     def step(self, key: jax.Array, state: HistoryState, action: jax.Array, params: Any) -> Outcome:
         """Act."""
         obs, state, reward, done, info = self.env.step(key, state, action, params)
-        return self._told(obs, state), state, reward, done, info
+        return self._with_past(obs, state), state, reward, done, info
 
-    def _told(self, obs: jax.Array, state: HistoryState) -> jax.Array:
+    def _with_past(self, obs: jax.Array, state: HistoryState) -> jax.Array:
         earlier = state.observations[-1 - self.ages].reshape(-1)
-        actions = jnp.flip(state.actions)[: self.num_actions_told]
+        actions = jnp.flip(state.actions)[: self.past_actions]
         return jnp.concatenate([obs, earlier, actions.astype(obs.dtype)])
 
 
 def with_past(game: Game, network: DenoiserConfig | None) -> Game:
-    """The game whose observations tell what a planner's network asks for."""
+    """The game with the observations that a planner's network needs."""
     if network is None:
         return game
     past = Past(network.past_observations, network.past_actions, network.past_progress)
@@ -107,7 +107,7 @@ def with_past(game: Game, network: DenoiserConfig | None) -> Game:
 
 
 def game_state(state: LogState) -> Any:
-    """The game's own state, within what logs it and remembers its past."""
+    """The game's own state, without those of the wrappers for log and past."""
     inner = state.env_state
     return inner.env_state if isinstance(inner, HistoryState) else inner
 

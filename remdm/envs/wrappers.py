@@ -1,9 +1,9 @@
 """Wrappers in the style of gymnax: each is an environment made of another one.
 
 The specification's stack is env -> LogWrapper -> AutoResetEnvWrapper -> BatchEnvWrapper. World
-generation costs some thirty times a step, and under `vmap` a reset "if done" generates a world for
-everyone at every step; so the pipeline takes in place of the last two one wrapper that resets the
-batch as a whole, from a pool of worlds.
+generation costs some thirty times a step, and under `vmap` a conditional reset generates a world for every
+environment at every step; so in place of the last two the pipeline has one wrapper that resets the batch
+as a whole, from a pool of worlds.
 """
 
 from typing import Annotated, Any, Protocol
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from remdm.base.fields import Role
+from remdm.base.tree import where
 from remdm.envs.devices import each_shard, num_shards, own_key
 
 Worlds = tuple[jax.Array, Any]  # observations and states
@@ -20,36 +21,36 @@ Outcome = tuple[jax.Array, Any, jax.Array, jax.Array, dict[str, Any]]  # obs, st
 
 
 class Env(Protocol):
-    """What every wrapper wraps and is; `done` says that the episode ended with the action."""
+    """The interface of all wrappers and wrapped environments; `done`: the episode ended with the action."""
 
     def reset(self, key: jax.Array, params: Any) -> Worlds:
         """The first observation of a fresh world, and the state."""
 
     def step(self, key: jax.Array, state: Any, action: jax.Array, params: Any) -> Outcome:
-        """The next observation and state, the reward, whether the episode is done, and more of it."""
+        """The next observation and state, the reward, whether the episode is done, and `info`."""
 
 
 class Wrapper:
-    """Passes on to the wrapped environment whatever it does not define itself."""
+    """Takes from the wrapped environment whatever it does not define itself."""
 
     def __init__(self, env: Any) -> None:
         self.env = env
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # what copying and pickling probe before there is an `env`
+        if name.startswith("_"):  # which copying and pickling look up before `env` is set
             raise AttributeError(name)
         return getattr(self.env, name)
 
 
 class AchievementsWrapper(Wrapper):
-    """Reports the achievements so far at every step; Craftax reports them where an episode ends."""
+    """Reports the achievements so far at every step; Craftax itself reports them only at an episode's end."""
 
     def __init__(self, env: Any, names: tuple[str, ...]) -> None:
         super().__init__(env)
         self.names = names
 
     def step(self, key: jax.Array, state: Any, action: jax.Array, params: Any) -> Outcome:
-        """Act; `info` has 100 for what has been unlocked, as Craftax has it."""
+        """Act; `info` has 100 for each unlocked achievement, as in Craftax."""
         obs, state, reward, done, info = self.env.step(key, state, action, params)
         so_far = {f"Achievements/{name}": 100.0 * state.achievements[i] for i, name in enumerate(self.names)}
         return obs, state, reward, done, {**info, **so_far}
@@ -70,11 +71,11 @@ class LogState:
 class LogWrapper(Wrapper):
     """Adds to `info` the statistics of episodes, under the names of the public baselines.
 
-    `returned_episode` is `done`; where it holds, `returned_episode_returns` and
-    `returned_episode_lengths` are those of the episode that ended, and elsewhere of the one before.
-    Beside these, `episode_return` and `episode_length` are those of the episode so far, with this step.
-    An automatic reset around this wrapper resets the statistics too: then they are zero until the
-    episode ends, and `timestep`, the steps since the last reset, counts the episode's.
+    `returned_episode` is `done`; if it is true, `returned_episode_returns` and `returned_episode_lengths`
+    are those of the episode that ended, else of the one before. In addition, `episode_return` and
+    `episode_length` are those of the episode so far, including this step. An automatic reset around this
+    wrapper also resets the statistics: then they are zero until the episode ends, and `timestep`, the steps
+    since the last reset, counts the steps of the episode.
     """
 
     def reset(self, key: jax.Array, params: Any) -> Worlds:
@@ -90,7 +91,7 @@ class LogWrapper(Wrapper):
         )
 
     def step(self, key: jax.Array, state: LogState, action: jax.Array, params: Any) -> Outcome:
-        """Count the step."""
+        """Act, and count the step."""
         obs, env_state, reward, done, info = self.env.step(key, state.env_state, action, params)
         episode_return = state.episode_return + reward
         episode_length = state.episode_length + 1
@@ -115,25 +116,25 @@ class LogWrapper(Wrapper):
 
 
 class AutoResetEnvWrapper(Wrapper):
-    """Goes on in a fresh world when an episode ends: exact, simple and slow.
+    """Continues in a fresh world when an episode ends: exact, simple and slow.
 
     The observation of the step that ends an episode is the first of the next. Every step generates
-    a world and throws it away unless it is needed.
+    a world and discards it unless it is needed.
     """
 
     def step(self, key: jax.Array, state: Any, action: jax.Array, params: Any) -> Outcome:
         """Act, and replace the world if the episode ended."""
         step_key, reset_key = jax.random.split(key)
         obs, state, reward, done, info = self.env.step(step_key, state, action, params)
-        obs, state = where_done(done, self.env.reset(reset_key, params), (obs, state))
+        obs, state = where(done, self.env.reset(reset_key, params), (obs, state))
         return obs, state, reward, done, info
 
 
 class BatchEnvWrapper(Wrapper):
     """`num_envs` environments at once: observations are [E, ...], actions, rewards and dones [E].
 
-    On several devices each steps its own part of them. Keys are drawn for all environments beforehand,
-    so what happens in one does not depend on how many devices there are.
+    Each device steps its own part of them. Keys are drawn for all environments beforehand, so an
+    environment does not depend on the number of devices.
     """
 
     def __init__(self, env: Env, num_envs: int) -> None:
@@ -163,7 +164,7 @@ class OptimisticResetVecEnvWrapper(BatchEnvWrapper):
     """A batch with automatic resets that generates one world a step for `reset_ratio` environments.
 
     The scheme of the public baselines (arXiv 2402.16801, appendix on optimistic resets). It is
-    inexact: when more episodes end at once than worlds were generated, some go on in the same world.
+    inexact: when more episodes end at once than worlds were generated, some continue in the same world.
     """
 
     def __init__(self, env: Env, num_envs: int, reset_ratio: int) -> None:
@@ -180,7 +181,7 @@ class OptimisticResetVecEnvWrapper(BatchEnvWrapper):
             fresh = self.reset_each(jax.random.split(own_key(reset_key), num_fresh), params)
             source = jnp.where(done, (jnp.cumsum(done) - 1) % num_fresh, 0)
             handed_out = jax.tree.map(lambda x: x[source], fresh)
-            obs, state = where_done(done, handed_out, (obs, state))
+            obs, state = where(done, handed_out, (obs, state))
             return obs, state, reward, done, info
 
         return each_shard(of_shard)(reset_key, jax.random.split(step_key, self.num_envs), state, action)
@@ -191,16 +192,16 @@ class PooledState:
     """The environments, and worlds for the episodes to come; on S devices, a pool on each."""
 
     env_state: Any  # [E, ...]
-    pool: Annotated[Worlds, Role.PER_DEVICE]  # [P, ...] or [S P, ...]; the first `left` are yet to be used
+    pool: Annotated[Worlds, Role.PER_DEVICE]  # [P, ...] or [S P, ...]; the first `left` are unused
     left: Annotated[jax.Array, Role.PER_DEVICE]  # [] or [S]
 
 
 class PooledResetVecEnvWrapper(BatchEnvWrapper):
     """A batch with automatic resets that generates worlds in batches, and hands each out once.
 
-    It plays as `BatchEnvWrapper(AutoResetEnvWrapper(env), num_envs)` does, with fresh worlds from other
-    keys, at the cost of the episodes that ended. Worlds come `pool_size` at a time, when the pool has
-    run dry: a world by itself costs several times its share of a batch. Each device has a pool of its own.
+    It behaves as `BatchEnvWrapper(AutoResetEnvWrapper(env), num_envs)`, with fresh worlds from other keys,
+    and generates worlds only for episodes that ended. It generates `pool_size` at a time, when the pool is
+    empty, because a single world costs several times its share of a batch. Each device has its own pool.
     """
 
     def __init__(self, env: Env, num_envs: int, pool_size: int) -> None:
@@ -228,7 +229,7 @@ class PooledResetVecEnvWrapper(BatchEnvWrapper):
 
         keys = jax.random.split(key, self.num_envs)
         step_keys, _ = jax.vmap(jax.random.split, out_axes=1)(keys)
-        # Every environment's key is drawn from `key` by splitting, so this one is none of theirs.
+        # Every environment's key is split from `key`, so this one differs from all of them.
         pool_key = jax.random.fold_in(key, self.num_envs)
         return each_shard(of_shard)(pool_key, step_keys, state, action)
 
@@ -236,10 +237,10 @@ class PooledResetVecEnvWrapper(BatchEnvWrapper):
     def _replace(
         self, key: jax.Array, done: jax.Array, worlds: Worlds, state: PooledState, params: Any
     ) -> tuple[Worlds, Worlds, jax.Array]:
-        """Worlds with those of finished episodes replaced, the pool, and what is left of it."""
+        """Worlds with those of finished episodes replaced, the pool, and how many of it are left."""
         indices = jnp.arange(self.pool_size)
-        nobody = len(done)
-        order = jnp.nonzero(done, size=nobody + self.pool_size, fill_value=nobody)[0]
+        num_envs = len(done)
+        order = jnp.nonzero(done, size=num_envs + self.pool_size, fill_value=num_envs)[0]
         finished = jnp.sum(done)
 
         def refill(carry: tuple) -> tuple:
@@ -250,11 +251,11 @@ class PooledResetVecEnvWrapper(BatchEnvWrapper):
 
         def hand_out(carry: tuple) -> tuple:
             given, worlds, pool, left, key = carry
-            # A loop where a condition would do: vectorised, a condition would generate at every step.
+            # A loop in place of `cond`, which under `vmap` would generate worlds at every step.
             pool, left, key = jax.lax.while_loop(lambda c: c[1] == 0, refill, (pool, left, key))
             count = jnp.minimum(left, finished - given)
             envs = jax.lax.dynamic_slice(order, (given,), (self.pool_size,))
-            envs = jnp.where(indices < count, envs, nobody + indices)  # out of range, and dropped
+            envs = jnp.where(indices < count, envs, num_envs + indices)  # those out of range are dropped
             source = left - 1 - indices
             worlds = jax.tree.map(lambda old, new: put(old, envs, new[source]), worlds, pool)
             return given + count, worlds, pool, left - count, key
@@ -267,16 +268,7 @@ class PooledResetVecEnvWrapper(BatchEnvWrapper):
 def put(old: jax.Array, indices: jax.Array, new: Any) -> jax.Array:
     """An array [N, ...] with rows replaced at distinct indices; those out of range are dropped.
 
-    XLA is told that they are distinct. Else, on GPUs where runs must repeat bit for bit, it would replace one
-    row after the other.
+    Without `unique_indices`, XLA would replace one row after the other on GPUs where runs must repeat bit for
+    bit.
     """
     return old.at[indices].set(new, mode="drop", unique_indices=True)
-
-
-def where_done(done: jax.Array, new: Any, old: Any) -> Any:
-    """Choose between pytrees whose arrays have the axes of `done` in front."""
-
-    def choose(new: jax.Array, old: jax.Array) -> jax.Array:
-        return jnp.where(done.reshape(*done.shape, *[1] * (old.ndim - done.ndim)), new, old)
-
-    return jax.tree.map(choose, new, old)

@@ -1,1 +1,1 @@
-"""Play a policy, count its episodes, state what they show."""
+"""Play a policy and collect or record its episodes."""

@@ -1,9 +1,10 @@
-"""Play a policy and keep its episodes."""
+"""Play a policy and collect its episodes."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 
 from remdm.envs.batch import Step
 from remdm.envs.craftax import Game
@@ -11,7 +12,7 @@ from remdm.play.player import CHUNK_STEPS, Player
 
 
 class Episodes(NamedTuple):
-    """Episodes in the order they ended, then those that had not; arrays [N], achievements [N, A].
+    """Episodes in the order they ended, then unfinished ones; arrays [N], achievements [N, A].
 
     An episode is `finished` if it ended; else its return, length and achievements are those so far.
     """
@@ -24,25 +25,22 @@ class Episodes(NamedTuple):
 
     @property
     def number(self) -> np.ndarray:
-        """Which of its environment's episodes each is, from 0 [N]."""
-        number = np.zeros(len(self.env), int)
-        for env in np.unique(self.env):
-            mine = self.env == env
-            number[mine] = np.arange(mine.sum())
-        return number
+        """Number of each episode within its environment, from 0 [N]."""
+        frame = pl.DataFrame({"env": self.env})
+        return frame.select(pl.int_range(pl.len()).over("env")).to_series().to_numpy()
 
     def where(self, chosen: np.ndarray) -> "Episodes":
-        """Those of a mask [N]."""
+        """The episodes of a mask [N]."""
         return Episodes(*(array[chosen] for array in self))
 
     def truncated(self, game: Game) -> np.ndarray:
-        """Whether the game's time was up, with the last action at the latest [N]."""
+        """Whether the game's time limit was reached [N]."""
         if game.time_limit is None:
             return np.zeros(len(self.length), bool)
         return self.length >= game.time_limit
 
     def died(self, game: Game) -> np.ndarray:
-        """Whether neither time nor victory ended it [N]."""
+        """Whether an episode ended by neither time limit nor victory [N]."""
         ended_otherwise = self.truncated(game)
         if game.victory is not None:
             ended_otherwise |= self.achievements[:, game.achievements.index(game.victory)]
@@ -56,16 +54,16 @@ def play_episodes(
     *,
     first_only: bool = False,
 ) -> Episodes:
-    """Play up to `num_steps` steps in every environment and collect the episodes begun within them.
+    """Play up to `num_steps` steps in every environment and collect the episodes that start within them.
 
-    Short episodes are more likely to complete in a fixed time than long ones, so with few steps the
-    mean of the finished is biased towards them. The mean of all first episodes is free of that bias, and
-    falls short only by what the unfinished would still have earned.
+    Short episodes are more likely to end in a fixed time than long ones, so with few steps the mean over
+    finished episodes is biased towards short ones. The mean over all first episodes has no such bias, and is
+    too low only by what unfinished episodes would still have earned.
 
     Args:
-        player: keeps the `Step` of its transitions.
+        player: returns the `Step` of its transitions.
         first_only: collect the first episode of every environment, and stop when all have ended.
-        on_progress: is told how many steps have been played.
+        on_progress: called with the number of steps played so far.
     """
     parts: list[Episodes] = []
     for start in range(0, num_steps, CHUNK_STEPS):
@@ -85,6 +83,6 @@ def _joined(parts: list[Episodes]) -> Episodes:
 
 
 def _episodes(step: Step, time: np.ndarray, env: np.ndarray) -> Episodes:
-    """The episodes of some environments at some steps of a chunk, both [N]."""
+    """The episodes of environments `env` [N] at steps `time` [N] of a chunk."""
     arrays = (step.episode_return, step.episode_length, step.achievements, step.done)
     return Episodes(env, *(np.asarray(array)[time, env] for array in arrays))

@@ -1,4 +1,4 @@
-"""Film a policy: everything that is needed to draw one episode, and when others unlock what."""
+"""Record a policy: everything needed to draw one episode, and when others unlock achievements."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,7 +21,7 @@ from remdm.play.player import CHUNK_STEPS
 from remdm.play.policy import Policy
 from remdm.play.rollout import PlayState, Transition, rollout, start
 
-Cast = tuple[Policy, Policy | None]  # who plays, and the expert that is asked at every state
+Cast = tuple[Policy, Policy | None]  # the policy that plays, and an expert that labels every state
 RecordedAct = Callable[[Any, jax.Array, PlayState], tuple[jax.Array, Any, Any]]
 DENOISING = {  # arrays of `film.npz` by the fields of `remdm.planners.recording.Denoising`
     "trace_locked": "locked", "traces": "tokens", "top_actions": "top_actions", "top_probs": "top_probs",
@@ -31,13 +31,13 @@ DENOISING = {  # arrays of `film.npz` by the fields of `remdm.planners.recording
 
 @struct.dataclass
 class Moment:
-    """One step; stacked over time, arrays are [T, ...]. What has no axis E is of the first environment."""
+    """One step; stacked over time, arrays are [T, ...]. Those without E are of the first environment."""
 
     world: Any  # the state before the action
-    plan: jax.Array  # [H], H = 0 for a policy that has none
+    plan: jax.Array  # [H], H = 0 for a policy without plans
     position: jax.Array  # of the action within the plan
-    denoising: Any  # how the plan came about, if it is new; () for a policy that has none
-    expert: jax.Array  # [V], the expert's distribution; [0] where none is asked
+    denoising: Any  # how the plan was denoised, if it is new; () for a policy without plans
+    expert: jax.Array  # [V], the expert's distribution; [0] without an expert
     action: jax.Array
     reward: jax.Array
     done: jax.Array  # [E], whether the episode ends with the action
@@ -45,10 +45,10 @@ class Moment:
 
 
 class Filming(NamedTuple):
-    """A policy in fresh worlds, before the cameras; compiled, so that playing can be timed apart."""
+    """A policy in fresh worlds, compiled to be recorded, so that playing can be timed separately."""
 
     play: Callable[[jax.Array, Cast, PlayState], tuple[PlayState, Moment]]
-    shoot: Callable[[Any], Shot]  # of one environment; by itself, its program is the same for every policy
+    shoot: Callable[[Any], Shot]  # of one environment; a separate program, the same for all policies
     cast: Cast
     state: PlayState
     key: jax.Array
@@ -59,7 +59,7 @@ class Filming(NamedTuple):
         """Play until every episode is over, or for `max_steps`.
 
         Returns:
-            What happened, as `_cut` tells it.
+            The arrays of `_cut`.
         """
         state, moments, shots = self.state, [], []
         over = np.zeros(state.done.shape, bool)
@@ -67,23 +67,20 @@ class Filming(NamedTuple):
             state, recorded = self.play(jax.random.fold_in(self.key, first), self.cast, state)
             moment = jax.device_get(recorded)
             steps = 0 if over[0] else CHUNK_STEPS
-            shots += [self._shot(jax.tree.map(lambda x, t=t: x[t], moment.world)) for t in range(steps)]
+            worlds = [jax.tree.map(lambda x, t=t: x[t], moment.world) for t in range(steps)]
+            shots += [jax.device_get(self.shoot(world)) for world in worlds]
             moments.append(moment.replace(world=None))
             over |= moment.done.any(axis=0)
             on_progress(min(first + CHUNK_STEPS, max_steps))
             if over.all():
                 break
-        shots.append(self._shot(_first(game_state(state.env))))
+        shots.append(jax.device_get(self.shoot(_first(game_state(state.env)))))
         whole = jax.tree.map(lambda *parts: np.concatenate(parts), *moments)
         return _cut(whole, jax.tree.map(lambda *parts: np.stack(parts), *shots), max_steps)
 
-    def _shot(self, world: Any) -> Shot:
-        shot: Shot = jax.device_get(self.shoot(world))
-        return shot
-
 
 def stage_env(game: Game, num_envs: int) -> BatchEnv:
-    """Environments for one episode each: nobody replaces a world whose episode is over."""
+    """Environments for one episode each, without automatic resets."""
     return BatchEnv(game, BatchEnvWrapper(LogWrapper(game.env), num_envs))
 
 
@@ -95,20 +92,20 @@ def compile_film(
     act: RecordedAct | None = None,
     expert: Policy | None = None,
 ) -> Filming:
-    """Make ready to film the first episode of every environment.
+    """Compile the recording of the first episode of every environment.
 
-    The worlds depend on the key alone, so that all policies filmed with it are seen in the same ones.
+    The worlds depend only on the key, so all policies recorded with it play in the same worlds.
 
     Args:
         env: of `stage_env`.
-        act: (policy, key, state) -> actions, memory and how a plan came about, a `Denoising`; a planner's
-            `act_recorded`. None for who has no plans.
-        expert: who is asked for a distribution at every state, and does not play.
+        act: (policy, key, state) -> actions, memory and a `Denoising` of the plan; a planner's
+            `act_recorded`. None for policies without plans.
+        expert: gives a distribution of actions at every state, and does not play.
     """
     start_key, play_key = jax.random.split(key)
     memories = policy.init(env.num_envs), expert and expert.init(env.num_envs)
     state = jax.jit(lambda key: start(key, env, memories))(start_key)
-    play = partial(_play, env=env, act=act or _act, unlocked=camera.unlocked)
+    play = partial(_play, env=env, act=act or Policy.__call__, unlocked=camera.unlocked)
     return Filming(
         play=compiled(play, play_key, (policy, expert), state),
         shoot=compiled(camera.shoot, _first(game_state(state.env))),
@@ -119,7 +116,7 @@ def compile_film(
 
 
 def names(game: Game, camera: Camera) -> dict[str, np.ndarray]:
-    """What the numbers in a film stand for: the other arrays of `film.npz`."""
+    """Names and pictures for the numbers in a film: the other arrays of `film.npz`."""
     return {
         "tiles": camera.tiles,
         "local_view": np.array(camera.local_view),
@@ -132,10 +129,6 @@ def names(game: Game, camera: Camera) -> dict[str, np.ndarray]:
 
 def _first(tree: Any) -> Any:
     return jax.tree.map(lambda x: x[0], tree)
-
-
-def _act(policy: Policy, key: jax.Array, state: PlayState) -> tuple[jax.Array, Any, tuple[()]]:
-    return policy(key, state)
 
 
 def _play(
@@ -152,18 +145,26 @@ def _play(
         memory, hidden = state.memory
         probs = jnp.zeros((env.num_envs, 0))
         if expert is not None:
-            asked = replace(state, memory=hidden)
-            _, hidden, probs = expert.act_with_probabilities(key, asked, env.game.num_actions)
+            labelled = replace(state, memory=hidden)
+            _, hidden, probs = expert.act_with_probabilities(key, labelled, env.game.num_actions)
         action, memory, denoising = act(policy, key, replace(state, memory=memory))
-        seen = (_first(game_state(state.env)), *_plan(memory), denoising, probs[0].astype(jnp.float16))
-        return action, (memory, hidden), (*seen, unlocked(game_state(state.env)))
+        world, (plan, position) = game_state(state.env), _plan(memory)
+        return (
+            action,
+            (memory, hidden),
+            {
+                "world": _first(world),
+                "plan": plan,
+                "position": position,
+                "denoising": denoising,
+                "expert": probs[0].astype(jnp.float16),
+                "unlocked": unlocked(world),  # before the action
+            },
+        )
 
     def keep(played: Transition) -> Moment:
-        world, plan, position, denoising, probs, before = played.extras
         step = played.step
-        return Moment(
-            world, plan, position, denoising, probs, played.action[0], step.reward[0], step.done, before
-        )
+        return Moment(action=played.action[0], reward=step.reward[0], done=step.done, **played.extras)
 
     state, moments = rollout(key, env, act_filmed, state, CHUNK_STEPS, keep)
     last = unlocked(game_state(state.env))
@@ -178,12 +179,13 @@ def _plan(memory: Any) -> tuple[jax.Array, jax.Array]:
 
 
 def _cut(whole: Any, shots: Any, max_steps: int) -> dict[str, np.ndarray]:
-    """What was recorded, without what came after the episodes' ends: most arrays of `film.npz`.
+    """The recording up to the episodes' ends: most arrays of `film.npz`.
 
     `remdm.analysis.film.Film` describes them.
 
     Args:
-        whole: a `Moment` of all steps, and `shots` a `Shot` of these and the end, both in numpy.
+        whole: a `Moment` of all steps, in numpy.
+        shots: a `Shot` of all steps and of the end, in numpy.
     """
     max_steps = min(max_steps, len(whole.done))
     done = whole.done[:max_steps]
@@ -212,7 +214,7 @@ def _cut(whole: Any, shots: Any, max_steps: int) -> dict[str, np.ndarray]:
 
 
 def _daylight(shots: Shot) -> dict[str, np.ndarray]:
-    """What was to be seen by day, as tiles: their pictures, each once, and where each stands."""
+    """The view by day as tiles: each different picture once, and which one is where."""
     count, height, width, _ = shots.clear.shape
     size = np.gcd.reduce([height, width, TILE])
     cells = shots.clear.reshape(count, height // size, size, width // size, size, 3).swapaxes(2, 3)
@@ -235,19 +237,19 @@ def _counted(what: str, counts: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _changes(worlds: np.ndarray) -> np.ndarray:
-    """Each block that became another [C, 6]: step, floor, row, column, what it was and what it became.
+    """Each change of a block [C, 6]: step, floor, row, column, its kind before and after.
 
     Args:
-        worlds: before every step and after the last [T + 1, floors, rows, columns].
+        worlds: kinds of blocks before every step and after the last [T + 1, floors, rows, columns].
     """
     where = np.argwhere(worlds[1:] != worlds[:-1])
     after = where + np.array([1, 0, 0, 0])
-    kinds = (worlds[tuple(places.T)] for places in (where, after))
+    kinds = (worlds[tuple(indices.T)] for indices in (where, after))
     return np.column_stack([after, *kinds]).astype(np.int32)
 
 
 def _denoising(whole: Any, steps: int) -> dict[str, np.ndarray]:
-    """The plans that were made within the steps; of a policy without plans, none of no length."""
+    """The plans that were made within the steps; empty arrays for a policy without plans."""
     if whole == ():
         empty = dict.fromkeys(DENOISING, np.zeros((0, 0, 0), np.uint8))
         return {"trace_steps": np.zeros(0, int), **empty, "trace_locked": np.zeros(0, int)}

@@ -26,7 +26,7 @@ class ExpertPolicy(Policy):
     def act_with_probabilities(
         self, key: jax.Array, state: Any, num_actions: int
     ) -> tuple[jax.Array, Memory, jax.Array]:
-        """Act, and tell the distribution [E, V] that the actions are drawn from."""
+        """Act; also returns the distribution [E, V] of the actions."""
         logits, memory = self.logits(state.obs, state.done, state.memory)
         action = _drawn(key, logits, self.temperature)
         if self.temperature == 0.0:
@@ -35,7 +35,7 @@ class ExpertPolicy(Policy):
 
 
 def expert_policy(network: Network, params: Any, temperature: float, seen: int | None = None) -> ExpertPolicy:
-    """The policy of a trained network, which sees the first `seen` entries of an observation, or all."""
+    """The policy of a trained network, whose input is the first `seen` entries of an observation, or all."""
 
     @jax.named_scope("expert")
     def act(

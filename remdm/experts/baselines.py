@@ -1,4 +1,4 @@
-"""The experts of Craftax_Baselines, known by the shapes of their arrays: nothing else says what they are."""
+"""The experts of Craftax_Baselines, recognised by the shapes of their arrays, since they have no metadata."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,31 +7,31 @@ from typing import Any
 from remdm.base.errors import UserError
 from remdm.config.ppo import ExpertConfig
 from remdm.experts.network import param_shapes
-from remdm.training.public import PublicNetwork, Shapes, is_planner, sizes_of, told_game
+from remdm.training.public import PublicNetwork, Shapes, describe_game, is_planner, sizes_of
 
 
 @dataclass(frozen=True)
 class Baseline(PublicNetwork):
-    """An expert of the public baselines, whose arrays have the names of ours."""
+    """An expert of the public baselines, whose arrays have the same names as remdm's."""
 
     network: ExpertConfig
     kind = "expert"
     source = "Craftax_Baselines"
 
     def __str__(self) -> str:
-        network, plays = self.network, told_game(self.obs_dim, self.num_actions)
-        return f"a {network.ppo_model_type} of layer_size {network.layer_size} for {plays}"
+        network, game = self.network, describe_game(self.obs_dim, self.num_actions)
+        return f"a {network.ppo_model_type} of layer_size {network.layer_size} for {game}"
 
     def shapes(self) -> Any:
-        """The parameters of our network of its kind, without their values."""
+        """The shapes of the parameters of remdm's network of this kind."""
         return param_shapes(self.network, self.obs_dim, self.num_actions)
 
 
 def recognise(folder: Path, shapes: Shapes) -> Baseline:
-    """Who has parameters of such shapes, by the names that ours have.
+    """The expert with parameters of such shapes, by remdm's names.
 
     Raises:
-        UserError: no expert of the public baselines; the message names the first array that differs.
+        UserError: it is no expert of the public baselines; the message names the first array that differs.
     """
     if is_planner(shapes):
         raise UserError(f"checkpoint {folder}: is a planner, and no expert of Craftax_Baselines")

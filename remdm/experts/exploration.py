@@ -1,4 +1,4 @@
-"""Rewards of novelty, computed on whole rollouts: RND, ICM, and E3B on the latents of ICM."""
+"""Novelty rewards, computed on whole rollouts: RND, ICM, and E3B on the latents of ICM."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,31 +20,31 @@ from remdm.training.optimizer import adamw
 
 
 class Experience(NamedTuple):
-    """A rollout as exploration sees it; arrays [T, E, ...]."""
+    """The parts of a rollout that exploration uses; arrays [T, E, ...]."""
 
-    obs: jax.Array  # [T + 1, E, D]; where an episode ended, the next is the first of another
+    obs: jax.Array  # [T + 1, E, D]; after the end of an episode comes the first of the next
     action: jax.Array
     done: jax.Array  # whether the episode ended with the action
 
     def left(self, indices: jax.Array) -> jax.Array:
-        """Observations before the actions of some indices t E + e, [B, D]."""
-        # Gathered from where they are: a copy of a rollout's observations can take gigabytes.
+        """Observations before the actions with indices t E + e, [B, D]."""
+        # Gathered in place, because a copy of a rollout's observations can take gigabytes.
         num_envs = self.action.shape[1]
         return split(self.obs[indices // num_envs, indices % num_envs])
 
     def reached(self, indices: jax.Array) -> jax.Array:
-        """Observations after the actions of some indices, [B, D]."""
+        """Observations after the actions with such indices, [B, D]."""
         return self.left(indices + self.action.shape[1])
 
 
 class Exploration(NamedTuple):
-    """A reward of novelty as pure functions of a state of its own.
+    """A novelty reward as pure functions of a state of its own.
 
     Attributes:
         init: key -> state.
-        reward: (state, experience) -> (state, intrinsic rewards [T, E]); an action that ends its episode
-            earns none, because what it led to is not seen.
-        update: (key, state, experience) -> (state, metrics); what the reward is made of learns.
+        reward: (state, experience) -> (state, intrinsic rewards [T, E]); 0 for an action that ends its
+            episode, because the observation it led to is unknown.
+        update: (key, state, experience) -> (state, metrics); trains the networks of the reward.
     """
 
     init: Callable[[jax.Array], Any]
@@ -53,7 +53,7 @@ class Exploration(NamedTuple):
 
 
 def make_exploration(config: PPOConfig, game: Game, num_envs: int) -> Exploration | None:
-    """The exploration that a configuration names; None where the game's reward is all there is."""
+    """The exploration that a configuration names; None if there is only the game's reward."""
     if not config.explores:
         return None
     if config.network.ppo_model_type == "ppo_rnd":
@@ -77,7 +77,7 @@ class MLP(nn.Module):
 
 @struct.dataclass
 class RNDState:
-    """A random network and the one that learns to predict it."""
+    """A random network, and a network trained to predict its output."""
 
     target: Any
     predictor: Any
@@ -85,7 +85,7 @@ class RNDState:
 
 
 def make_rnd(config: PPOConfig, game: Game) -> Exploration:
-    """Random network distillation (arXiv 1810.12894): what was seen often is predicted well."""
+    """Random network distillation (arXiv 1810.12894): frequently seen observations are predicted well."""
     network = MLP(config.rnd.rnd_layer_size, config.rnd.rnd_output_size)
     optimizer = adamw(config.rnd.rnd_lr, config.ppo_max_grad_norm)
 
@@ -96,7 +96,7 @@ def make_rnd(config: PPOConfig, game: Game) -> Exploration:
         return RNDState(network.init(target_key, obs), predictor, optimizer.init(predictor))
 
     def error(predictor: Any, target: Any, obs: jax.Array, done: jax.Array) -> jax.Array:
-        """Of the observation that an action led to [..., D], [...]."""
+        """Prediction errors [...] of observations [..., D] after actions; 0 at an episode's end."""
         difference = network.apply(predictor, obs) - network.apply(target, obs)
         return jnp.where(done, 0.0, jnp.mean(difference**2, axis=-1))
 
@@ -148,8 +148,8 @@ class ICM(nn.Module):
     def __call__(self, obs: jax.Array, next_obs: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Forward errors [...] and logits of the action [..., A].
 
-        Latents learn from the inverse model alone: what actions do not change is left out of them,
-        and the forward model cannot make its task easy by emptying them.
+        Latents are trained only by the inverse model, so they leave out what actions do not change, and
+        training the forward model cannot make them trivial.
         """
         latent, next_latent = self.encode(obs), self.encode(next_obs)
         predicted = self.predict(jax.lax.stop_gradient(latent), action)
@@ -159,7 +159,7 @@ class ICM(nn.Module):
 
 @struct.dataclass
 class ICMState:
-    """Networks, and for E3B the inverse covariance of each episode's latents so far."""
+    """Networks, and for E3B the inverse covariance of the latents of each episode so far."""
 
     params: Any
     opt_state: optax.OptState
@@ -195,7 +195,7 @@ def make_icm(config: PPOConfig, game: Game, num_envs: int) -> Exploration:
         mistake = optax.softmax_cross_entropy(logits, jax.nn.one_hot(action, game.num_actions))
         inverse_loss = jnp.mean(jnp.where(done, 0.0, mistake))
         metrics = {"exploration/inverse_loss": inverse_loss}
-        if elliptical:  # the forward model is of no use, and XLA leaves it out
+        if elliptical:  # the forward model is not used, and XLA does not compute it
             return config.icm.icm_inverse_coef * inverse_loss, metrics
         forward_loss = jnp.mean(jnp.where(done, 0.0, error))
         metrics["exploration/forward_loss"] = forward_loss
@@ -231,17 +231,17 @@ def elliptical_bonus(
 
     Args:
         inverse: C^-1 before the first step [E, L, L].
-        latent: phi of what each action led to [T, E, L].
+        latent: phi of the observation that each action led to [T, E, L].
         done: whether the episode ended with the action [T, E].
         fresh: C^-1 at the start of an episode [L, L].
 
     Returns:
-        C^-1 after the last step, and b [T, E], 0 where the episode ended.
+        C^-1 after the last step, and b [T, E], 0 if the episode ended.
     """
 
     def step(inverse: jax.Array, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         latent, done = now
-        # Rounded products, as GPUs have by default, would in time make the inverse indefinite.
+        # With rounded products, the default of GPUs, the inverse would become indefinite over time.
         solved = jnp.einsum("eij,ej->ei", inverse, latent, precision=jax.lax.Precision.HIGHEST)
         bonus = jnp.sum(latent * solved, axis=-1)
         grown = inverse - jnp.einsum("ei,ej->eij", solved, solved) / (1 + bonus)[:, None, None]

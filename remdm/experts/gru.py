@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax.linen.initializers import lecun_normal, orthogonal, zeros_init
 
 Residuals = tuple[jax.Array, ...]
-GPU_UNROLL = 4  # steps in the body of a loop: their kernels are small, and what is between turns is not
+GPU_UNROLL = 4  # steps in a loop's body: their kernels are small next to the cost of an iteration
 
 
 @jax.custom_vjp
@@ -15,15 +15,15 @@ def gru(
 ) -> tuple[jax.Array, jax.Array]:
     """A gated recurrent unit, equal to a scan of `flax.linen.GRUCell`.
 
-    That of arXiv 1406.1078, but with the reset gate after the product: n = tanh(input + r (U h + b)).
-    Its gradient is written out: differentiating the scan would add to the kernel's gradient at every
-    step, where one product over the whole sequence does.
+    As in arXiv 1406.1078, but with the reset gate after the product: n = tanh(input + r (U h + b)). Its
+    gradient is written out, because differentiating the scan would add to the kernel's gradient at every
+    step in place of one product over the whole sequence.
 
     Args:
         kernel: of the state, for the gates r, z and n [L, 3 L].
-        bias: of the state's share of n [L].
+        bias: added to the state's part of n [L].
         hidden: state [B, L].
-        inputs: the inputs' shares of r, z and n [T, B, 3 L].
+        inputs: the inputs' parts of r, z and n [T, B, 3 L].
         first: whether the state is zeroed before the step [T, B].
 
     Returns:
@@ -83,7 +83,7 @@ def _unroll() -> int:
 
 
 class Gate(nn.Module):
-    """Parameters of a gate's affine map, with the paths and the start of those of `flax.linen.GRUCell`."""
+    """Parameters of a gate's affine map, with paths and initial values as in `flax.linen.GRUCell`."""
 
     size: int
     features: int
@@ -92,7 +92,7 @@ class Gate(nn.Module):
 
     @nn.compact
     def __call__(self) -> tuple[jax.Array, jax.Array]:
-        """Kernel [size, features] and bias [features], zero where there is none."""
+        """Kernel [size, features] and bias [features], zero without `use_bias`."""
         init = orthogonal() if self.of_state else lecun_normal()
         kernel = self.param("kernel", init, (self.size, self.features))
         if not self.use_bias:
@@ -117,5 +117,5 @@ class GRUCell(nn.Module):
         ]
         input_kernel, input_bias = (jnp.concatenate(parts, axis=-1) for parts in zip(*inputs, strict=True))
         kernel = jnp.concatenate([kernel for kernel, _ in state], axis=-1)
-        # The gates' shares of the inputs are one product over the whole sequence.
+        # The inputs' parts of all gates are one product over the whole sequence.
         return gru(kernel, state[-1][1], hidden, x @ input_kernel + input_bias, first)

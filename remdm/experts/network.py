@@ -1,7 +1,7 @@
 """The experts' actor-critics, with the parameter paths of the public baselines.
 
-All are called alike: memory, observations [T, B, D] and whether each is the first of an episode
-[T, B] give the memory after, logits [T, B, A] and values [T, B, C], one for each of C critics.
+All have the same signature: memory, observations [T, B, D] and whether each is the first of an episode
+[T, B] -> the memory after, logits [T, B, A] and values [T, B, C], one for each of C critics.
 """
 
 from functools import partial
@@ -17,7 +17,7 @@ from remdm.experts.gru import GRUCell
 
 
 class ScannedRNN(nn.Module):
-    """Holds the cell at the path the layout gives it."""
+    """Contains the cell at its path in the public layout."""
 
     features: int
 
@@ -28,7 +28,7 @@ class ScannedRNN(nn.Module):
 
 
 class ActorCritic(nn.Module):
-    """An actor and critics, each of three hidden layers of their own; has no memory."""
+    """An actor and critics, each with three hidden layers of its own, without memory."""
 
     num_actions: int
     layer_size: int
@@ -38,7 +38,7 @@ class ActorCritic(nn.Module):
 
     @nn.compact
     def __call__(self, memory: tuple, obs: jax.Array, first: jax.Array) -> tuple[tuple, jax.Array, jax.Array]:
-        """As all networks here; `memory` is empty and `first` is ignored."""
+        """As all networks of this module; `memory` is empty and `first` is ignored."""
 
         def head(index: int, features: int, scale: float) -> jax.Array:
             """The network whose first layer is number `4 * index`."""
@@ -68,7 +68,7 @@ class ActorCriticRNN(nn.Module):
     def __call__(
         self, memory: jax.Array, obs: jax.Array, first: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """As all networks here; `memory` is the state of the GRU [B, L]."""
+        """As all networks of this module; `memory` is the state of the GRU [B, L]."""
         x = nn.relu(_dense(self.layer_size, 2**0.5, "Dense_0")(obs))
         memory, x = ScannedRNN(self.layer_size, name="ScannedRNN_0")(memory, x, first)
 
@@ -101,8 +101,8 @@ def make_network(config: ExpertConfig, num_actions: int) -> Network:
 def init_params(network: Network, key: jax.Array, obs_dim: int) -> Any:
     """Fresh parameters; of several keys (`jax.vmap`) one after the other.
 
-    Orthogonal matrices come of QR factorisations. Two batches of them at a time wait for each other's
-    threads for ever where XLA has only two (jaxlib 0.10.2).
+    Orthogonal matrices come from QR factorisations. Two batches of them at a time deadlock if XLA has only
+    two threads (jaxlib 0.10.2).
     """
 
     @jax.custom_batching.sequential_vmap
@@ -118,7 +118,7 @@ def _dense(features: int, scale: float, name: str) -> nn.Dense:
 
 
 def param_shapes(config: ExpertConfig, obs_dim: int, num_actions: int) -> Any:
-    """The parameters of the network a configuration describes, without their values."""
+    """The shapes of the parameters of the network that a configuration describes."""
     network = make_network(config, num_actions)
     key = jax.ShapeDtypeStruct((2,), jnp.uint32)  # a real one would start JAX before its settings are made
     return jax.eval_shape(lambda key: init_params(network, key, obs_dim), key)

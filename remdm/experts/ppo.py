@@ -33,9 +33,9 @@ class PPOState:
 
 
 class RolloutBatch(NamedTuple):
-    """A rollout as PPO trains on it: B sequences of T steps, and a memory before each.
+    """A rollout as training data: B sequences of T steps, and a memory before each.
 
-    Sequences are environments for a recurrent network, and single steps for one without memory.
+    For a recurrent network, sequences are environments; for one without memory, single steps.
     """
 
     memory: Any  # [B, ...]
@@ -48,13 +48,13 @@ class RolloutBatch(NamedTuple):
     target: jax.Array  # [T, B, C]
 
     def sequences(self, indices: jax.Array) -> "RolloutBatch":
-        """The sequences of some indices [N]."""
+        """The sequences with indices [N]."""
         memory = jax.tree.map(lambda x: x[indices], self.memory)
         return RolloutBatch(split(memory), *split([x[:, indices] for x in self[1:]], axis=1))
 
     def single_steps(self, indices: jax.Array) -> "RolloutBatch":
-        """The steps of some indices t B + b [N], each a sequence."""
-        # Gathered from where they are: as one axis, times and environments would not stay on their device.
+        """The steps with indices t B + b [N], each a sequence."""
+        # Gathered in place: with times and environments as one axis, these would not stay on their device.
         time, env = indices // self.action.shape[1], indices % self.action.shape[1]
         return RolloutBatch((), *split([x[time, env][None] for x in self[1:]], axis=1))
 
@@ -94,7 +94,7 @@ def ppo_loss(
     """
     _, logits, value = network.apply(params, batch.memory, batch.obs, batch.first)
     log_probs = jax.nn.log_softmax(logits)
-    # No indexing: its gradient is a scatter, which is slow on GPUs where runs must repeat bit for bit.
+    # No indexing, because its gradient is a scatter, which is slow on GPUs in deterministic runs.
     log_prob = jnp.sum(jax.nn.one_hot(batch.action, logits.shape[-1]) * log_probs, axis=-1)
     entropy = -jnp.mean(jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1))
 
@@ -137,8 +137,8 @@ def streams(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Rewards and ends of returns [T, E, C] by critic, and the weights of their advantages [C].
 
-    The critic of RND values novelty by itself (arXiv 1810.12894, section 2.3); elsewhere `novelty`
-    is added to the game's reward.
+    RND has a critic only for novelty (arXiv 1810.12894, section 2.3); otherwise `novelty` is added to the
+    game's reward.
     """
     if config.network.ppo_model_type != "ppo_rnd":
         return (step.reward + novelty)[..., None], step.done[..., None], jnp.ones(1)

@@ -17,7 +17,7 @@ from remdm.config.base import Section
 from remdm.envs.craftax import Game
 from remdm.experts.baselines import recognise
 from remdm.training import checkpoint
-from remdm.training.public import PublicNetwork, Shapes, as_ours, told_game
+from remdm.training.public import PublicNetwork, Shapes, as_ours, describe_game
 
 logger = logging.getLogger("remdm")
 
@@ -134,7 +134,7 @@ def open_public(key: str, path: Path, wanted: type[P], game: Game, recognise: Re
     model, widths = found.model, (game.shown_dim, game.num_actions)
     if not isinstance(model, wanted) or (model.obs_dim, model.num_actions) != widths:
         needed = {"expert": "an expert", "planner": "a planner"}[wanted.kind]
-        raise UserError(f"{key} = {path}: is {model}, but {needed} is needed for {told_game(*widths)}")
+        raise UserError(f"{key} = {path}: is {model}, but {needed} is needed for {describe_game(*widths)}")
     logger.info("%s: %s; from %s", model.kind, model, found.folder)
     return model, found.params()
 

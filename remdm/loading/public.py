@@ -65,7 +65,7 @@ def summary(path: Path) -> dict[str, str]:
 
 def _summary_of_public(found: PublicCheckpoint) -> dict[str, str]:
     model = found.model
-    played = {key: x for layer in model.told("") for key, x in layer.values.items()}
+    played = {key: x for layer in model.layers("") for key, x in layer.values.items()}
     fields = {
         "kind": f"{model.kind}, of {model.source}",
         "game": model.env_name or "none of ours",

@@ -20,7 +20,7 @@ def sinusoidal_embedding(positions: jax.Array, width: int, max_period: float = 1
 
 @jax.custom_vjp
 def embed(table: jax.Array, tokens: jax.Array) -> jax.Array:
-    """Rows [.., D] of a table [V, D] for tokens [..], with a product as its gradient.
+    """Rows [.., D] of a table [V, D] for tokens [..], with a matrix product as its gradient.
 
     The gradient of an indexed read is a scatter that adds, which is a loop over all tokens on GPUs where runs
     must repeat bit for bit.
@@ -36,7 +36,7 @@ def _embed_gradient(residuals: tuple[jax.Array, jax.Array], grad: jax.Array) -> 
     table, tokens = residuals
     is_row = jax.nn.one_hot(tokens.reshape(-1), len(table), axis=0, dtype=grad.dtype)
     grad = grad.reshape(-1, grad.shape[-1])
-    # GPUs would round to TF32, which a sum of rows does not.
+    # GPUs would otherwise round to TF32; a sum of rows is not rounded.
     precise = jax.lax.Precision.HIGHEST
     summed = jnp.matmul(is_row, grad, precision=precise, preferred_element_type=jnp.float32)
     return summed.astype(table.dtype), None
@@ -46,9 +46,9 @@ embed.defvjp(_embed, _embed_gradient)
 
 
 def hidden_matrices(params: Any) -> Any:
-    """The axes of input and output of each hidden layer's kernel, for Muon; None of all other arrays.
+    """The axes of input and output of each hidden layer's kernel, for Muon; None for all other arrays.
 
-    Of the kernels, those that take observations and that give the logits are no hidden ones.
+    Kernels that take observations and that give the logits are not hidden.
     """
 
     def of(path: tuple, x: jax.Array) -> MuonDimensionNumbers | None:
@@ -82,7 +82,7 @@ class ObservationEncoder(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """The diffusion time as one token; times lie in [0, 1], and `scale` spreads them over the periods."""
+    """The diffusion time as one token; `scale` spreads times in [0, 1] over the periods."""
 
     d_model: int
     scale: float
@@ -99,20 +99,20 @@ class TimeEmbedding(nn.Module):
 def cudnn_attends(dtype: Any, width: int) -> bool:
     """Whether cuDNN has attention for heads of this type and width on this process's devices.
 
-    It has in bfloat16, from compute capability 8.0 on, for widths of which its support matrix says that all
-    such GPUs take them forward and backward.
+    It has it for bfloat16 from compute capability 8.0 on, for widths that all such GPUs support forward and
+    backward by its support matrix.
     """
     if dtype != jnp.bfloat16 or width % 8 or width > 128:
         return False
-    capability = str(getattr(jax.local_devices()[0], "compute_capability", ""))  # ROCm's is no number
+    capability = str(getattr(jax.local_devices()[0], "compute_capability", ""))  # ROCm's is not a number
     return re.fullmatch(r"\d+\.\d+", capability) is not None and float(capability) >= 8.0
 
 
 def attend(query: jax.Array, key: jax.Array, value: jax.Array, fused: bool = False) -> jax.Array:
     """Softmax attention (arXiv 1706.03762), [B, S, N, D] each -> [B, S, N, D].
 
-    Heads count as more of the batch: on CPUs, plain products of matrices take half the time of those
-    with two axes of batch. `fused` is cuDNN's, which writes neither scores nor transposes to memory.
+    Heads are folded into the batch: on CPUs, matrix products with one batch axis take half the time of those
+    with two. `fused` uses cuDNN, which writes neither scores nor transposes to memory.
     """
     if fused:
         return jax.nn.dot_product_attention(query, key, value, implementation="cudnn")
@@ -146,7 +146,7 @@ class Projection(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; queries, keys and values come of one product."""
+    """Multi-head self-attention; queries, keys and values are computed by one product."""
 
     n_heads: int
     dtype: Any
@@ -170,10 +170,10 @@ class Attention(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Dropout whose random numbers are hashes of places, a tenth of the price of a generator's.
+    """Dropout whose random numbers are hashes of positions, at a tenth of the cost of a generator's.
 
-    Two words of the key seed them. The hash is a finaliser with constants found by search (C. Wellons's
-    "hash prospector", 2018); elementwise, it is computed where it is used and never stored.
+    They are seeded by two words of the key. The hash is a finaliser with constants found by search
+    (C. Wellons's "hash prospector", 2018); it is elementwise, so it is fused and never stored.
     """
 
     rate: float
@@ -184,8 +184,8 @@ class Dropout(nn.Module):
         if deterministic or self.rate == 0.0:
             return x
         first, second = jax.random.bits(self.make_rng("dropout"), (2,))
-        place = jax.lax.iota(jnp.uint32, x.size).reshape(x.shape)
-        bits = place * jnp.uint32(0x9E3779B1) + first
+        position = jax.lax.iota(jnp.uint32, x.size).reshape(x.shape)
+        bits = position * jnp.uint32(0x9E3779B1) + first
         bits = (bits ^ (bits >> 16)) * jnp.uint32(0x21F0AAAD) ^ second
         bits = (bits ^ (bits >> 15)) * jnp.uint32(0x735A2D97)
         bits = bits ^ (bits >> 15)
@@ -214,10 +214,10 @@ class Block(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Predicts a plan's clean tokens; encode an observation once, denoise many times.
+    """Predicts a plan's clean tokens; encodes an observation once for many denoising steps.
 
-    The vocabulary has `num_tokens` actions; tokens may also be the mask, `num_tokens`, which is
-    never predicted. With `fused_attention`, cuDNN's is used.
+    The vocabulary has `num_tokens` actions; tokens may also be the mask, `num_tokens`, which is never
+    predicted. `fused_attention` uses cuDNN.
     """
 
     num_tokens: int
@@ -240,7 +240,7 @@ class Denoiser(nn.Module):
             self.obs_encoder_layers, self.obs_encoder_width, self.d_model, self.dtype
         )
         if self.past_observations:
-            # Without a bias, since what lies before an episode is zero and tells nothing.
+            # Without a bias, because entries before an episode are zero and carry no information.
             self.past_encoder = nn.Dense(self.obs_encoder_width // 4, use_bias=False, dtype=self.dtype)
         self.time_embedding = TimeEmbedding(self.d_model, self.time_scale, self.dtype)
         self.token_embedding = nn.Embed(self.num_tokens + 1, self.d_model)
@@ -256,9 +256,9 @@ class Denoiser(nn.Module):
         if self.past_observations or self.past_actions:
             steps, actions = jnp.split(obs, [obs.shape[1] - self.past_actions], axis=1)
             now, *earlier = jnp.split(steps, 1 + self.past_observations, axis=1)
-            done = jax.nn.one_hot(actions.astype(jnp.int32), self.num_tokens, dtype=obs.dtype)
+            executed = jax.nn.one_hot(actions.astype(jnp.int32), self.num_tokens, dtype=obs.dtype)
             seen = [nn.relu(self.past_encoder(x)).astype(obs.dtype) for x in earlier]
-            obs = jnp.concatenate([now, done.reshape(len(obs), -1), *seen], axis=1)
+            obs = jnp.concatenate([now, executed.reshape(len(obs), -1), *seen], axis=1)
         return self.obs_encoder(obs)
 
     def denoise(

@@ -1,5 +1,6 @@
 """The planner as a policy: model-predictive control with a denoised plan."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +21,7 @@ class Planner(NamedTuple):
     sampler: Sampler
 
     def at(self, eta: jax.Array, temperature: jax.Array) -> "Planner":
-        """The same with other settings of the sampler, which may be arrays []."""
+        """The same planner with other settings of the sampler, which may be arrays []."""
         return self._replace(sampler=self.sampler._replace(eta=eta, temperature=temperature))
 
     @jax.named_scope("planning")
@@ -38,9 +39,15 @@ class Planner(NamedTuple):
             Plans [E, H], and their tokens after every denoising step [steps, E, H].
         """
         encoding = self.denoiser.apply(params, obs, method="encode")
+        return self.trace_encoded(key, params, encoding, history, hist_len)
+
+    def trace_encoded(
+        self, key: jax.Array, params: Any, encoding: jax.Array, history: jax.Array, hist_len: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """As `trace`, for observations that are encoded already [E, d_model]."""
         return sample(
             key,
-            lambda tokens, t: self.denoiser.apply(params, encoding, tokens, t, method="denoise"),
+            partial(self.denoiser.apply, params, encoding, method="denoise"),
             self.sampler,
             num_tokens=self.denoiser.num_tokens,
             locked_tokens=history,
@@ -48,7 +55,7 @@ class Planner(NamedTuple):
         )
 
     def plans(self, key: jax.Array, params: Any, obs: jax.Array) -> jax.Array:
-        """Plans [E, H] of which nothing was executed yet."""
+        """Plans [E, H] from the start, without executed actions."""
         zeros = jnp.zeros((len(obs), self.denoiser.plan_horizon), jnp.int32)
         return self.trace(key, params, obs, zeros, zeros[:, 0])[0]
 
@@ -63,10 +70,10 @@ class Planner(NamedTuple):
         wanted: jax.Array,
         block_size: int,
     ) -> jax.Array:
-        """The plans of `trace` [E, H], right where wanted [E, H] and arbitrary elsewhere.
+        """The plans of `trace` [E, H], correct where wanted [E, H] and arbitrary elsewhere.
 
         `block_size` environments are denoised at a time: in larger blocks each costs less, in smaller
-        ones fewer are denoised in vain.
+        ones fewer are denoised unnecessarily.
         """
         encoding = self.denoiser.apply(params, obs, method="encode")
         return sample_wanted(
@@ -89,9 +96,9 @@ class Planner(NamedTuple):
         locked, and starts afresh once H actions were executed. Without it, every plan starts afresh at
         the current observation, as the training windows do. A new episode always starts afresh.
 
-        Without `whole_plans`, of a plan only those actions are denoised that are executed before the
-        next one, on CPUs: the same actions, faster. The rest of the plans in memory is then arbitrary. On
-        GPUs whole plans are faster, because they take fewer calls of the network, though of more rows.
+        Without `whole_plans`, CPUs denoise only those actions of a plan that are executed before the next
+        plan: the same actions, faster. The rest of the plans in memory is then arbitrary. On GPUs whole
+        plans are faster, because they take fewer calls of the network, though with more rows each.
         """
         horizon = self.denoiser.plan_horizon
         wants_whole = whole_plans or jax.default_backend() != "cpu"
@@ -127,6 +134,6 @@ class Planner(NamedTuple):
 
 @struct.dataclass
 class PlannerPolicy(Policy):
-    """A policy that plans, and can be asked for its plans: `planner.trace`, with its `params`."""
+    """A policy that plans; `planner.trace` with its `params` gives its plans."""
 
     planner: Planner = struct.field(pytree_node=False)

@@ -16,7 +16,7 @@ from remdm.models.denoiser import Denoiser, cudnn_attends
 
 
 def make_denoiser(config: DenoiserConfig, num_actions: int) -> Denoiser:
-    """The network a configuration describes, as this process's devices compute it best."""
+    """The network a configuration describes, with the fastest attention of this process's devices."""
     dtype = jnp.dtype(config.compute_dtype)
     return Denoiser(
         num_tokens=num_actions,
@@ -44,8 +44,8 @@ def init_params(denoiser: Denoiser, key: jax.Array, obs_dim: int) -> Any:
 
 
 def param_shapes(config: DenoiserConfig, obs_dim: int, num_actions: int) -> Any:
-    """The parameters of the network a configuration describes, without their values."""
-    # In float32, nothing is asked about devices, which would start JAX before its settings are made.
+    """The shapes of the parameters of the network that a configuration describes."""
+    # In float32, `make_denoiser` queries no devices, which would start JAX before its settings are made.
     denoiser = make_denoiser(config.model_copy(update={"compute_dtype": "float32"}), num_actions)
     key = jax.ShapeDtypeStruct((2,), jnp.uint32)  # a real one would start JAX too
     return jax.eval_shape(lambda key: init_params(denoiser, key, obs_dim), key)

@@ -22,13 +22,13 @@ from remdm.training.optimizer import adamw, at_step, cosine_schedule, muon_adamw
 
 
 class Labels(NamedTuple):
-    """What a planner is to predict, and how much it counts."""
+    """Targets of a planner's predictions, and their weights."""
 
     plan: jax.Array  # [B, H]
     valid: jax.Array  # [B], False where a plan crosses an episode's end
     weights: jax.Array | None = None  # [B]
     known: jax.Array | None = None  # [B], first actions of the plan that were executed before the observation
-    probabilities: jax.Array | None = None  # [B, H, V], what the expert drew the plan's actions from
+    probabilities: jax.Array | None = None  # [B, H, V], distributions of the expert's actions in the plan
 
 
 class Dataset(NamedTuple):
@@ -39,14 +39,14 @@ class Dataset(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """Parameters and optimiser; the parts of a state that a gradient step changes."""
+    """Parameters and optimiser state, which a gradient step changes."""
 
     params: Any
     opt_state: optax.OptState
 
 
 def make_optimizer(config: PlannerTrainingConfig) -> optax.GradientTransformation:
-    """The clipped optimiser on a cosine over all gradient steps of the run."""
+    """The clipped optimiser with a cosine schedule over all gradient steps of the run."""
     keys = _schedule(config), config.max_grad_norm, config.weight_decay
     return adamw(*keys) if config.optimizer == "adamw" else muon_adamw(*keys, hidden_matrices)
 
@@ -62,9 +62,9 @@ Step = Callable[[jax.Array, Learner, Dataset, jax.Array], tuple[Learner, Metrics
 def make_step(
     config: PlannerTrainingConfig, denoiser: Denoiser, optimizer: optax.GradientTransformation
 ) -> Step:
-    """One gradient step on the masked-diffusion bound of the windows of some indices [B].
+    """One gradient step on the masked-diffusion bound of the windows with indices [B].
 
-    Windows that are not valid add nothing to the loss; they come last, so no microbatch is spent on them.
+    Windows that are not valid add nothing to the loss; they are sorted last, so that microbatches skip them.
     """
     objective = make_objective(config, config.denoiser.diffusion_schedule, denoiser.num_tokens)
 
@@ -124,12 +124,12 @@ def imitation_algorithm(
     update: Callable[[Any], tuple[Any, Metrics]],
     count_from: Callable[[Any, int], Any] = lambda state, update: state,
 ) -> Algorithm:
-    """Training of a planner by imitation: of states whose field `learner` is a `Learner`.
+    """Training of a planner by imitation, with a state whose field `learner` is a `Learner`.
 
     A validation plays `val_steps` steps with plans that start afresh.
 
     Args:
-        count_from: (state, update) -> the state after so many updates, where it counts them itself.
+        count_from: (state, update) -> the state after so many updates, if it contains a count of them.
     """
     validation, schedule, grad_steps = config.validation, _schedule(config), config.grad_steps_per_update
     sampler = make_sampler(config.sampler, config.denoiser.diffusion_schedule, validation.val_diffusion_steps)
@@ -156,7 +156,7 @@ def imitation_algorithm(
 
 
 def play_afresh(key: jax.Array, env: BatchEnv, policy: Policy, num_steps: int) -> Transition:
-    """What a policy does in fresh worlds, arrays [T, E, ...]."""
+    """The transitions of a policy in fresh worlds, arrays [T, E, ...]."""
     start_key, play_key = jax.random.split(key)
     state = start(start_key, env, policy.init(env.num_envs))
     return rollout(play_key, env, policy, state, num_steps)[1]
@@ -165,10 +165,9 @@ def play_afresh(key: jax.Array, env: BatchEnv, policy: Policy, num_steps: int) -
 def validation_metrics(transitions: Transition, env: BatchEnv) -> Metrics:
     """Score and episodes of transitions [T, E, ...].
 
-    `val/score` is the reward each environment collects in that time: unlike the mean over the
-    episodes that happen to end, it is always defined and favours no short episode. Nor does
-    `val/first_return`, of each environment's first episode to its end or, in a share of them
-    `val/unfinished`, as far as it went.
+    `val/score` is the mean reward of an environment in that time: unlike the mean over the episodes that end
+    in it, it is always defined and not biased to short episodes. Neither is `val/first_return`, the mean
+    return of first episodes; the share `val/unfinished` of them had not ended and counts as far as it went.
     """
     step = transitions.step
     episodes = episode_metrics(step, env.game.achievements)

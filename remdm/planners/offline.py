@@ -56,10 +56,10 @@ def expert_windows(
     known: jax.Array | None = None,
     soft_labels: bool = False,
 ) -> tuple[Dataset, Metrics]:
-    """The windows of transitions [T, E, ...] with packed observations, weighted by what each earns.
+    """The windows of transitions [T, E, ...] with packed observations, weighted by their returns.
 
     Args:
-        known: how many actions of each window precede its observation [W, E]; none if None.
+        known: how many actions of each window precede its observation [W, E]; None means none.
         soft_labels: whether the extras, the probabilities of the actions [T, E, V], are labels too.
     """
     returns = window_returns(data.step.reward, horizon)
@@ -86,7 +86,7 @@ def expert_windows(
 def make_offline(config: OfflineConfig, env: BatchEnv, val_env: BatchEnv, expert: Policy) -> Algorithm:
     """Behaviour cloning of `expert`, weighted by each window's return.
 
-    An update rolls the expert out and goes over the rollout's windows in shuffled minibatches.
+    An update rolls the expert out and trains on the rollout's windows in shuffled minibatches.
     """
     denoiser = make_denoiser(config.denoiser, env.game.num_actions)
     optimizer = make_optimizer(config)

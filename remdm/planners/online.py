@@ -31,13 +31,13 @@ from remdm.training.algorithm import Algorithm, Metrics
 
 
 class LabelledWindows(NamedTuple):
-    """What the replay buffer holds, arrays [N, ...]."""
+    """Windows in the replay buffer, arrays [N, ...]."""
 
     obs: Packed  # of [N, D]
-    plan: jax.Array  # [N, H], the expert's actions, after those that are known
+    plan: jax.Array  # [N, H], the known actions, then the expert's
     valid: jax.Array  # [N]
     known: jax.Array | None = None  # [N], first actions that were executed before the observation
-    probabilities: jax.Array | None = None  # [N, H, V], what the expert drew its actions from
+    probabilities: jax.Array | None = None  # [N, H, V], distributions of the expert's actions
 
 
 @struct.dataclass
@@ -55,10 +55,10 @@ class OnlineState:
 def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: Policy) -> Algorithm:
     """DAgger (arXiv 1011.0686, algorithm 3.1) with a diffusion planner as the learner.
 
-    In each rollout the learner plans once per `replan_every` steps; every step executes the
-    expert's action with probability beta, or where no plan is of this episode, else the learner's.
-    The expert labels every visited state. A window's label is the expert's action at each *visited*
-    state: the plan that the expert itself would follow only while beta is high.
+    In each rollout the learner plans once per `replan_every` steps. Every step executes the expert's action
+    with probability beta, or if the last plan was made for an earlier episode; else the learner's. The expert
+    labels every visited state. A window's label is the expert's action at each *visited* state, which is the
+    plan that the expert itself would follow only while beta is high.
     """
     denoiser = make_denoiser(config.denoiser, env.game.num_actions)
     optimizer = make_optimizer(config)
@@ -95,8 +95,8 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
     def play_mixture(key: jax.Array, state: OnlineState) -> tuple[PlayState, Transition]:
         """Play a rollout.
 
-        The extras are the expert's actions [T, E], their probabilities [T, E, V], unless its labels are
-        actions alone, and whether it acted [T, E].
+        The extras are the expert's actions [T, E], their probabilities [T, E, V] with `soft_labels`, else
+        None, and whether the expert's action was executed [T, E].
         """
         beta = beta_of(state)
 
@@ -140,7 +140,7 @@ def make_online(config: DaggerConfig, env: BatchEnv, val_env: BatchEnv, expert: 
             soft = None if probabilities is None else plans_from(probabilities, indices, horizon)
             return insert(buffer, LabelledWindows(obs, plan, at_start(valid, indices), prefix, soft)), None
 
-        # In a part for each device, since all of them see whole what is inserted at once.
+        # One part per device, because each device gets a whole copy of what is inserted at once.
         parts = jnp.arange(config.windows_per_update).reshape(num_shards(), -1)
         buffer, _ = jax.lax.scan(remember, state.buffer, parts)
 

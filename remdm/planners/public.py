@@ -1,6 +1,6 @@
 """Planners of the public implementation: a flax `DenoisingTransformer`, and the record of its training run.
 
-Its network is ours under other names, and embeds the time without our factor (`time_scale`).
+Its network is remdm's with other names of arrays, and embeds the time without the factor `time_scale`.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from remdm.config.denoiser import DenoiserConfig
 from remdm.config.layers import Layer, build
 from remdm.config.public import FIXED, UNSEEN, read_record, sampling_keys
 from remdm.planners.denoising import param_shapes
-from remdm.training.public import PublicNetwork, Shapes, game_of, sizes_of, told_game
+from remdm.training.public import PublicNetwork, Shapes, describe_game, game_of, sizes_of
 
-# Parts of our names of arrays, and of theirs. Dense layers outside the blocks are numbered in one sequence:
+# Parts of arrays' names: remdm's and the public ones. Dense layers outside the blocks are numbered together:
 # Dense_0 to Dense_N are the observation encoder's, N and a projection; the time's and the head's follow.
 NAMES = {
     "obs_encoder/": "",
@@ -33,7 +33,7 @@ class PublicPlanner(PublicNetwork):
     """A planner of the public implementation.
 
     Attributes:
-        sampling: the keys with which it was to be played.
+        sampling: the keys of sampling in the record of its training run.
     """
 
     network: DenoiserConfig
@@ -42,32 +42,32 @@ class PublicPlanner(PublicNetwork):
     source = "the public implementation"
 
     def __str__(self) -> str:
-        network, plays = self.network, told_game(self.obs_dim, self.num_actions)
-        return f"a planner of d_model {network.d_model} and n_layers {network.n_layers} for {plays}"
+        network, game = self.network, describe_game(self.obs_dim, self.num_actions)
+        return f"a planner of d_model {network.d_model} and n_layers {network.n_layers} for {game}"
 
     def shapes(self) -> Any:
-        """The parameters of our network of its kind, without their values."""
+        """The shapes of the parameters of remdm's network of this kind."""
         return param_shapes(self.network, self.obs_dim, self.num_actions)
 
-    def told(self, origin: str) -> list[Layer]:
-        """How it is to be played too."""
-        return [*super().told(origin), self.sampling]
+    def layers(self, origin: str) -> list[Layer]:
+        """Also the keys of sampling."""
+        return [*super().layers(origin), self.sampling]
 
     def public_name(self, name: str) -> str:
-        """What one of our arrays is called there."""
+        """The name of one of remdm's arrays in the public implementation."""
         layers = self.network.obs_encoder_layers
-        dense = {ours: f"Dense_{layers + place}" for ours, place in AFTER_ENCODER.items()}
+        dense = {ours: f"Dense_{layers + index}" for ours, index in AFTER_ENCODER.items()}
         for ours, theirs in (dense | NAMES).items():
             name = name.replace(ours, theirs)
         return name
 
 
 def recognise(folder: Path, shapes: Shapes) -> PublicPlanner:
-    """The planner that has parameters of such shapes, and the record of its training run beside them.
+    """The planner with parameters of such shapes, and with the record of its training run next to them.
 
     Raises:
         UserError: arrays or record are not those of a public planner, or contradict each other; the message
-            names the first array or entry that does.
+            names the first such array or entry.
     """
     block = "params/TransformerBlock_0"
     needed = {

@@ -1,4 +1,4 @@
-"""How good plans are, apart from what they earn."""
+"""Quality of plans, apart from their returns."""
 
 from typing import Any, NamedTuple
 
@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 
 from remdm.diffusion.loss import Objective
-from remdm.diffusion.sampling import sample
 from remdm.diffusion.schedule import Schedule
 from remdm.models.denoiser import Denoiser
 from remdm.planners.control import Planner
@@ -15,31 +14,24 @@ from remdm.planners.control import Planner
 class PlanQuality(NamedTuple):
     """Means over observations and over the plans drawn for each."""
 
-    agreement: jax.Array  # [H], share of actions that are the expert's, by place in the plan
+    agreement: jax.Array  # [H], share of actions equal to the expert's, by position in the plan
     diversity: jax.Array  # [], see `diversity`
-    remasked: jax.Array  # [T], share of all tokens that a step masks again
+    remasked: jax.Array  # [T], share of all tokens that a step re-masks
 
 
 def plan_quality(
     key: jax.Array, planner: Planner, params: Any, obs: jax.Array, expert_plan: jax.Array, num_plans: int
 ) -> PlanQuality:
-    """Draw `num_plans` whole plans for each observation and look at them.
+    """Draw `num_plans` whole plans for each observation and measure them.
 
     Args:
         obs: [N, D].
-        expert_plan: what the expert did from there on [N, H].
+        expert_plan: the expert's actions from the observation on [N, H].
     """
     denoiser = planner.denoiser
     encoding = jnp.tile(denoiser.apply(params, obs, method="encode"), (num_plans, 1))
     zeros = jnp.zeros((len(encoding), denoiser.plan_horizon), jnp.int32)
-    plans, trace = sample(
-        key,
-        lambda tokens, t: denoiser.apply(params, encoding, tokens, t, method="denoise"),
-        planner.sampler,
-        num_tokens=denoiser.num_tokens,
-        locked_tokens=zeros,
-        locked=zeros.astype(bool),
-    )
+    plans, trace = planner.trace_encoded(key, params, encoding, zeros, zeros[:, 0])
     plans = plans.reshape(num_plans, *expert_plan.shape)
     return PlanQuality(
         agreement=jnp.mean(plans == expert_plan, axis=(0, 1)),
@@ -49,20 +41,20 @@ def plan_quality(
 
 
 def diversity(plans: jax.Array) -> jax.Array:
-    """Mean share of places in which two plans for one observation differ (normalised Hamming distance).
+    """Mean share of positions in which two plans for one observation differ (normalised Hamming distance).
 
     Args:
         plans: K for each of N observations [K, N, H], K > 1.
 
     Returns:
-        A number [], 0 where all are the same.
+        A number [], 0 if all plans are equal.
     """
     first, second = jnp.triu_indices(plans.shape[0], k=1)
     return jnp.mean(plans[first] != plans[second])
 
 
 def remasked(trace: jax.Array, mask_token: int) -> jax.Array:
-    """Share of all tokens that each step masks again; tokens after each step [T, B, H] -> [T]."""
+    """Share of all tokens that each step re-masks; tokens after each step [T, B, H] -> [T]."""
     before, after = trace[:-1], trace[1:]
     share = jnp.mean((before != mask_token) & (after == mask_token), axis=(1, 2))
     return jnp.concatenate([jnp.zeros(1), share])  # before the first step all are masked
@@ -77,7 +69,7 @@ def nelbo(
     plan: jax.Array,
     num_draws: int,
 ) -> jax.Array:
-    """The bound on -log p(plan | obs) / H in nats (MDLM, arXiv 2406.07524, eq. 10), no sampler's business.
+    """The bound on -log p(plan | obs) / H in nats (MDLM, arXiv 2406.07524, eq. 10); no sampler is used.
 
     Args:
         obs: [N, D].

@@ -1,4 +1,4 @@
-"""A planner that plays as ever and says how the first environment's plan came about; for films."""
+"""A planner's actions, and how its plan for the first environment was denoised; for recordings."""
 
 from typing import Any
 
@@ -16,15 +16,15 @@ SHOWN_ACTIONS = 5  # of a distribution, the most probable
 
 @struct.dataclass
 class Denoising:
-    """How a plan of H actions came about in S denoising steps; zeros where none was due."""
+    """The S denoising steps of a plan of H actions; zeros if no plan was due."""
 
     due: jax.Array  # [], whether a plan was due
     locked: jax.Array  # [], how many of its actions had been executed
     tokens: jax.Array  # [S, H], after every step; the mask is the number of actions
     top_actions: jax.Array  # [S, H, A], the most probable actions, most probable first
     top_probs: jax.Array  # [S, H, A], their probabilities
-    confidence: jax.Array  # [S, H], and
-    remask: jax.Array  # [S, H], as in `remdm.diffusion.details.Details`
+    confidence: jax.Array  # [S, H], as in `remdm.diffusion.details.Details`
+    remask: jax.Array  # [S, H], likewise
 
 
 def act_recorded(
@@ -35,26 +35,23 @@ def act_recorded(
     The action is that of `policy.act`, from the same random numbers.
     """
     planner = policy.planner
-    steps, horizon = planner.sampler.steps, planner.denoiser.plan_horizon
-    shown = min(SHOWN_ACTIONS, planner.denoiser.num_tokens)
     cycle = state.memory.observe(state.prev_action, state.done)
 
     def replan(cycle: PlanCycle) -> tuple[PlanCycle, Any]:
         plans, traces = planner.trace(key, policy.params, state.obs, cycle.history, cycle.hist_len)
-        return cycle.adopt(plans), _record(policy, state.obs[:1], cycle, traces[:, 0], shown)
+        return cycle.adopt(plans), _record(policy, state.obs[:1], cycle, traces[:, 0])
 
-    def go_on(cycle: PlanCycle) -> tuple[PlanCycle, Any]:
-        ids, numbers = jnp.zeros((steps, horizon), jnp.uint8), jnp.zeros((steps, horizon), jnp.float16)
-        tops = (jnp.zeros((*ids.shape, shown), kind) for kind in (jnp.uint8, jnp.float16))
-        return cycle, (ids, *tops, numbers, numbers)
+    def keep(cycle: PlanCycle) -> tuple[PlanCycle, Any]:
+        shapes = jax.eval_shape(replan, cycle)[1]
+        return cycle, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
     due, locked = cycle.due[0], cycle.hist_len[0]
-    cycle, recorded = jax.lax.cond(jnp.any(cycle.due), replan, go_on, cycle)
+    cycle, recorded = jax.lax.cond(jnp.any(cycle.due), replan, keep, cycle)
     return cycle.action, cycle, Denoising(due, locked, *recorded)
 
 
 def _record(
-    policy: PlannerPolicy, obs: jax.Array, cycle: PlanCycle, trace: jax.Array, shown: int
+    policy: PlannerPolicy, obs: jax.Array, cycle: PlanCycle, trace: jax.Array
 ) -> tuple[jax.Array, ...]:
     """The arrays of a `Denoising` from its tokens [S, H], in small types."""
     planner = policy.planner
@@ -68,7 +65,7 @@ def _record(
     executed = jnp.arange(denoiser.plan_horizon) < cycle.hist_len[0]
     start = jnp.where(executed, cycle.history[0], denoiser.num_tokens)
     details = sampling_details(denoise, planner.sampler, start, trace, denoiser.num_tokens)
-    top_probs, top_actions = jax.lax.top_k(details.probs, shown)
+    top_probs, top_actions = jax.lax.top_k(details.probs, min(SHOWN_ACTIONS, denoiser.num_tokens))
     numbers = (top_probs, details.confidence, details.remask)
     probs, confidence, remask = (x.astype(jnp.float16) for x in numbers)
     return trace.astype(jnp.uint8), top_actions.astype(jnp.uint8), probs, confidence, remask

@@ -1,8 +1,8 @@
-"""Sliding windows over a rollout: what a planner learns from.
+"""Sliding windows over a rollout, from which a planner learns.
 
 Window (t, e) pairs observation t of environment e with the H actions from t on. Rollouts are
-time-major, [T, E, ...]; windows are numbered n = t * E + e, W = T - H + 1 per environment, and
-gathered by number, so that they never exist all at once.
+time-major, [T, E, ...]; windows have indices n = t * E + e, W = T - H + 1 per environment, and are
+gathered by index, so that they are never in memory all at once.
 """
 
 from typing import Any
@@ -15,20 +15,20 @@ WEIGHT_FLOOR = 0.1  # the smallest return weight of a window
 
 
 def at_start(tree: Any, indices: Any, later: Any = 0) -> Any:
-    """Entries [N, ...] of arrays [T, E, ...] or [W, E, ...] where windows [N] begin, or some steps later."""
+    """Entries [N, ...] of arrays [T, E, ...] or [W, E, ...] at the starts of windows [N], or `later`."""
     return jax.tree.map(lambda x: x[indices // x.shape[1] + later, indices % x.shape[1]], tree)
 
 
 def plans_from(action: Any, indices: Any, horizon: int) -> Any:
-    """The actions of windows [N], or what belongs to each: [T, E, ...] -> [N, H, ...]."""
+    """The actions of windows [N], or other values of each action: [T, E, ...] -> [N, H, ...]."""
     first, env = indices // action.shape[1], indices % action.shape[1]
     return action[first[:, None] + np.arange(horizon), env[:, None]]
 
 
 def prefix_lengths(key: jax.Array, shape: tuple[int, ...], horizon: int, share: float) -> jax.Array | None:
-    """How many first actions of a window are known: with probability `share` 1 to H - 1, evenly, else 0.
+    """How many first actions of a window are known: with probability `share` uniform in 1 to H - 1, else 0.
 
-    None, of which nothing is computed, for a share of 0.
+    For a share of 0, None, so that nothing is computed.
     """
     if share == 0:
         return None
@@ -51,7 +51,7 @@ def window_validity(done: jax.Array, horizon: int) -> jax.Array:
 
 
 def window_any(x: jax.Array, horizon: int) -> jax.Array:
-    """Whether x holds at any step of a window: [T, E] -> [W, E]."""
+    """Whether x is true at any step of a window: [T, E] -> [W, E]."""
     return _window_sums(x.astype(jnp.int32), horizon, horizon) > 0
 
 
@@ -61,14 +61,14 @@ def window_returns(reward: jax.Array, horizon: int) -> jax.Array:
 
 
 def valid_mean(x: jax.Array, valid: jax.Array) -> jax.Array:
-    """Mean of x over the windows that stay within one episode, arrays of one shape; 0 where none does."""
+    """Mean of x over the windows that stay within one episode, arrays of one shape; 0 if none does."""
     return jnp.sum(x * valid) / jnp.maximum(jnp.sum(valid), 1)
 
 
 def return_weights(returns: jax.Array, valid: jax.Array, low: Any, high: Any) -> jax.Array:
-    """max(return, 0) over its mean, clipped to [low, high]; all `low` where no window earns anything.
+    """max(return, 0) over its mean, clipped to [low, high]; all `low` if no window has a positive return.
 
-    The mean is over valid windows: what crosses an episode's end is no plan, so its return weighs nothing.
+    The mean is over valid windows, because a window that crosses an episode's end is no plan.
     """
     gain = jnp.maximum(returns, 0.0)
     return jnp.clip(gain / jnp.maximum(valid_mean(gain, valid), 1e-8), low, high)

@@ -1,4 +1,4 @@
-"""A circular buffer of anything: arrays of one leading axis, the oldest overwritten first."""
+"""A circular buffer of arrays with a common leading axis; the oldest items are overwritten first."""
 
 from dataclasses import replace
 from typing import Any
@@ -13,7 +13,7 @@ from remdm.envs.wrappers import put
 
 @struct.dataclass
 class CircularBuffer:
-    """Items by arrival; the oldest are overwritten once it is full."""
+    """Items in order of insertion; the oldest are overwritten once it is full."""
 
     items: Any  # a pytree of arrays [N, ...]; on several devices, with rows at the end that are never used
     next: jax.Array  # [], where the next item goes
@@ -22,10 +22,10 @@ class CircularBuffer:
 
 
 def empty(capacity: int, like: Any) -> CircularBuffer:
-    """A buffer that holds nothing yet.
+    """An empty buffer.
 
     Args:
-        like: one item, of which only shapes and types matter.
+        like: one item, of which only shapes and types are used.
     """
     rows = -(-capacity // num_shards()) * num_shards()  # as many on each device
     return CircularBuffer(
@@ -39,7 +39,7 @@ def empty(capacity: int, like: Any) -> CircularBuffer:
 def insert(buffer: CircularBuffer, items: Any) -> CircularBuffer:
     """Append M items, arrays [M, ...].
 
-    The buffer may have been saved with a smaller capacity and full, so that its next place was the first.
+    The buffer may have been saved full with a smaller capacity, so that its next index was the first.
 
     Raises:
         ValueError: M is larger than the capacity.
@@ -58,5 +58,5 @@ def insert(buffer: CircularBuffer, items: Any) -> CircularBuffer:
 
 
 def draw_places(key: jax.Array, buffer: CircularBuffer, shape: tuple[int, ...]) -> jax.Array:
-    """Places [*shape] drawn uniformly, with replacement, from those that are filled."""
+    """Indices [*shape] drawn uniformly, with replacement, from the filled part."""
     return jax.random.randint(key, shape, 0, buffer.size)

@@ -18,7 +18,7 @@ class PlanCycle:
     """
 
     plan: jax.Array  # [E, H]
-    history: jax.Array  # [E, H], its first `hist_len` are the actions really executed since the plan began
+    history: jax.Array  # [E, H], its first `hist_len` are the actions executed since the plan began
     hist_len: jax.Array  # [E]
     due: jax.Array  # [E], whether a new plan must be adopted before the next action
     clock: jax.Array  # [], observations seen; one for all environments, which plan together
@@ -26,10 +26,10 @@ class PlanCycle:
     inpaint_history: bool = struct.field(pytree_node=False)
 
     def observe(self, prev_action: jax.Array, first: jax.Array) -> "PlanCycle":
-        """Go on to the next observation.
+        """Advance to the next observation.
 
         Args:
-            prev_action: what was executed on the way to it, proposed or not [E].
+            prev_action: the actions that led to it, whether proposed or not [E].
             first: whether it is the first of an episode [E].
         """
         now = jnp.arange(self.plan.shape[1]) == self.hist_len[:, None]
@@ -45,13 +45,13 @@ class PlanCycle:
         )
 
     def adopt(self, plan: jax.Array) -> "PlanCycle":
-        """Take plans [E, H] where one is due, and ignore the others."""
+        """Adopt plans [E, H] where one is due, and ignore the others."""
         plan = jnp.where(self.due[:, None], plan, self.plan)
         return dataclasses.replace(self, plan=plan, due=jnp.zeros_like(self.due))
 
     @property
     def action(self) -> jax.Array:
-        """What the plans say to do now [E]."""
+        """The current actions of the plans [E]."""
         return self.plan[jnp.arange(self.plan.shape[0]), self.hist_len]
 
 

@@ -1,6 +1,6 @@
-"""Wrappers for planning and for learning to: tokens, plans and stored trajectories.
+"""Wrappers for planning and for training planners: tokens, plans and stored trajectories.
 
-What outlives an episode goes around the batch with its automatic reset (`PlannerWrapper`,
+Those whose state outlives an episode wrap the batch with its automatic reset (`PlannerWrapper`,
 `OfflineTrajectoryWrapper`).
 """
 
@@ -16,9 +16,9 @@ from remdm.play.cycle import PlanCycle, idle_cycle
 
 
 class DiscreteTokenizationWrapper(Wrapper):
-    """Gives observations as tokens: which of `num_bins` equal bins between `low` and `high` [int32].
+    """Returns observations as tokens: indices [int32] of `num_bins` equal bins between `low` and `high`.
 
-    Values outside fall into the outermost bins. Elementwise, so for one environment or many; `low`
+    Values outside fall into the outermost bins. It is elementwise, so for one environment or many; `low`
     and `high` are numbers or arrays that broadcast against an observation.
     """
 
@@ -37,9 +37,9 @@ class DiscreteTokenizationWrapper(Wrapper):
         return self.tokenize(obs), state, reward, done, info
 
     def tokenize(self, obs: jax.Array) -> jax.Array:
-        """The bins that values lie in, int32 of the same shape."""
-        place = (obs - self.low) / (self.high - self.low) * self.num_bins
-        return jnp.clip(jnp.floor(place), 0, self.num_bins - 1).astype(jnp.int32)
+        """The bins of values, int32 of the same shape."""
+        position = (obs - self.low) / (self.high - self.low) * self.num_bins
+        return jnp.clip(jnp.floor(position), 0, self.num_bins - 1).astype(jnp.int32)
 
     def detokenize(self, tokens: jax.Array) -> jax.Array:
         """The centres of bins: off by half a bin at most, for values between `low` and `high`."""
@@ -48,7 +48,7 @@ class DiscreteTokenizationWrapper(Wrapper):
 
 @struct.dataclass
 class PlannerState:
-    """The games, and what has been made of their plans; `cycle.due` says who needs a new one."""
+    """The games, and the execution of their plans; `cycle.due` is whether a new one is needed."""
 
     env_state: Any
     cycle: PlanCycle
@@ -57,9 +57,9 @@ class PlannerState:
 class PlannerWrapper(Wrapper):
     """Takes whole plans [E, H] in place of actions and executes them action by action.
 
-    A plan given to an environment where none is due is ignored, so that planning can be skipped when
-    `state.cycle.due` holds nowhere; `state.cycle.history` and `hist_len` are what a revised plan must
-    begin with. For a batch with automatic resets: `done` also begins the next episode's first plan.
+    A plan for an environment where none is due is ignored, so planning can be skipped if `state.cycle.due`
+    is false everywhere; a revised plan must begin with the first `hist_len` actions of `state.cycle.history`.
+    For a batch with automatic resets: `done` also starts the next episode's first plan.
     """
 
     def __init__(self, env: BatchEnvWrapper, horizon: int, replan_every: int, inpaint_history: bool) -> None:
@@ -81,9 +81,9 @@ class PlannerWrapper(Wrapper):
 
 
 class StoredTransition(NamedTuple):
-    """One step as it is stored, arrays [N, ...]."""
+    """One step in the buffer, arrays [N, ...]."""
 
-    obs: jax.Array  # [N, *S], what the action was chosen on
+    obs: jax.Array  # [N, *S], before the action
     action: jax.Array  # [N]
     reward: jax.Array  # [N]
     done: jax.Array  # [N], whether the episode ended with the action
@@ -91,7 +91,7 @@ class StoredTransition(NamedTuple):
 
 @struct.dataclass
 class TrajectoryState:
-    """The games, the observation they are at, and the transitions so far."""
+    """The games, their current observations, and the transitions so far."""
 
     env_state: Any
     obs: jax.Array  # [E, *S]
@@ -101,8 +101,8 @@ class TrajectoryState:
 class OfflineTrajectoryWrapper(Wrapper):
     """Keeps the last `capacity` transitions in the state, in a circular buffer.
 
-    For a batch, around the automatic reset, which would empty it: a step adds E transitions, one of
-    each environment in turn. `capacity` is at least E; a multiple of it keeps whole steps.
+    It wraps a batch with its automatic reset, which would otherwise empty the buffer. A step adds E
+    transitions, one of each environment in turn. `capacity` is at least E; a multiple of E keeps whole steps.
     """
 
     def __init__(self, env: BatchEnvWrapper, capacity: int) -> None:
@@ -121,7 +121,7 @@ class OfflineTrajectoryWrapper(Wrapper):
         return obs, TrajectoryState(env_state, obs, empty(self.capacity, one))
 
     def step(self, key: jax.Array, state: TrajectoryState, action: jax.Array, params: Any) -> Outcome:
-        """Store what happened."""
+        """Act, and store the transitions."""
         obs, env_state, reward, done, info = self.env.step(key, state.env_state, action, params)
         buffer = insert(state.buffer, StoredTransition(state.obs, action, reward, done))
         return obs, TrajectoryState(env_state, obs, buffer), reward, done, info

@@ -14,7 +14,7 @@ CHUNK_STEPS = 64
 
 
 class Player(NamedTuple):
-    """Plays `CHUNK_STEPS` steps at a time; compiled beforehand, so that playing can be timed apart."""
+    """Plays `CHUNK_STEPS` steps at a time; compiled beforehand, so that playing can be timed separately."""
 
     play: Callable[[jax.Array, Policy, PlayState], tuple[PlayState, Any]]
     policy: Policy
@@ -22,12 +22,12 @@ class Player(NamedTuple):
     key: jax.Array
 
     def start(self, first: int) -> tuple["Player", Any]:
-        """Start the next chunk, whose first step is number `first`; what is kept of it is on the device."""
+        """Start the next chunk, whose first step is number `first`; its results are on the device."""
         state, kept = self.play(jax.random.fold_in(self.key, first), self.policy, self.state)
         return self._replace(state=state), kept
 
     def chunk(self, first: int) -> tuple["Player", Any]:
-        """Play the next chunk to its end; what is kept of it is on the host."""
+        """Play the next chunk to its end; its results are on the host."""
         player, kept = self.start(first)
         return player, jax.device_get(kept)
 
@@ -38,7 +38,7 @@ def compile_player(
     """Start the games and compile a chunk of steps.
 
     Args:
-        keep: what is wanted of a step's transition, arrays [E, ...]; what is not is never computed.
+        keep: a step's transition -> results, arrays [E, ...]; the rest is never computed.
     """
     start_key, play_key = jax.random.split(key)
     state = jax.jit(lambda key: start(key, env, policy.init(env.num_envs)))(start_key)
@@ -49,7 +49,7 @@ def compile_player(
 def play_chunk(
     env: BatchEnv, keep: Callable[[Transition], Any]
 ) -> Callable[[jax.Array, Policy, PlayState], tuple[PlayState, Any]]:
-    """What `compile_player` compiles."""
+    """The function that `compile_player` compiles."""
 
     def play(key: jax.Array, policy: Policy, state: PlayState) -> tuple[PlayState, Any]:
         return rollout(key, env, policy, state, CHUNK_STEPS, keep)

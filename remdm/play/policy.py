@@ -1,4 +1,4 @@
-"""What plays: a policy is two functions and the parameters they close over."""
+"""Policies: two functions and the parameters they use."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ class Policy:
 
         Args:
             obs: [E, D].
-            prev_action: the actions executed last, which need not be those proposed [E].
+            prev_action: the last executed actions, which may differ from those proposed [E].
             done: whether `obs` is the first of a new episode [E].
 
         Returns:
@@ -38,13 +38,13 @@ class Policy:
         return self.act_fn(self.params, key, obs, prev_action, done, memory)
 
     def __call__(self, key: jax.Array, state: Any) -> tuple[jax.Array, Memory, tuple[()]]:
-        """Act on games in progress, a `PlayState`; it has no extras for `rollout` to keep."""
+        """Act on games in progress, a `PlayState`; there are no extras."""
         return *self.act(key, state.obs, state.prev_action, state.done, state.memory), ()
 
     def act_with_probabilities(
         self, key: jax.Array, state: Any, num_actions: int
     ) -> tuple[jax.Array, Memory, jax.Array]:
-        """Act, and tell with which probabilities [E, V]: of who does not know them, all on the action."""
+        """Act; also returns the actions' probabilities [E, V], by default 1 for the chosen action."""
         action, memory, _ = self(key, state)
         return action, memory, jax.nn.one_hot(action, num_actions)
 

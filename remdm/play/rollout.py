@@ -1,4 +1,4 @@
-"""Let a policy play: all that trains, collects, validates, evaluates or films plays here."""
+"""Play a policy: the loop of training, collection, validation, evaluation and recording."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,13 +32,13 @@ class Transition:
     `step.done` follows the action: the episode ends with it.
     """
 
-    obs: Any  # [E, D], or what is kept of it
+    obs: Any  # [E, D], perhaps packed
     action: jax.Array  # [E]
     step: Step
-    extras: Any = ()  # what else the policy told of its decision
+    extras: Any = ()  # what else the policy returned, such as log-probabilities
 
     def packed(self, game: Game) -> "Transition":
-        """The same, of observations as bits."""
+        """The same with packed observations."""
         return replace(self, obs=pack(self.obs, game))
 
 
@@ -76,13 +76,13 @@ def rollout(
     """Play `num_steps` steps.
 
     Args:
-        act: (key, state) -> actions [E], the new memory, and extras, such as log-probabilities. A `Policy`
-            is one.
-        keep: what is wanted of a step's transition, arrays [E, ...].
+        act: (key, state) -> actions [E], the new memory, and extras, such as log-probabilities; for example a
+            `Policy`.
+        keep: a step's transition -> results, arrays [E, ...].
 
     Returns:
-        The state to continue from, and what is kept of the transitions, arrays [T, E, ...]. XLA drops what is
-        not used, so a caller that ignores the observations pays nothing for them.
+        The state to continue from, and the results, arrays [T, E, ...]. XLA drops what is not used, so
+        observations cost nothing if `keep` ignores them.
     """
 
     def play(state: PlayState, key: jax.Array) -> tuple[PlayState, Any]:
@@ -106,11 +106,11 @@ def play_plans(
 
     Args:
         plan: (key, state) -> plans [E, H].
-        follow: (key, state, planned actions [E], whether the episode that was planned for has ended [E])
-            -> the state after one step, and what is kept of it.
+        follow: (key, state, planned actions [E], whether the episode of the plan has ended [E])
+            -> the state after one step, and results.
 
     Returns:
-        The state to continue from, and what is kept, arrays [T, E, ...].
+        The state to continue from, and the results, arrays [T, E, ...].
     """
 
     def plan_and_follow(state: PlayState, key: jax.Array) -> tuple[PlayState, Any]:
@@ -132,9 +132,9 @@ def play_plans(
 
 
 def first_episodes(reward: jax.Array, done: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Each environment's first episode in steps [T, E]: what it earned, and whether it ended, [E] each.
+    """Each environment's first episode in steps [T, E]: its return, and whether it ended, [E] each.
 
-    One that did not end counts with what it earned so far.
+    The return of one that did not end is that so far.
     """
     ended = jnp.cumsum(done, axis=0)
     going_on = ended - done == 0  # `done` follows the action, whose reward is the episode's

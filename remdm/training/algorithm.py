@@ -13,23 +13,22 @@ Metrics = dict[str, jax.Array]
 
 @dataclass(frozen=True)
 class Algorithm:
-    """A training algorithm as pure functions; it knows nothing of files, progress or checkpoints.
+    """A training algorithm as pure functions, independent of files, progress and checkpoints.
 
     Attributes:
-        init: key -> state, a pytree of arrays that holds everything the next update depends on.
+        init: key -> state, a pytree of all arrays that the next update depends on.
         update: state -> (state, metrics); one rollout and its gradient steps.
-        params: state -> what a checkpoint keeps.
+        params: state -> the parameters in a checkpoint.
         adopt: (state, params, update) -> the state that continues with these parameters after some updates;
-            None where a run always begins at its beginning.
+            None if a run cannot continue from parameters.
         num_updates: updates of a whole run.
         frames_per_update: environment steps, summed over environments, of one update.
-        validate: (key, what `params` gives) -> metrics, every `val_every` updates; `val/score` chooses the
-            best parameters. What has axes stays out of the table of metrics.
+        validate: (key, result of `params`) -> metrics, every `val_every` updates; `val/score` selects the
+            best parameters. Arrays with axes are not written to the table of metrics.
         val_every: updates between validations.
-        learning_rate: updates done -> the learning rate of the last one's last gradient step; None where it
-            is constant.
-        repeats: independent repetitions; with more than one, arrays of the state but those that are given or
-            shared (`remdm.base.fields`), metrics and parameters have a leading axis [R].
+        learning_rate: updates done -> learning rate of their last gradient step; None if constant.
+        repeats: independent repetitions; with several, metrics, parameters and the state's arrays, except
+            those that are given or shared (`remdm.base.fields`), have a leading axis [R].
     """
 
     init: Callable[[jax.Array], Any]
@@ -44,7 +43,7 @@ class Algorithm:
     repeats: int = 1
 
     def part(self, tree: Any, repeat: int | jax.Array) -> Any:
-        """One repetition's part of arrays that each has."""
+        """One repetition's part of arrays that every repetition has."""
         return tree if self.repeats == 1 else jax.tree.map(lambda x: x[repeat], tree)
 
     def one(self, state: Any, repeat: int | jax.Array) -> Any:
@@ -54,7 +53,7 @@ class Algorithm:
 
 
 def repeated(algorithm: Algorithm, repeats: int) -> Algorithm:
-    """The algorithm `repeats` times at once, from independent keys; once is the algorithm itself."""
+    """The algorithm `repeats` times at once, from independent keys; for 1, the algorithm itself."""
     if repeats == 1:
         return algorithm
     shapes = jax.eval_shape(algorithm.init, jax.random.PRNGKey(0))

@@ -1,7 +1,7 @@
-"""Checkpoints: arrays by Orbax in one folder an item, and beside them JSON that says what they are.
+"""Checkpoints: arrays written by Orbax, one folder per item, and JSON that describes them.
 
 A checkpoint is a folder of items (`params`, `training`, `buffer`), `metadata.json`, and
-`checksums.json`, which covers every other file. None of them can execute code when read.
+`checksums.json`, which covers every other file. Reading them cannot execute code.
 """
 
 import hashlib
@@ -32,21 +32,21 @@ from remdm.base.files import folder_to_disk, is_utf8, missing_feature, read_json
 logger = logging.getLogger("remdm")
 
 CHECKSUMS = "checksums.json"
-# Where early versions of Orbax put the arrays of a single device.
+# The file in which early versions of Orbax stored the arrays of a single device.
 AGGREGATE = "checkpoint"
 ARRAY_TYPES = ("jax.Array", "np.ndarray", "scalar")
 SHOWN_DIFFERENCES = 3
-# What parameters may unpack to: bytes, or a multiple of their files. Trained ones hardly compress.
+# Most that parameters may unpack to: bytes, or a multiple of their files. Trained ones hardly compress.
 UNPACKED_BYTES = 2**26
 UNPACKED_RATIO = 100
 
 
 @cache
 def _ignore_late_writes() -> None:
-    """Keep quiet, from the first save on, about writes that end after the first one failed.
+    """Suppress, from the first save on, the tracebacks of writes that end after another one failed.
 
     Orbax closes its event loop at the first error; each write that ends later finds it closed, and
-    TensorStore would print a traceback for it, amid the one line that says what is wrong.
+    TensorStore would print a traceback for it, in addition to the one line that names the error.
     """
     shown = sys.unraisablehook
 
@@ -58,13 +58,13 @@ def _ignore_late_writes() -> None:
 
 
 def save(path: Path, items: Mapping[str, Any], metadata: dict[str, Any]) -> None:
-    """Write pytrees of arrays, by item, and their metadata as the folder `path`, all of it or nothing.
+    """Write pytrees of arrays, by item, and their metadata as the folder `path`, completely or not at all.
 
-    Everything is written beside `path`, forced to the disk and renamed into place, so that neither
-    a killed process nor a full disk leaves half a checkpoint under the name.
+    Everything is written to a folder next to `path`, synced to disk and renamed, so that neither a killed
+    process nor a full disk leaves an incomplete checkpoint at `path`.
 
     Raises:
-        UserError: the disk does not take it.
+        UserError: it cannot be written.
     """
     _ignore_late_writes()
     path = path.absolute()
@@ -87,16 +87,16 @@ def save(path: Path, items: Mapping[str, Any], metadata: dict[str, Any]) -> None
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    """Orbax's writer for this process alone; it would wait for all others to write their part."""
-    own = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
-    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
-    return ocp.Checkpointer(handler, multiprocessing_options=alone)
+    """Orbax's writer for this process only; by default, it waits for all processes to write their part."""
+    index = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(primary_host=index, active_processes={index})
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=options)
+    return ocp.Checkpointer(handler, multiprocessing_options=options)
 
 
 @contextmanager
 def _written_first(folder: Path) -> Iterator[Path]:
-    """Where Orbax writes what belongs into a folder: there, or elsewhere if it could not."""
+    """Where Orbax writes the contents of a folder: there, or elsewhere if the file system lacks a feature."""
     missing = missing_feature(folder)
     if missing is None:
         yield folder
@@ -141,8 +141,8 @@ def verify(path: Path, item: str = "", needed: bool = False) -> None:
     """Compare a checkpoint with its checksums; files added to it are ignored.
 
     Args:
-        item: which alone is compared; empty for all.
-        needed: whether one without checksums is refused.
+        item: the only item to compare; empty for all.
+        needed: whether a checkpoint without checksums is refused.
 
     Raises:
         UserError: a file is missing, changed or unreadable; the message names the first.
@@ -155,7 +155,7 @@ def verify(path: Path, item: str = "", needed: bool = False) -> None:
     except (OSError, ValueError):
         raise UserError(f"checkpoint {path}: {CHECKSUMS} cannot be read") from None
     if not isinstance(expected, dict):
-        raise UserError(f"checkpoint {path}: {CHECKSUMS} should hold an object")
+        raise UserError(f"checkpoint {path}: {CHECKSUMS} must contain a JSON object")
     files = _files(path)
     for name, checksum in expected.items():
         if item and name.split("/")[0] not in (item, METADATA):
@@ -169,7 +169,7 @@ def verify(path: Path, item: str = "", needed: bool = False) -> None:
 
 
 def has(path: Path, item: str) -> bool:
-    """Whether a checkpoint holds an item."""
+    """Whether a checkpoint contains an item."""
     return (path / item).is_dir()
 
 
@@ -195,30 +195,30 @@ def restore(path: Path, item: str, like: Any) -> Any:
     verify(path, item)
     stored, wanted = _item(path, item), named(like)
     _check_same(path, wanted, stored)
-    if item == "params":  # of others, the configuration says the shapes, and a buffer may be all but empty
+    if item == "params":  # other shapes follow from the configuration, and a buffer may be almost empty
         _check_unpacked(path / item, stored)
     arrays = read_arrays(path / item, stored)
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
 
 
 def stored_arrays(folder: Path, below: str) -> dict[str, "ts.TensorStore | np.ndarray"]:
-    """The arrays, not read yet, of a folder that Orbax wrote, of any version and format, by name.
+    """The arrays, by name and not read yet, of a folder that any version of Orbax wrote.
 
     Args:
-        below: the part of the tree they are in, such as `params`.
+        below: the part of the tree that contains them, such as `params`.
 
     Raises:
-        UserError: damaged, or nothing is there; the message names the array.
+        UserError: damaged or empty; the message names the array.
     """
     stored = _open(folder, below)
     if not stored:
-        raise _damaged(folder, f"it holds no array below {below}")
+        raise _damaged(folder, f"it contains no array below {below}")
     _check_unpacked(folder, stored)
     return stored
 
 
 def read_arrays(folder: Path, stored: Mapping[str, "ts.TensorStore | np.ndarray"]) -> dict[str, np.ndarray]:
-    """Read what `stored_arrays` found.
+    """Read the arrays of `stored_arrays`.
 
     Raises:
         UserError: damaged or unreadable; the message names the array.
@@ -229,15 +229,15 @@ def read_arrays(folder: Path, stored: Mapping[str, "ts.TensorStore | np.ndarray"
 
 def _item(path: Path, item: str) -> dict[str, "ts.TensorStore | np.ndarray"]:
     if not has(path, item):
-        raise UserError(f"checkpoint {path}: holds no {item}")
+        raise UserError(f"checkpoint {path}: contains no {item}")
     return _open(path / item)
 
 
 # Orbax writes arrays; we read them with TensorStore, because Orbax fills missing data of old checkpoints with
-# zeros, logs a traceback for every other array if one is damaged, and wants the devices they were saved on.
+# zeros, logs a traceback for every other array if one is damaged, and needs the devices they were saved on.
 def _open(folder: Path, below: str = "") -> dict[str, "ts.TensorStore | np.ndarray"]:
-    """All arrays of a folder, or those below a part of its tree; only the small ones of old are read yet."""
-    folder = Path(os.path.realpath(folder))  # TensorStore takes no path with `..`
+    """All arrays of a folder, or those below a part of its tree; only those of `AGGREGATE` are read yet."""
+    folder = Path(os.path.realpath(folder))  # TensorStore accepts no path with `..`
     if not is_utf8(str(folder)):  # nor any other text
         raise UserError(f"checkpoint {folder}: its path is not UTF-8; move it elsewhere")
     for file in folder.rglob("*"):
@@ -255,7 +255,7 @@ def _open(folder: Path, below: str = "") -> dict[str, "ts.TensorStore | np.ndarr
         apart = [name for name, leaf in leaves.items() if not leaf["skip_deserialize"]]
         together = [name for name, leaf in leaves.items() if leaf["skip_deserialize"]]
         together = [name for name in together if leaves[name]["value_type"] in ARRAY_TYPES]
-        # Records older than the key are of zarr; so Orbax reads them too.
+        # Without the key, older records mean zarr, as in Orbax.
         driver = "zarr3" if record.get("use_zarr3") else "zarr"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise _damaged(folder, f"{TREE} cannot be read") from None
@@ -271,18 +271,18 @@ def _open(folder: Path, below: str = "") -> dict[str, "ts.TensorStore | np.ndarr
 
 
 def _check_chunks(folder: Path, name: str, array: "ts.TensorStore") -> None:
-    """Refuse an array whose chunks may take more memory than itself."""
+    """Refuse an array whose chunks may take more memory than the array."""
     for grid in (array.chunk_layout.read_chunk, array.chunk_layout.write_chunk):
         chunk = [part or 1 for part in grid.shape or ()]  # a scalar has none
         if any(part > max(1, whole) for part, whole in zip(chunk, array.shape, strict=True)):
             raise _damaged(folder, f"array {name}: its chunks {chunk} exceed its shape {list(array.shape)}")
-    # TensorStore unpacks all of it, whatever the shape; of the other formats only what the shape needs.
+    # TensorStore unpacks a whole chunk of blosc, whatever the shape; of other formats, only what it needs.
     if '"blosc"' in json.dumps(array.spec().to_json()):
-        raise _damaged(folder, f"array {name}: is packed with blosc, which Orbax never used")
+        raise _damaged(folder, f"array {name}: is packed with blosc, which Orbax never uses")
 
 
 def _check_unpacked(folder: Path, arrays: Mapping[str, "ts.TensorStore | np.ndarray"]) -> None:
-    """Refuse arrays that are far larger than the files they are in, before memory is taken for them."""
+    """Refuse arrays that are far larger than the files they are in, before memory is allocated for them."""
     size = sum(math.prod(array.shape) * _dtype(array).itemsize for array in arrays.values())
     stored = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     if size > max(UNPACKED_BYTES, UNPACKED_RATIO * stored):
@@ -290,7 +290,7 @@ def _check_unpacked(folder: Path, arrays: Mapping[str, "ts.TensorStore | np.ndar
 
 
 def _spec(folder: Path, name: str, driver: str) -> dict[str, Any]:
-    """Where TensorStore finds an array; one whose data are missing is an error."""
+    """TensorStore's specification of an array; missing data are an error."""
     place = name.replace("/", ".") + "/"
     base = {"driver": "file", "path": f"{folder}/"}
     store = {"driver": "ocdbt", "base": base, "path": place}
@@ -300,7 +300,7 @@ def _spec(folder: Path, name: str, driver: str) -> dict[str, Any]:
 
 
 def _aggregate(folder: Path) -> dict[str, Any]:
-    """The one file in which Orbax of 2024 and earlier kept what lay on a single device."""
+    """The arrays of the one file in which Orbax of 2024 and earlier stored those of a single device."""
     try:
         return named(msgpack_restore((folder / AGGREGATE).read_bytes()))
     except Exception as error:  # msgpack raises many types
@@ -324,11 +324,11 @@ def _damaged(folder: Path, reason: str) -> UserError:
 
 def _check_same(path: Path, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     differences = []
-    for name in [*wanted, *(name for name in found if name not in wanted)]:
-        there = _type(found[name]) if name in found else "absent"
-        here = f"{_type(wanted[name])} is" if name in wanted else "none is"
-        if here != f"{there} is":
-            differences.append(f"{name} is {there}, but {here} needed")
+    for name in {**wanted, **found}:
+        stored = _type(found[name]) if name in found else "absent"
+        needed = _type(wanted[name]) if name in wanted else "none"
+        if stored != needed:
+            differences.append(f"{name} is {stored}, but {needed} is needed")
     if differences:
         more = len(differences) - SHOWN_DIFFERENCES
         shown = "; ".join(differences[:SHOWN_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
@@ -352,5 +352,5 @@ def named(tree: Any) -> dict[str, Any]:
 
 
 def _nested(tree: Any) -> dict[str, Any]:
-    """Any pytree as nested dictionaries of numpy arrays, which is what Orbax keeps of it."""
+    """Any pytree as nested dictionaries of numpy arrays, as Orbax stores it."""
     return unflatten_dict({name: np.asarray(leaf) for name, leaf in named(tree).items()}, sep="/")

@@ -1,4 +1,4 @@
-"""What the device measures in one call of the loop, and what the host makes of it."""
+"""Metrics of one call of the compiled loop, and the rows of the table made from them."""
 
 from typing import NamedTuple
 
@@ -7,13 +7,14 @@ import numpy as np
 from remdm.training.algorithm import Algorithm, Metrics
 from remdm.training.metrics import Row, known
 
-# Checked for NaN and infinity. Means over episodes are NaN if none ended, diagnostics between measurements.
+# Checked for NaN and infinity. Not checked: means over episodes (NaN if none ended) and diagnostics (NaN
+# between measurements).
 FINITE = ("loss", "grad_norm", "env/reward")
 AT_TIMES = "diag/"
 
 
 class Chunk(NamedTuple):
-    """What the device measures in one call: metrics [limit] of which `length` count, and a validation's."""
+    """Metrics of one call: arrays [limit] whose first `length` entries count, and those of a validation."""
 
     first: int  # updates done before it
     length: int
@@ -22,7 +23,7 @@ class Chunk(NamedTuple):
 
 
 def not_finite(chunk: Chunk) -> str:
-    """The first metric that should be finite and is not, in words, or nothing. Waits for the device."""
+    """A line about the first metric that must be finite and is not, or nothing. Waits for the device."""
     for update in range(chunk.length):
         needed = (n for n in chunk.metrics if n.endswith(FINITE) and not n.startswith(AT_TIMES))
         for name in sorted(needed):
@@ -33,7 +34,7 @@ def not_finite(chunk: Chunk) -> str:
 
 
 def rows_of(chunk: Chunk, algorithm: Algorithm) -> list[list[Row]]:
-    """Rows of one chunk, by repetition; a validation belongs to its last update."""
+    """Rows of one chunk, by repetition; metrics of a validation are in the row of its last update."""
     each = (chunk.length, algorithm.repeats)
     metrics = {name: np.asarray(x)[: chunk.length].reshape(each) for name, x in chunk.metrics.items()}
     validated = {name: x for name, x in chunk.val_metrics.items() if x.ndim == (algorithm.repeats > 1)}
@@ -53,17 +54,17 @@ def rows_of(chunk: Chunk, algorithm: Algorithm) -> list[list[Row]]:
 
 
 def averaged(rows: list[list[Row]], extra: Row) -> list[Row]:
-    """The repetitions' rows as one run's, update by update."""
-    means_of_rows = []
-    for same in zip(*rows, strict=True):
+    """The mean of the repetitions' rows, update by update, with the columns `extra`."""
+
+    def mean(same: tuple[Row, ...]) -> Row:
         names = dict.fromkeys(name for row in same for name in row)
-        means = {name: float(np.mean([row[name] for row in same if name in row])) for name in names}
-        means_of_rows.append(means | extra)
-    return means_of_rows
+        return {name: float(np.mean([row[name] for row in same if name in row])) for name in names}
+
+    return [mean(same) | extra for same in zip(*rows, strict=True)]
 
 
 def note_of(rows: list[Row]) -> str:
-    """What a person wants to see beside the bar."""
+    """The metrics shown next to the progress bar."""
     shown = {"env/episode_return": "return", "val/score": "validation", "diffusion/accuracy": "accuracy"}
     latest = {name: row[key] for row in rows for key, name in shown.items() if key in row}
     return "  ".join(f"{name} {value:.2f}" for name, value in latest.items())

@@ -1,7 +1,7 @@
 """The devices and processes of one training run.
 
-A run is one program, data-parallel over all devices that JAX sees, those of other hosts included. Each
-of several processes makes the same calls in the same order; the first of them decides, and alone writes.
+A run is one program, data-parallel over all devices of JAX, including those of other hosts. All processes
+make the same calls in the same order; only the first of them decides and writes.
 """
 
 import itertools
@@ -19,14 +19,14 @@ from remdm.base.fields import Role, roles_of
 from remdm.training.algorithm import Algorithm
 
 AXIS = "data"
-PIECE = 2**22  # array elements that travel between processes at a time
+PIECE = 2**22  # array elements sent between processes at a time
 SLOWEST = 3600  # seconds by which one process may be later than another
 
 _meetings = itertools.count()
 
 
 def data_mesh(algorithm: Algorithm) -> Mesh | None:
-    """All devices in a row; None where there is one, or nothing to split."""
+    """All devices along one axis; None if there is only one device or nothing to split."""
     interpreted = jax.config.jax_disable_jit  # type: ignore[attr-defined]
     if jax.device_count() == 1 or interpreted:
         return None
@@ -37,22 +37,22 @@ def data_mesh(algorithm: Algorithm) -> Mesh | None:
 
 
 def mesh_of(count: int) -> AbstractMesh | None:
-    """As `data_mesh`, of devices that need not be there: enough to tell what shapes arrays would have."""
+    """As `data_mesh`, of devices that need not exist: enough to compute the shapes of arrays on them."""
     return None if count == 1 else AbstractMesh((count,), (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def size(mesh: Mesh | None) -> int:
-    """Devices that share the work."""
+    """How many devices share the work."""
     return 1 if mesh is None else mesh.size
 
 
 def traced_on(mesh: Mesh | AbstractMesh | None) -> AbstractContextManager[Any]:
-    """What is traced within is for these devices."""
+    """A context in which programs are traced for these devices."""
     return nullcontext() if mesh is None else jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
 
 
 def layout(mesh: Mesh | None, algorithm: Algorithm, shapes: Any) -> Any:
-    """Where each array of a `TrainState` lies; None on one device."""
+    """The sharding of each array of a `TrainState`; None on one device."""
     if mesh is None:
         return None
     repeats = [None] * (algorithm.repeats > 1)
@@ -70,7 +70,7 @@ def replicated(mesh: Mesh | None) -> NamedSharding | None:
 
 
 def place(tree: Any, shardings: Any) -> Any:
-    """A tree whose arrays of numpy are copied to where they belong; None is the one device."""
+    """A tree whose numpy arrays are copied to the devices of their shardings; None is the only device."""
 
     # Copies: a buffer that numpy still owns cannot be donated.
     def bring(x: Any, sharding: NamedSharding | None = None) -> jax.Array:
@@ -84,7 +84,7 @@ def place(tree: Any, shardings: Any) -> Any:
 
 
 def to_host(tree: Any) -> Any:
-    """Copies of a tree's arrays in memory of this process, from wherever they are. All processes call it."""
+    """Copies of a tree's arrays in this process's memory. All processes must call this."""
 
     def copy(x: Any) -> np.ndarray:
         here = not isinstance(x, jax.Array) or x.is_fully_addressable or x.is_fully_replicated
@@ -94,9 +94,9 @@ def to_host(tree: Any) -> Any:
 
 
 def _gathered(x: jax.Array) -> np.ndarray:
-    """A whole array whose shares lie in several processes.
+    """A whole array whose shards are in several processes.
 
-    It travels piece by piece, because no device could hold all of a replay buffer.
+    It is sent piece by piece, because no device has memory for a whole replay buffer.
     """
     whole = np.empty(x.shape, x.dtype)
     shards = x.sharding.devices_indices_map(x.shape)
@@ -114,23 +114,23 @@ def _gathered(x: jax.Array) -> np.ndarray:
 
 
 def agreed(*values: int) -> tuple[int, ...]:
-    """The first process's numbers, in all of them. All processes call it."""
+    """The numbers of the first process, in all processes, which must all call this."""
     if jax.process_count() == 1:
         return values
     return tuple(int(x) for x in multihost_utils.broadcast_one_to_all(np.array(values, np.int32)))
 
 
 def meet() -> None:
-    """Wait until all processes are here. All processes call it.
+    """Wait until all processes have called this.
 
-    Devices that talk to each other give up after half a minute, and one process may take longer than
-    that to compile what another has ready. So they meet before a program runs for the first time.
+    Communication between devices times out after half a minute, and one process may take longer than that
+    to compile what another has compiled already. So they meet before a program runs for the first time.
     """
     get_barrier_sync_fn()(key=f"remdm {next(_meetings)}", timeout_ms=1000 * SLOWEST)
 
 
 def known_to_all(jitted: Any, *arguments: Any) -> Callable[..., Any]:
-    """A program, compiled for these arguments by all processes where there are several."""
+    """A program, compiled for these arguments by all processes if there are several."""
     if jax.process_count() == 1:
         return jitted
     program = jitted.lower(*arguments).compile()

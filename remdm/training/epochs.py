@@ -1,4 +1,4 @@
-"""Passes over what a rollout gave."""
+"""Passes over a rollout."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,11 +17,11 @@ def train_epochs(
     step: Callable[[Any, jax.Array], tuple[Any, Metrics]],
     learner: Any,
 ) -> tuple[Any, Metrics]:
-    """A gradient step per minibatch, in an order drawn anew for every epoch.
+    """A gradient step per minibatch, in a new random order for every epoch.
 
     Args:
         count: samples, a multiple of `num_minibatches`.
-        step: (learner, numbers of samples [count / num_minibatches]) -> (learner, metrics).
+        step: (learner, indices of samples [count / num_minibatches]) -> (learner, metrics).
 
     Returns:
         The learner, and the means of the metrics.

@@ -7,12 +7,12 @@ from remdm.training import hub, tracking
 
 
 def fetch(reference: str, download_dir: Path) -> Path:
-    """Bring what a reference names to this machine, unless it is there; returns its folder.
+    """Download the checkpoint of a reference unless it is here already; returns its folder.
 
     Args:
         download_dir: for artifacts of W&B; the Hub's client has a cache of its own.
 
     Raises:
-        UserError: it is malformed, there is no such checkpoint, no way to it, or it is not to be trusted.
+        UserError: the reference is malformed, or the checkpoint is missing, unreachable or not trusted.
     """
     return hub.fetch(reference) if reference.startswith(HUB) else tracking.fetch(reference, download_dir)

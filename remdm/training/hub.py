@@ -1,7 +1,7 @@
-"""The Hugging Face Hub: checkpoints come from there, and go there where somebody publishes them.
+"""Downloads checkpoints from the Hugging Face Hub, and publishes them there.
 
 Its client, `huggingface_hub`, is an extra. It reads HF_ENDPOINT, HF_HUB_CACHE, HF_HUB_OFFLINE and the user's
-token by itself; no token passes through here.
+token by itself; this module handles no token.
 """
 
 import logging
@@ -23,22 +23,22 @@ logger = logging.getLogger("remdm")
 BEST = "checkpoint_best"
 EVALUATIONS = "evaluations"
 PICTURES = ("*.gif", "*.png")
-# Files that can run code when they are read. Nothing here would read them.
+# Files that can execute code when read. Nothing in remdm reads them.
 PICKLES = tuple(f"*.{suffix}" for suffix in ("pkl", "pickle", "pt", "pth", "bin", "ckpt", "joblib", "dill"))
 LOGIN = "`hf auth login` stores a token, or set HF_TOKEN"
 
 
 def fetch(reference: str) -> Path:
-    """Bring the folder `hf:owner/repo[/path][@revision]` into the client's cache, unless it is there.
+    """Download the folder `hf:owner/repo[/path][@revision]` into the client's cache, unless it is there.
 
-    Without a path it is the whole repository, less pictures and the best checkpoint beside the last. Files
-    that arrived before an interruption are not fetched again.
+    Without a path, it is the whole repository except pictures and the best checkpoint. Files that were
+    downloaded before an interruption are not downloaded again.
 
     Returns:
-        The folder, which is whole; its files are links into the cache.
+        The complete folder; its files are links into the cache.
 
     Raises:
-        UserError: malformed, no such folder, or no way to it.
+        UserError: the reference is malformed, or the folder is missing or unreachable.
     """
     if problem := problem_of_reference(reference):
         raise UserError(f"{reference}: {problem}")
@@ -61,10 +61,10 @@ def fetch(reference: str) -> Path:
 def upload(folder: Path, repo: str, private: bool = False) -> str:
     """Make a folder the content of a repository, which is created if there is none; returns its address.
 
-    What an earlier publication left in the folders of ours is removed; other files of the repository stay.
+    Files of an earlier publication in remdm's own folders are deleted; other files of the repository stay.
 
     Raises:
-        UserError: no client, no token, no right to write there, or no way to it.
+        UserError: no client, no token, no permission to write, or the Hub is unreachable.
     """
     require_token()
     with _client(f"{repo}: cannot be published") as api:
@@ -94,7 +94,7 @@ def require_token() -> None:
 
 @contextmanager
 def _client(what: str) -> Iterator["HfApi"]:
-    """The client; its errors become one line, which begins with what could not be done."""
+    """The client; its errors become one line that starts with `what`."""
     from huggingface_hub import HfApi
     from huggingface_hub.utils import disable_progress_bars
 

@@ -15,15 +15,15 @@ from remdm.config.runtime import TrainingRuntimeConfig
 
 logger = logging.getLogger("remdm")
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the last of a terminal that is gone
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the last when the terminal is closed
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 
 
 def deadline(runtime: TrainingRuntimeConfig, started: float) -> float | None:
-    """When the run must have ended, on the clock of `time.perf_counter`: by its key, or by Slurm.
+    """When the run must have ended, on the clock of `time.perf_counter`: from its key, else from Slurm.
 
     Args:
-        started: when the process began to work, on the same clock.
+        started: when the process started to work, on the same clock.
     """
     if runtime.time_limit_minutes is not None:
         return started + 60 * runtime.time_limit_minutes
@@ -36,34 +36,34 @@ def _slurm_end() -> float | None:
     end_time, job = os.environ.get("SLURM_JOB_END_TIME"), os.environ.get("SLURM_JOB_ID")
     if end_time is None and job is None:
         return None
-    # The variable may be that of the shell that submitted the job, or of a job that is over: older versions
-    # set none, some set none in steps. And a job's time may have been extended.
+    # The variable may be inherited from the submitting shell or an earlier job: older Slurm versions do not
+    # set it, and some omit it in steps. It also ignores that a job's time may have been extended.
     try:
-        answers = [] if job is None else [_asked(f"--jobs={job}")]
+        answers = [] if job is None else [_asked(job)]
     except (OSError, subprocess.SubprocessError) as error:
         answers, reason = [], str(error)
     for answer in answers if end_time is None else [*answers, end_time]:
         if not re.fullmatch(r"\s*[1-9]\d*\s*", answer):
-            reason = f"it says {answer.strip()!r}, not seconds since 1970"
+            reason = f"{answer.strip()!r} is not in seconds since 1970"
         elif float(answer) > time.time():
             return float(answer)
         else:
-            reason = f"it says {answer.strip()}, which is past, as of a job that has ended"
-    logger.warning("Slurm does not say when job %s ends (%s): set time_limit_minutes", job, reason)
+            reason = f"{answer.strip()} is past, as of a job that has ended"
+    logger.warning("job %s: no time of its end from Slurm (%s); set time_limit_minutes", job, reason)
     return None
 
 
 def _asked(job: str) -> str:
-    seconds = os.environ | {"SLURM_TIME_FORMAT": "%s"}
-    ask = ["squeue", "--noheader", "--format=%e", job]
-    return subprocess.run(ask, env=seconds, capture_output=True, text=True, timeout=60, check=True).stdout
+    in_seconds = os.environ | {"SLURM_TIME_FORMAT": "%s"}
+    ask = ["squeue", "--noheader", "--format=%e", f"--jobs={job}"]
+    return subprocess.run(ask, env=in_seconds, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 class Interruption:
-    """Notes SIGTERM, SIGINT and SIGHUP while it is entered; a second signal acts as it would without it.
+    """Records SIGTERM, SIGINT and SIGHUP within its context; a second signal acts as it would without it.
 
-    SIGHUP stays ignored where it was, as under `nohup`; else what would be written to the terminal, which is
-    gone then, goes nowhere.
+    SIGHUP stays ignored if it was, as under `nohup`; else output to the terminal, which is gone after it, is
+    discarded.
     """
 
     def __init__(self, end: float | None) -> None:

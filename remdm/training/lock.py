@@ -13,16 +13,16 @@ from typing import TextIO
 from remdm.base.errors import UserError
 from remdm.base.holder import LOCK, holder_in
 
-# What `flock` says where the file system has none: Lustre mounted so, some network file systems.
+# Errors of `flock` on file systems without it: some mounts of Lustre, some network file systems.
 NO_FLOCK = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder; the system lets go of it when the process ends, however it ends.
+    """Lock a folder; the system releases the lock when the process ends, however it ends.
 
-    Without `flock`, the existence of the lock's file is the lock. What a process of this host left when it
-    was killed is removed by the next one; what a process of another host left must be removed by hand.
+    Without `flock`, the existence of the lock's file is the lock. The file of a killed process of this host
+    is removed by the next process; that of a process of another host must be removed by hand.
 
     Raises:
         UserError: another process holds it; the message names that process.
@@ -34,13 +34,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def locked_file(path: Path) -> AbstractContextManager[None]:
-    """Hold a file that is to be written, in a folder that is there; errors as of `locked`."""
+    """Lock a file to be written, in an existing folder; errors as of `locked`."""
     return _locked(path, path.with_name(f".{path.name}.lock"))
 
 
 @contextmanager
 def _locked(held: Path, path: Path) -> Iterator[None]:
-    """Hold what a lock file stands for."""
+    """Lock `held` by the lock file `path`."""
     with _flocked(held, path) if _has_flock(path.parent) else _created(held, path) as file:
         try:
             file.truncate(0)
@@ -48,7 +48,7 @@ def _locked(held: Path, path: Path) -> Iterator[None]:
             file.flush()
             yield
         finally:
-            if _is_at(file, path):  # the folder may be another's by now
+            if _is_at(file, path):  # the lock may be another process's by now
                 path.unlink()
 
 

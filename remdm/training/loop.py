@@ -1,4 +1,4 @@
-"""The training loop, which is the same for every algorithm."""
+"""The training loop of all algorithms."""
 
 import logging
 import time
@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 
 from remdm.base.errors import Interrupted, UserError
 from remdm.base.program import compiled
+from remdm.base.tree import where
 from remdm.config.runtime import TrainingRuntimeConfig
 from remdm.training.algorithm import Algorithm, Metrics, repeated
 from remdm.training.chunk import Chunk, averaged, not_finite, note_of, rows_of
@@ -38,22 +39,22 @@ from remdm.training.state import Start, TrainState, first_state, from_items, one
 
 logger = logging.getLogger("remdm")
 
-# A signal waits for the chunk that runs, so chunks are kept this short (seconds) if one update is.
+# Length of a chunk in seconds, if one update is not longer: a signal takes effect after the running chunk.
 CHUNK_SECONDS = 5.0
 MOST_UNFINISHED = 0.5  # share of a validation's first episodes that may outlast it without a warning
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a finished repetition leaves in memory, and where its results go."""
+    """The results of a finished repetition in memory, and the folder of those on disk."""
 
     folder: Path
     params: Any
     best_params: Any
     best_update: int
-    items: Callable[[], dict[str, Any]]  # what it takes to resume; of many repetitions, one at a time
-    devices: int  # that shared the work, which `items` depend on
-    validate: Callable[[Any], Metrics]  # parameters, in the worlds of all validations, with the same program
+    items: Callable[[], dict[str, Any]]  # all that is needed to resume, for one repetition at a time
+    devices: int  # how many shared the work, on which `items` depend
+    validate: Callable[[Any], Metrics]  # of parameters, by the program and in the worlds of all validations
 
 
 def train(
@@ -61,11 +62,11 @@ def train(
 ) -> tuple[list[Trained], dict[str, float]]:
     """Run all updates, from the newest saved state if there is one, and write `metrics.parquet`.
 
-    All devices that JAX sees share the work, if the algorithm says how. Each of several processes makes
-    this call; the first writes.
+    All devices of JAX share the work, if the algorithm's state has fields to split. All processes must make
+    this call; only the first writes.
 
     Returns:
-        Each repetition's result, and what the run took.
+        Each repetition's result, and the run's times.
 
     Raises:
         UserError: a loss, a gradient or a reward is not finite; the message names the update and the metric.
@@ -82,6 +83,7 @@ class _Loop:
     def __init__(self, algorithm: Algorithm, seed: int, run: Run, start: Start | None) -> None:
         assert isinstance(run.runtime, TrainingRuntimeConfig)
         self.algorithm, self.seed, self.run, self.runtime = algorithm, seed, run, run.runtime
+        self.frames_per_update = algorithm.frames_per_update * algorithm.repeats
         self.mesh = data_mesh(algorithm)
         self.tables: list[MetricsTable] = []
         if jax.process_index() == 0:
@@ -89,7 +91,7 @@ class _Loop:
                 MetricsTable(run.state / "metrics" / f"r{repeat}") for repeat in range(algorithm.repeats)
             ]
         self.snapshots = Snapshots(run.state / "snapshots", self.tables)
-        # Of numpy: what is on a device belongs to one process.
+        # A numpy array, because an array on a device would belong to one process.
         self.state = self._first_state(np.asarray(run.key(seed)), start)
         self.done = int(self.state.update)
         for table in self.tables:
@@ -101,13 +103,13 @@ class _Loop:
         meet()
         self.compile_seconds = time.perf_counter() - compiling
         logger.info("%s: compiled in %.1f s", run.stage, self.compile_seconds)
-        if algorithm.validate is not None:  # due after many updates, none of which waits for it
+        if algorithm.validate is not None:  # first needed after many updates, which do not wait for it
             params = algorithm.part(algorithm.params(self.state.algorithm), 0)
             self.validate = _Later(
                 partial(_compile_validate, algorithm, self.mesh, self.state.val_key, params)
             )
             self.keep_best = jax.jit(_keep_best, out_shardings=replicated(self.mesh))
-        self.updates_in_time = 1  # those that fit a chunk's time
+        self.updates_in_time = 1  # how many take CHUNK_SECONDS
         self.longest_chunk = self.copy_seconds = 0.0
         self.has_warned = False
 
@@ -121,20 +123,18 @@ class _Loop:
         return state
 
     def run_all(self) -> dict[str, float]:
-        """All updates that are left; returns what they took."""
-        algorithm = self.algorithm
-        per_update = algorithm.frames_per_update * algorithm.repeats
-        self.progress = ProgressReport(
-            self.run.stage, algorithm.num_updates * per_update, self.runtime.progress, self.done * per_update
-        )
+        """Run the remaining updates; returns their times."""
+        num_updates = self.algorithm.num_updates
+        total, done = num_updates * self.frames_per_update, self.done * self.frames_per_update
+        self.progress = ProgressReport(self.run.stage, total, self.runtime.progress, done)
         self.last_write = self.last_save = time.perf_counter()
         pending: Chunk | None = None
         end = deadline(self.runtime, self.run.started)
         try:
             with self.progress, Interruption(end) as interruption:
-                while self.done < algorithm.num_updates:
+                while self.done < num_updates:
                     chunk = self._dispatch()
-                    # While this chunk runs, the host writes what the one before measured.
+                    # While this chunk runs, the host writes the metrics of the one before.
                     if pending is not None:
                         self._write(pending)
                     pending = chunk
@@ -143,14 +143,14 @@ class _Loop:
                         self._write(pending)
                         pending = None
                         self._save()
-                    if interrupted and self.done < algorithm.num_updates:
+                    if interrupted and self.done < num_updates:
                         self._log_interruption(interrupted)
                         raise interrupted
                 if pending is not None:
                     self._write(pending)
                 return self.progress.timing(self.compile_seconds)
         finally:
-            # Nobody else may take the folder while it is written to.
+            # The folder must stay locked while snapshots are written to it.
             self.snapshots.close()
 
     def results(self) -> list[Trained]:
@@ -193,7 +193,7 @@ class _Loop:
         """Metrics of each repetition; its parameters are kept if they are its best so far."""
         state = self.state
         params = self.algorithm.params(state.algorithm)
-        # The same worlds at every validation, so that scores differ by the parameters alone. One repetition
+        # The same worlds at every validation, so that scores differ only by the parameters. One repetition
         # after the other: vectorised, a `cond` would run both of its branches at every step.
         repeats = self.algorithm.repeats
         each = [self.validate(state.val_key, self.algorithm.part(params, k)) for k in range(repeats)]
@@ -204,7 +204,7 @@ class _Loop:
         return metrics
 
     def _chunk_length(self) -> int:
-        """Updates up to the next validation, the end, or what fits a chunk's time. It changes no result."""
+        """Updates until the next validation or the end, or that fit CHUNK_SECONDS. It changes no result."""
         algorithm = self.algorithm
         limits = [self.runtime.chunk_updates, algorithm.num_updates - self.done]
         if algorithm.validate is not None:
@@ -237,22 +237,21 @@ class _Loop:
         ran = self.seconds + seconds * np.arange(1, chunk.length + 1) / chunk.length
         self.seconds = float(ran[-1])
         rows = rows_of(chunk, self.algorithm)
-        for table, own in zip(self.tables, rows, strict=False):  # none but in the first process
+        for table, own in zip(self.tables, rows, strict=False):  # empty except in the first process
             table.write([row | {"seconds": float(at)} for row, at in zip(own, ran, strict=True)])
         self.updates_in_time = max(1, int(CHUNK_SECONDS * chunk.length / seconds))
         self.longest_chunk = max(self.longest_chunk, seconds)
-        per_update = self.algorithm.frames_per_update * self.algorithm.repeats
-        self.run.log(averaged(rows, {"train/sps": per_update * chunk.length / seconds}))
-        self.progress.update((chunk.first + chunk.length) * per_update, note_of(rows[0]))
+        self.run.log(averaged(rows, {"train/sps": self.frames_per_update * chunk.length / seconds}))
+        self.progress.update((chunk.first + chunk.length) * self.frames_per_update, note_of(rows[0]))
         self._warn_of_a_short_validation(rows[0][-1].get("val/unfinished", 0.0))
 
     def _warn_of_a_short_validation(self, unfinished: float) -> None:
-        """Say once that most of a validation's first episodes had not ended."""
+        """Warn once if most of a validation's first episodes had not ended."""
         if unfinished > MOST_UNFINISHED and not self.has_warned:
             self.has_warned = True
             logger.warning(
                 f"{self.run.stage}: {unfinished:.0%} of the first episodes of a validation last beyond its "
-                f"last step, so it sees beginnings alone; raise val_steps (of an arm, eval_steps)"
+                f"last step, so it measures only beginnings; raise val_steps (of an arm, eval_steps)"
             )
 
     def _last_good(self) -> str:
@@ -263,7 +262,7 @@ class _Loop:
         return f"the last good state is {newest}, which resume_checkpoint_path can resume"
 
     def _save(self) -> None:
-        """Copy the state and let it be written."""
+        """Copy the state and start writing it."""
         began = time.perf_counter()
         items = to_items(self.state, self.runtime.checkpoint_buffer)
         self.snapshots.save(self.done, items, {"update_step": self.done, "devices": size(self.mesh)})
@@ -271,14 +270,14 @@ class _Loop:
         self.copy_seconds = self.last_save - began
 
     def _save_is_due(self, end: float | None) -> bool:
-        """Whether it is time for a snapshot; with a time limit, the first one shows what it costs."""
+        """Whether a snapshot is due; with a time limit, the first is due at once, to measure its time."""
         if self.snapshots.busy:
             return False
         unknown = end is not None and self.snapshots.seconds is None and self.copy_seconds == 0.0
         return unknown or time.perf_counter() - self.last_save > 60 * self.runtime.checkpoint_every_minutes
 
     def _needed_seconds(self, end: float | None) -> float:
-        """What must be left of a time limit: two chunks and saves, and a tenth of it, 30 s at most."""
+        """Seconds needed before a time limit: two chunks and saves, and a tenth of it, 30 s at most."""
         if end is None:
             return 0.0
         save = self.copy_seconds + (self.snapshots.seconds or 0.0)
@@ -294,7 +293,7 @@ class _Loop:
 
 
 class _Later:
-    """A program that is compiled while others run, and waited for when it is first called."""
+    """A program that is compiled in a thread; its first call waits for it."""
 
     def __init__(self, compile_program: Callable[[], Callable[..., Any]]) -> None:
         threads = ThreadPoolExecutor(1)
@@ -328,8 +327,8 @@ def _compile_chunk(
 ) -> Callable[[TrainState, int], tuple[TrainState, Metrics]]:
     """Up to `limit` updates in one call; their number is an argument, so every length is one compilation.
 
-    The program takes over the buffers of the state: a replay buffer must not exist twice. Each array of it
-    stays where it lies.
+    The state's buffers are donated, because a replay buffer must not exist twice. Its arrays keep their
+    shardings.
     """
     with traced_on(mesh):
         shapes = jax.eval_shape(algorithm.update, state.algorithm)[1]
@@ -340,7 +339,7 @@ def _compile_chunk(
             inner, metrics = algorithm.update(inner)
             return inner, jax.tree.map(lambda all_, one: all_.at[i].set(one), stacked, metrics)
 
-        # Room for one update alone is another program to XLA, whose fusions may round otherwise.
+        # With room for only one update, XLA makes another program, whose fusions may round differently.
         empty = jax.tree.map(lambda x: jnp.zeros((max(2, limit), *x.shape), x.dtype), shapes)
         inner, metrics = jax.lax.fori_loop(0, length, body, (state.algorithm, empty))
         return replace(state, algorithm=inner, update=state.update + length), metrics
@@ -366,8 +365,4 @@ def _compile_validate(
 def _keep_best(best: tuple[Any, Any, Any], new: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
     """The better by score of two triples of score, update and parameters, in each repetition."""
     better = new[0] > best[0]
-
-    def pick(new: jax.Array, old: jax.Array) -> jax.Array:
-        return jnp.where(better.reshape(*better.shape, *[1] * (jnp.ndim(old) - better.ndim)), new, old)
-
-    return jax.tree.map(pick, new, best)
+    return where(better, new, best)

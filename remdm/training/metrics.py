@@ -1,4 +1,4 @@
-"""The metrics of a run: parts written as it goes, one parquet file at the end."""
+"""The metrics of a run: parts written while it runs, one parquet file at its end."""
 
 import hashlib
 import io
@@ -13,18 +13,18 @@ from remdm.base.errors import UserError
 from remdm.base.files import whole_file
 
 Row = dict[str, float]
-# The columns that come first; `seconds` counts the wall time of running, of what led to the row alone.
+# The columns that come first; `seconds` is the wall time of running only the updates that led to the row.
 FIRST = ("update", "frames", "seconds")
 
 
 class MetricsTable:
-    """Rows by update, in parts that survive the process.
+    """Rows by update, in files (parts) that a killed process leaves complete.
 
     A part holds one chunk's rows and is named after its last update, so a resumed run drops the
     parts that lie beyond its state and writes them again.
 
     Attributes:
-        folder: of the parts; if there are any already, `rewind` says which of them count.
+        folder: of the parts; `rewind` removes those of an earlier process that do not count.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,7 +33,7 @@ class MetricsTable:
         self._written = hashlib.sha256()
 
     def rewind(self, update: int) -> None:
-        """Forget the rows after `update`."""
+        """Delete the rows after `update`."""
         for part in self._parts():
             if int(part.stem) > update:
                 part.unlink()
@@ -41,7 +41,7 @@ class MetricsTable:
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of the parts, one after the other, as they were written."""
+        """SHA-256 of the parts, concatenated, as they were written."""
         return self._written.hexdigest()
 
     def verify(self, checksum: str, update: int | None = None) -> None:
@@ -70,12 +70,12 @@ class MetricsTable:
         self._written.update(path.read_bytes())
 
     def finish(self, path: Path) -> None:
-        """Join the parts into the file `path`; what a part has no value for is null.
+        """Join the parts into the file `path`; columns that a part lacks are null there.
 
-        Columns are sorted: which of them comes first must not depend on how updates fell into parts.
+        Columns are sorted, because their order must not depend on how updates were grouped into parts.
 
         Raises:
-            UserError: a part is no longer what was written; a training computes it again when it resumes.
+            UserError: a part differs from what was written; a resumed training computes it again.
         """
         self.verify(self.checksum)
         frames = [pl.read_parquet(part) for part in self._parts()]
@@ -96,17 +96,17 @@ def _sha256(files: Sequence[Path]) -> "hashlib._Hash":
 
 
 def write_parquet(table: pl.DataFrame, path: Path) -> None:
-    """Write a table, all of it or nothing.
+    """Write a table, completely or not at all.
 
     Raises:
-        OSError: the disk does not take it.
+        OSError: it cannot be written.
     """
-    content = io.BytesIO()  # writing to the disk itself, polars would hide what kind of error it was
+    content = io.BytesIO()  # writing a file itself, polars hides the type of an error
     table.write_parquet(content)
     with whole_file(path) as partial:
         partial.write_bytes(content.getbuffer())
 
 
 def known(metrics: Mapping[str, Any]) -> Row:
-    """Scalars as numbers; NaN (such as no episode ended) becomes absent."""
+    """Scalars as numbers, without those that are NaN, such as means over no episodes."""
     return {name: float(value) for name, value in metrics.items() if not np.isnan(value)}

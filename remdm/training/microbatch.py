@@ -1,4 +1,4 @@
-"""Gradients of minibatches whose activations do not fit at once."""
+"""Gradients of minibatches whose activations do not fit into memory at once."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,18 +19,18 @@ def microbatched_grad(
     counted: jax.Array,
     largest: int | None,
 ) -> tuple[Any, Any]:
-    """The gradient of a sum over samples, a part of which is computed at a time.
+    """The gradient of a sum over samples, computed part by part.
 
     Args:
         loss: (parameters, a part of the samples [size, ...], which of them count [size], the part's number)
-            -> the sum of their losses, and what is wanted of each, arrays [size, ...].
+            -> the sum of their losses, and auxiliary arrays [size, ...].
         samples: a pytree of arrays [B, ...].
-        counted: how many samples count, those that come first; parts of nothing else are left out (except
-            under `vmap`: there they are computed).
-        largest: most samples in a part; None is all.
+        counted: how many samples count; they come first. Parts in which none counts are skipped, except
+            under `vmap`.
+        largest: most samples in a part; None means all.
 
     Returns:
-        The gradient, and what is wanted of each sample, arrays [B, ...]; zero where left out.
+        The gradient, and the auxiliary arrays [B, ...]; zero for skipped parts.
     """
     count = jax.tree.leaves(samples)[0].shape[0]
     size = even_size(count, largest)
@@ -38,7 +38,7 @@ def microbatched_grad(
 
     def gradient(part: jax.Array) -> tuple[Any, Any]:
         indices = part * size + jnp.arange(size)
-        # The last sample fills the last part up, and counts nothing there.
+        # The last part is filled with copies of the last sample, which do not count.
         microbatch = jax.tree.map(lambda x: x[jnp.minimum(indices, count - 1)], samples)
         return jax.grad(loss, has_aux=True)(params, microbatch, indices < counted, part)
 

@@ -10,7 +10,7 @@ from optax.contrib import muon
 Matrices = Callable[[Any], Any]
 
 # The first three iterations of Polar Express (arXiv 2505.16932, algorithm 1, smallest singular value 1e-3).
-# They teach as much as Muon's own five in four fifths of a small planner's time (docs/method.md).
+# A small planner learns as much as with Muon's own five, in four fifths of the time (docs/method.md).
 POLAR_EXPRESS = (
     (8.28721201814563, -23.595886519098837, 17.300387312530933),
     (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
@@ -40,14 +40,14 @@ def adamw(
 def muon_adamw(
     learning_rate: optax.ScalarOrSchedule, max_grad_norm: float, weight_decay: float, matrices: Matrices
 ) -> optax.GradientTransformation:
-    """Clip by global norm, then Muon (Jordan et al. 2024) for some matrices and AdamW for all else.
+    """Clip by global norm, then Muon (Jordan et al. 2024) for some matrices and AdamW for the rest.
 
     Muon's steps are scaled to the size of Adam's (arXiv 2502.16982, section 2.2), so both have one learning
     rate.
 
     Args:
-        matrices: parameters -> their tree, with the axes of input and output of what Muon orthogonalises,
-            and None elsewhere.
+        matrices: parameters -> their tree, with the axes of input and output of arrays that Muon
+            orthogonalises, and None elsewhere.
     """
     return optax.chain(
         optax.clip_by_global_norm(max_grad_norm),
@@ -65,7 +65,7 @@ def muon_adamw(
 def at_step(state: optax.OptState, step: int) -> optax.OptState:
     """An optimiser's state whose schedule counts `step` gradient steps as done.
 
-    Adam's own count stays with its moments: its bias correction is about those it has really seen.
+    Adam's own count is kept, because its bias correction depends on the gradients in its moments.
     """
 
     def of_a_schedule(path: tuple, value: object) -> bool:

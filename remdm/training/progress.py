@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal and in a notebook, lines elsewhere."""
+"""Progress of a run: a bar on a terminal and in a notebook, lines elsewhere."""
 
 import logging
 import time
@@ -13,7 +13,7 @@ LINE_EVERY_SECONDS = 15.0
 
 
 class ProgressReport:
-    """Counts frames of one stage; compilation does not count into the rate."""
+    """Counts frames of one stage; the rate excludes compilation."""
 
     def __init__(self, stage: str, total: int, enabled: bool, done: int = 0) -> None:
         self.stage, self.total, self.done, self.enabled = stage, total, done, enabled
@@ -50,11 +50,11 @@ class ProgressReport:
 
     @property
     def rate(self) -> float:
-        """Frames per second since this process began to run them."""
+        """Frames per second since this process started to run them."""
         return (self.done - self.first) / max(time.perf_counter() - self.started, 1e-9)
 
     def timing(self, compile_seconds: float) -> dict[str, float]:
-        """For the record of a run; compilation stands apart from running."""
+        """Times for the record of a run, compilation and running apart."""
         return {
             "compile_seconds": round(compile_seconds, 2),
             "run_seconds": round(time.perf_counter() - self.started, 2),
@@ -62,7 +62,7 @@ class ProgressReport:
         }
 
     def update(self, done: int, note: str = "") -> None:
-        """Say that `done` frames have been run in all."""
+        """Report that `done` frames have been run in total."""
         self.done = done
         if not self.enabled:
             return

@@ -1,4 +1,4 @@
-"""Networks in public checkpoints: the shapes of their arrays say what they are."""
+"""Networks in public checkpoints, recognised by the shapes of their arrays."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class PublicNetwork(ABC):
-    """A network that a public implementation trained, as one of ours."""
+    """A network trained by a public implementation, as one of remdm's networks."""
 
     network: Section
     obs_dim: int
@@ -29,24 +29,24 @@ class PublicNetwork(ABC):
 
     @property
     def env_name(self) -> str | None:
-        """The game it plays; None if that is none of ours."""
+        """The game it plays; None if remdm does not have that game."""
         return game_of(self.obs_dim, self.num_actions)
 
     @abstractmethod
     def shapes(self) -> Any:
-        """The parameters of our network of its kind, without their values."""
+        """The shapes of the parameters of remdm's network of this kind."""
 
-    def told(self, origin: str) -> list[Layer]:
-        """The keys it has next to those of its network; `origin` is for messages."""
+    def layers(self, origin: str) -> list[Layer]:
+        """The keys it implies in addition to those of its network; `origin` is for messages."""
         game = {"env_name": self.env_name} if self.env_name else {}
         return [Layer(origin, {"policy": self.kind} | game)]
 
     def public_name(self, name: str) -> str:
-        """What one of our arrays is called there."""
+        """The name of one of remdm's arrays in the public implementation."""
         return name
 
     def check(self, folder: Path, shapes: Shapes) -> None:
-        """Refuse arrays that are not exactly those of the network.
+        """Refuse arrays that differ from those of the network.
 
         Raises:
             UserError: the message names the first array that differs.
@@ -62,11 +62,11 @@ class PublicNetwork(ABC):
 
 
 def game_of(obs_dim: int, num_actions: int) -> str | None:
-    """The game with observations and actions of such numbers; None if it is none of ours."""
+    """The game with so many entries of an observation and actions; None if remdm does not have it."""
     return next((name for name, widths in GAMES.items() if widths == (obs_dim, num_actions)), None)
 
 
-def told_game(obs_dim: int, num_actions: int) -> str:
+def describe_game(obs_dim: int, num_actions: int) -> str:
     """A game in words."""
     name = game_of(obs_dim, num_actions)
     which = f", which is {name}" if name else ", which is no game of ours"
@@ -74,7 +74,7 @@ def told_game(obs_dim: int, num_actions: int) -> str:
 
 
 def as_ours(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrays below `params` by the names that ours have: flax puts another `params` in front."""
+    """Arrays below `params` by the names that remdm gives them: flax adds another `params` in front."""
     doubled = all(name.startswith("params/params/") for name in arrays)
     return {name.removeprefix("params/") if doubled else name: x for name, x in arrays.items()}
 
@@ -85,14 +85,14 @@ def is_planner(shapes: Shapes) -> bool:
 
 
 def sizes_of(folder: Path, shapes: Shapes, needed: Mapping[str, int], what: str) -> list[tuple[int, ...]]:
-    """The shapes of the arrays that say what a network is.
+    """The shapes of the arrays that identify a network.
 
     Args:
-        needed: how many axes each must have.
-        what: the networks that have them, for the message.
+        needed: how many axes each array must have.
+        what: the networks with such arrays, for the message.
 
     Raises:
-        UserError: one is missing, or of a size that no network has.
+        UserError: an array is missing, or of a size that no network has.
     """
     found = [shapes.get(name, ()) for name in needed]
     for shape, axes in zip(found, needed.values(), strict=True):

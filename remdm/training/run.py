@@ -1,4 +1,4 @@
-"""One job of one stage: where it writes, how it is watched, and the record it leaves."""
+"""One job of one stage: its folders, its tracking and its record."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ from remdm.training.tracking import Tracker, new_run_id
 
 logger = logging.getLogger("remdm")
 
-Watcher = Callable[[Sequence[Mapping[str, float]]], None]  # is told rows of metrics as they are written
+Watcher = Callable[[Sequence[Mapping[str, float]]], None]  # receives rows of metrics as they are written
 
 PACKAGES = ("remdm", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "craftax", "numpy")
 
@@ -39,12 +39,12 @@ class Run:
     Attributes:
         stage: its name.
         folder: receives the declared outputs.
-        state: survives a kill; a changed configuration has another one.
-        digest: of everything that decides the result.
-        origin: all that decides it, as the digest was taken of it.
-        started: when the process began to work, on the clock of `time.perf_counter`.
+        state: the folder of what is needed to resume; a changed configuration has another one.
+        digest: of everything that determines the result.
+        origin: everything that determines it, from which the digest was computed.
+        started: when the process started to work, on the clock of `time.perf_counter`.
         tracker: sends metrics and models to W&B; None without `use_wandb`.
-        watchers: are told the metrics, the tracker first.
+        watchers: receive the metrics, the tracker first.
     """
 
     stage: str
@@ -66,19 +66,19 @@ class Run:
         self._opened.close()
 
     def key(self, seed: int) -> jax.Array:
-        """The key all of the stage's draws come from; stages of one seed draw apart."""
+        """The key of all random numbers of the stage; stages with the same seed have different keys."""
         return jax.random.fold_in(jax.random.PRNGKey(seed), zlib.crc32(self.stage.encode()))
 
     def open(self, config: StageConfig, wandb_run_id: str | None = None) -> None:
-        """Take the folders, before hours are spent on what goes into them, and begin to track.
+        """Lock the folders, before hours are spent on their contents, and start tracking.
 
-        Of several processes the first does.
+        Only the first process does this.
 
         Args:
             wandb_run_id: of the run that this one extends.
 
         Raises:
-            UserError: they cannot be made, or another process uses them.
+            UserError: they cannot be created, or another process uses them.
         """
         if jax.process_index() > 0:
             return
@@ -89,8 +89,8 @@ class Run:
         except OSError as error:
             place = error.filename or f"{self.folder} or {self.state}"
             raise UserError(
-                f"{place}: cannot be written ({error.strerror}); results go where --output says, "
-                f"and the state of a run goes into state/ of the working folder"
+                f"{place}: cannot be written ({error.strerror}); --output sets the folder of results, "
+                f"and the state of a run is kept in state/ of the working folder"
             ) from None
         remove_leftovers(self.state)
         if self.runtime.use_wandb:
@@ -106,12 +106,12 @@ class Run:
             self._opened.callback(events.close)
 
     def log(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Tell whoever watches the metrics of updates, each with the key `update`."""
+        """Pass metrics of updates, rows with the key `update`, to all watchers."""
         for watcher in self.watchers:
             watcher(rows)
 
     def _choose_wandb_run_id(self, inherited: str | None) -> str:
-        """The one asked for; else this run's own if it was interrupted; else of the run it extends."""
+        """The configured one; else this run's own if it was interrupted; else that of the run it extends."""
         record = self.state / "wandb_run_id"
         runtime = self.runtime
         asked = runtime.resume_wandb_run_id if isinstance(runtime, TrainingRuntimeConfig) else None
@@ -144,7 +144,7 @@ class Run:
             **measured,
         }
         write_json(self.folder / "run.json", record)
-        # The results are whole: whoever asks for them again means a new run.
+        # The results are complete: the same command would start a new run.
         try:
             remove_state(self.state)
         except OSError as error:

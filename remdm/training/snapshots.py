@@ -1,4 +1,4 @@
-"""The state of an unfinished run on disk: written beside the training, the last two kept."""
+"""The state of an unfinished run on disk, written by a thread; the last two are kept."""
 
 import logging
 import shutil
@@ -23,7 +23,7 @@ METRICS = "metrics_sha256"  # in the metadata: of each table, up to the snapshot
 
 
 class Snapshots:
-    """Checkpoints of a running training, each named after the updates it has behind it.
+    """Checkpoints of a running training, each named after the number of updates done.
 
     Attributes:
         tables: the rows of the run; those up to a snapshot belong to it.
@@ -33,13 +33,13 @@ class Snapshots:
         self.folder, self.tables = folder, tables
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
         self._writing: Future[None] | None = None
-        self.saved: int | None = None  # updates behind the newest snapshot on disk
-        self.seconds: float | None = None  # what writing the last one took
+        self.saved: int | None = None  # updates done at the newest snapshot on disk
+        self.seconds: float | None = None  # time to write the last one
 
     def newest(self) -> Path | None:
-        """The newest snapshot that is whole, as are its metrics; one that is not is named and removed.
+        """The newest intact snapshot with intact metrics; damaged ones are logged and removed.
 
-        Of several processes the first looks, but all must call this.
+        Only the first process reads them, but all must call this.
         """
         path = self._newest() if jax.process_index() == 0 else None
         [update] = agreed(-1 if path is None else int(path.name))
@@ -58,7 +58,7 @@ class Snapshots:
                 for table, checksum in zip(self.tables, checksums, strict=False):
                     table.verify(checksum, int(path.name))
             except (UserError, OSError) as error:
-                instead = "the snapshot before it is taken" if paths else "the run starts again"
+                instead = "the snapshot before it is used" if paths else "the run starts again"
                 logger.warning("snapshot %s: not usable: %s; %s", path.name, error, instead)
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -71,29 +71,29 @@ class Snapshots:
         return self._writing is not None and not self._writing.done()
 
     def save(self, update: int, items: Mapping[str, Any], metadata: dict[str, Any]) -> None:
-        """Copy the arrays and write them in a thread; waits for the snapshot before, if it must.
+        """Copy the arrays and write them in a thread; waits until the snapshot before is written.
 
-        Of several processes the first writes, but all must call this.
+        Only the first process writes, but all must call this.
         """
         self.wait()
-        # A copy: the next chunk of updates takes over the state's buffers.
+        # A copy, because the state's buffers are donated to the next chunk of updates.
         copied = to_host(items)
         metadata = metadata | {METRICS: [table.checksum for table in self.tables]}
         if jax.process_index() == 0:
             self._writing = self._writer.submit(self._write, update, copied, metadata)
 
     def wait(self) -> None:
-        """Until the last snapshot is on disk. A disk that is full costs that snapshot, not the run."""
+        """Wait until the last snapshot is on disk. If it cannot be written, training continues without it."""
         if self._writing is None:
             return
         try:
             self._writing.result()
         except UserError as error:
-            logger.warning("%s; training goes on with the snapshot before it", error)
+            logger.warning("%s; training continues, and the snapshot before it is kept", error)
         self._writing = None
 
     def close(self) -> None:
-        """Finish what is being written."""
+        """Finish writing."""
         self.wait()
         self._writer.shutdown()
 

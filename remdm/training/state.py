@@ -1,4 +1,4 @@
-"""The whole state of a run: saving it and loading it back is resuming."""
+"""The whole state of a run, which is saved and loaded to resume it."""
 
 import logging
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ logger = logging.getLogger("remdm")
 
 @struct.dataclass
 class TrainState:
-    """An algorithm's state and what the loop adds to it; [R] where an algorithm is repeated."""
+    """An algorithm's state and what the loop adds to it; [R] if the algorithm is repeated."""
 
     algorithm: Any
     update: jax.Array  # [], updates done
@@ -36,12 +36,12 @@ class TrainState:
 
 @dataclass(frozen=True)
 class Start:
-    """A checkpoint that a run begins with in place of fresh parameters.
+    """A checkpoint from which a run starts, in place of fresh parameters.
 
     Attributes:
         update: updates that count as done.
-        whole: whether its whole training state is taken, optimiser and games included, or its parameters.
-        params: its parameters, where they have been read already.
+        whole: whether its whole training state is used, optimiser and games included, or its parameters.
+        params: its parameters, if they have been read already.
     """
 
     checkpoint: Path
@@ -68,7 +68,7 @@ def fresh_state(algorithm: Algorithm, key: jax.Array, mesh: Mesh | AbstractMesh 
 
 
 def to_items(state: TrainState, with_buffer: bool) -> dict[str, Any]:
-    """What a checkpoint keeps of a state, by item; what the run is given is left out."""
+    """The items of a checkpoint of a state, without the fields that are given to the run."""
     items: dict[str, Any] = {"training": _without(state, Role.GIVEN, Role.REFILLABLE)}
     if with_buffer and (buffer := _refillable(state)):
         items["buffer"] = buffer
@@ -83,7 +83,7 @@ def state_shapes(algorithm: Algorithm, mesh: Mesh | AbstractMesh | None) -> Trai
 def from_items(
     algorithm: Algorithm, key: jax.Array | np.ndarray, folder: Path, mesh: Mesh | None = None
 ) -> TrainState:
-    """The state in a checkpoint; what it does not hold is as before the first update.
+    """The state in a checkpoint; fields that it lacks are as before the first update.
 
     It may have been saved on another number of devices.
 
@@ -92,7 +92,7 @@ def from_items(
     """
     shapes = state_shapes(algorithm, mesh)
     shardings = layout(mesh, algorithm, shapes)
-    saved_on = read_metadata(folder).get("devices", 1)  # one, where it was not recorded yet
+    saved_on = read_metadata(folder).get("devices", 1)  # 1 in checkpoints older than this key
     try:
         saved_shapes = state_shapes(algorithm, mesh_of(saved_on))
     except ValueError:
@@ -110,13 +110,13 @@ def from_items(
     else:
         afresh.add(Role.REFILLABLE)
         for name in _refillable(shapes):
-            logger.warning("checkpoint %s: holds no %s, which starts empty and refills", folder, name)
+            logger.warning("checkpoint %s: contains no %s, which starts empty and refills", folder, name)
     roles = checkpoint.named(roles_of(shapes))
 
     def fresh_part(tree: TrainState) -> dict[str, Any]:
         return {name: x for name, x in checkpoint.named(tree).items() if roles[name] & afresh}
 
-    # XLA drops the rest of the fresh state.
+    # XLA does not compute the rest of the fresh state.
     make_fresh = jax.jit(
         lambda key: fresh_part(fresh_state(algorithm, key, mesh)),
         out_shardings=None if shardings is None else fresh_part(shardings),
@@ -130,7 +130,7 @@ def from_items(
 
 
 def _as_long_as_saved(buffer: Any, saved: Mapping[str, jax.ShapeDtypeStruct]) -> Any:
-    """A buffer's shapes, with the rows of a saved one that has fewer: a shorter run has a smaller one."""
+    """A buffer's shapes, with fewer rows if the saved one has fewer, as that of a shorter run."""
 
     def shape(name: str, x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         rows = min(x.shape[:1], saved.get(name, x).shape[:1])
@@ -141,7 +141,7 @@ def _as_long_as_saved(buffer: Any, saved: Mapping[str, jax.ShapeDtypeStruct]) ->
 
 
 def _fitted(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """An array with rows that are never used taken from its end, or added to it."""
+    """An array of another shape: rows at its end, which are never used, are removed or added."""
     if array.shape == shape:
         return array
     fitted = np.zeros(shape, array.dtype)
@@ -153,10 +153,10 @@ def _fitted(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def first_state(
     algorithm: Algorithm, key: jax.Array | np.ndarray, start: Start | None, mesh: Mesh | None = None
 ) -> TrainState:
-    """The state a run begins with.
+    """The state from which a run starts.
 
     Args:
-        mesh: the devices that share it, if there is more than one.
+        mesh: the devices that share it, if there are several.
 
     Raises:
         UserError: the checkpoint of `start` does not fit.

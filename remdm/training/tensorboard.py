@@ -14,7 +14,7 @@ logger = logging.getLogger("remdm")
 class EventFiles:
     """Writes a run's metrics to a folder, against updates; `tensorboard --logdir` shows them as they come.
 
-    A disk that does not take them is one line in the log and never stops training.
+    An error of writing is one line in the log and never stops training.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -57,15 +57,15 @@ class EventFiles:
         except OSError as error:
             self._failed = True
             logger.warning(
-                "TensorBoard: %s cannot be written, training goes on (%s)", self._folder, error.strerror
+                "TensorBoard: %s cannot be written, training continues (%s)", self._folder, error.strerror
             )
 
     def _open(self, update: int) -> Any:
-        """A new file, from whose first update on those of earlier files no longer count.
+        """A new file; TensorBoard drops what earlier files have from `update` on.
 
         A resumed run repeats the updates since its last save.
         """
-        # Without `SummaryWriter`, whose thread a full disk ends, and training would then wait for it.
+        # Not `SummaryWriter`: a full disk ends its thread, for which training would then wait.
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 

@@ -1,6 +1,6 @@
-"""Weights & Biases: a run's metrics and models go there, and models come from there.
+"""Sends a run's metrics and models to Weights & Biases, and downloads models from there.
 
-Nothing here is needed to train. Its client runs in a process of its own, `wandb_client.py`.
+Training does not need it. Its client runs in a process of its own, `wandb_client.py`.
 """
 
 import json
@@ -65,7 +65,7 @@ class Tracker:
         self._commands.put(["upload", name, str(folder), metadata])
 
     def close(self) -> None:
-        """Wait for what is under way, but not for long, and say what was left behind."""
+        """Wait a limited time for the client to finish, and log what was not sent."""
         self._commands.put(["finish"])
         self._commands.put(None)
         self._thread.join(CLOSE_SECONDS)
@@ -78,7 +78,7 @@ class Tracker:
                 self._client.kill()
 
     def _work(self, start: list[Any]) -> None:
-        """Start the client and log what it says, until it ends."""
+        """Start the client and log its messages until it ends."""
         try:
             self._client = client = subprocess.Popen(
                 _client_command("track", CLOSE_SECONDS),
@@ -87,23 +87,23 @@ class Tracker:
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
-                start_new_session=True,  # so that Ctrl-C reaches training alone, which then ends the run
+                start_new_session=True,  # so that only training receives Ctrl-C; it then ends the run
             )
         except OSError as error:
-            logger.warning(f"W&B: tracking stops, training goes on: {error}")
+            logger.warning(f"W&B: tracking stops, training continues: {error}")
             return
         feed = threading.Thread(target=self._feed, args=(start, client.stdin, client.stdout), daemon=True)
         feed.start()
         for line in client.stderr or ():
             level, ours, message = line.rstrip().partition(":remdm:")
-            if ours:  # the client and its service may print as well
+            if ours:  # the client and its service may print other lines
                 logger.log(logging.INFO if level == "INFO" else logging.WARNING, f"W&B: {message}")
         if client.wait() and not self._left_behind:
-            logger.warning(f"W&B: tracking stops, training goes on: its process died ({client.returncode})")
+            logger.warning(f"W&B: tracking stops, training continues: its process died ({client.returncode})")
 
     def _feed(self, start: list[Any], commands: IO[str], opened: IO[str]) -> None:
-        """Send the commands, each a line, once the run is open; where the client is slow, this waits."""
-        with suppress(OSError), commands:  # an error means that the client died, which `_work` says
+        """Send the commands, each a line, once the run is open; waits for a slow client."""
+        with suppress(OSError), commands:  # an error means that the client died, which `_work` logs
             print(json.dumps(start), file=commands, flush=True)
             self._rest = opened.readline().strip()
             for command in iter(self._commands.get, None):
@@ -111,21 +111,21 @@ class Tracker:
 
 
 def new_run_id() -> str:
-    """An id for a W&B run, known before W&B is reached and enough to resume that run later."""
-    return f"r{secrets.token_hex(6)}"  # a letter in front: YAML would read some of these as numbers
+    """An id for a W&B run, known before W&B is reached and sufficient to resume that run later."""
+    return f"r{secrets.token_hex(6)}"  # a letter in front, because YAML would read some of these as numbers
 
 
 def fetch(reference: str, download_dir: Path) -> Path:
-    """Bring the artifact `wandb:entity/project/name:version` under `download_dir`, unless it is there.
+    """Download the artifact `wandb:entity/project/name:version` into `download_dir`, unless it is there.
 
-    The entity, or both it and the project, may be left to the client's settings; an alias may stand for
-    the version. It all happens in another process, because the client may wait for a server for ever.
+    The entity, or both it and the project, may be left to the client's settings; the version may be an
+    alias. This runs in another process, because the client may wait for a server for ever.
 
     Returns:
-        The artifact's folder, which is whole.
+        The artifact's complete folder.
 
     Raises:
-        UserError: there is no such artifact, no way to it, or it is not one to be trusted.
+        UserError: the artifact is missing, unreachable or not trusted.
     """
     if problem := problem_of_reference(reference):
         raise UserError(f"{reference}: {problem}")

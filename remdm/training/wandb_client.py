@@ -1,6 +1,6 @@
 """The client of Weights & Biases, in a process of its own, which it may block, end or crash.
 
-`tracking.py` starts it. No other module imports `wandb`, whose import alone takes seconds.
+`tracking.py` starts it. No other module imports `wandb`, because its import takes seconds.
 """
 
 import json
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("remdm")
 
-# What pydantic says of settings: a line that counts them, the first one's key, and what is wrong with it.
+# pydantic's message about settings: a line that counts them, the key of the first, and its problem.
 INVALID = re.compile(
     r"\d+ validation errors? for Settings\s+(?P<key>\S+)\n"
     r"\s*(?P<problem>.*) \[type=.*, input_value=(?P<value>.*), input_type"
@@ -35,11 +35,11 @@ INVALID = re.compile(
 
 
 def track(lines: Iterator[str]) -> None:
-    """Record a run: the first line says which, and each of the others is a command.
+    """Record a run: the first line identifies it, and each other line is a command.
 
-    Messages go to standard error. Once the run is open, how to sync it goes to standard output.
+    Messages go to standard error. Once the run is open, the command to sync it goes to standard output.
     """
-    # They are training's, which then ends the run.
+    # Only training handles these signals, and then ends the run.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     logging.basicConfig()
@@ -51,9 +51,9 @@ def track(lines: Iterator[str]) -> None:
             run = _open(wandb, {"program": sys.argv[0], **settings}, identity)
             print("" if run.disabled else _how_to_sync(run), flush=True)
             _record(wandb, run, commands)
-    # The client raises what it likes, and SystemExit where its service has crashed.
+    # The client raises exceptions of any type, and SystemExit if its service has crashed.
     except (Exception, SystemExit) as error:
-        logger.warning(f"tracking stops, training goes on: {_reason(error)}")
+        logger.warning(f"tracking stops, training continues: {_reason(error)}")
 
 
 def _open(wandb: ModuleType, settings: dict[str, Any], identity: dict[str, Any]) -> "Run":
@@ -65,7 +65,7 @@ def _open(wandb: ModuleType, settings: dict[str, Any], identity: dict[str, Any])
         if wandb.login(prompt=False, verify=False):
             return _init(wandb, identity, "online")
         reason = f"no credentials for {_one_line(chosen.base_url)}"
-    except Exception as error:  # of any kind: recording offline remains
+    except Exception as error:  # of any type: record offline instead
         reason = _reason(error)
     # A service does not give the id of a run that failed to start to another run.
     wandb.teardown()
@@ -104,7 +104,7 @@ def _init(wandb: ModuleType, identity: dict[str, Any], mode: str, reason: str = 
 
 
 def _record(wandb: ModuleType, run: "Run", commands: Iterator[list[Any]]) -> None:
-    exit_code = 1  # unless training says that it is done, it died
+    exit_code = 1  # of a training that died without the command `finish`
     for name, *arguments in commands:
         if name == "log":
             (row,) = arguments
@@ -126,25 +126,25 @@ def _record(wandb: ModuleType, run: "Run", commands: Iterator[list[Any]]) -> Non
 
 
 def _refuse_to_stop() -> None:
-    # The client's own answer is to interrupt the main thread.
-    logger.warning("asked to stop the run from its page, which it cannot")
+    # By default, the client would interrupt the main thread.
+    logger.warning("asked to stop the run from its page: not possible; stop the training itself")
 
 
 @cache
 def _client_log() -> SimpleNamespace:
-    """Where a silent client's messages go: warnings, the first line of each once, to our log."""
+    """A log for a silent client: the first line of each warning goes to remdm's log, once."""
     warn_once = cache(logger.warning)
 
     def warn(message: str) -> None:
         message = re.sub(r"^wandb: ([A-Z]+ )?", "", message, flags=re.MULTILINE)
-        ignored = ", so W&B ignores the file of settings that says so" if INVALID.match(message) else ""
+        ignored = ", so W&B ignores the file with this setting" if INVALID.match(message) else ""
         warn_once(_one_line(message) + ignored)
 
     return SimpleNamespace(info=lambda message: None, warning=warn, error=warn)
 
 
 def fetch(name: str, download_dir: Path, scratch: Path) -> Path:
-    """Download an artifact whole, or verify the copy that is there; returns its folder."""
+    """Download an artifact completely, or verify the copy that is there; returns its folder."""
     with _client() as wandb:
         wandb.setup(wandb.Settings(silent=True, mode="online"))
         if not wandb.login(prompt=False, verify=False):
@@ -154,7 +154,11 @@ def fetch(name: str, download_dir: Path, scratch: Path) -> Path:
         _check(artifact)
         folder = download_dir.joinpath(*name.rpartition(":")[0].split("/"), artifact.version)
         if folder.exists():
-            _verify(artifact, folder)
+            try:
+                artifact.verify(str(folder))
+            except (OSError, ValueError) as error:
+                problem = f"{folder} differs from the artifact in W&B ({error})"
+                raise UserError(f"{problem}; remove it to fetch it again") from None
             return folder
         fresh = scratch / "artifact"
         artifact.download(root=str(fresh), skip_cache=True)
@@ -163,7 +167,7 @@ def fetch(name: str, download_dir: Path, scratch: Path) -> Path:
     try:
         move(fresh, folder)
     except OSError:
-        # Another job may have fetched the same meanwhile.
+        # Another job may have downloaded the same artifact meanwhile.
         if not folder.exists():
             raise
     return folder
@@ -172,7 +176,7 @@ def fetch(name: str, download_dir: Path, scratch: Path) -> Path:
 def _check(artifact: "Artifact") -> None:
     """Refuse an artifact that could write outside of its folder, or copy files from elsewhere into it."""
     if not re.fullmatch(r"v\d+", artifact.version):
-        raise UserError(f"its version is {artifact.version!r}, which is none")
+        raise UserError(f"its version is {artifact.version!r}; versions are v0, v1, ...")
     for path, entry in artifact.manifest.entries.items():
         parts = PurePosixPath(path).parts
         outside = not parts or parts[0] == "/" or ".." in parts or PureWindowsPath(path).drive
@@ -182,18 +186,11 @@ def _check(artifact: "Artifact") -> None:
             raise UserError(f"its entry {path!r} refers to {entry.ref!r}, so nothing was fetched")
 
 
-def _verify(artifact: "Artifact", folder: Path) -> None:
-    try:
-        artifact.verify(str(folder))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder} is not what W&B has ({error}); remove it to fetch it again") from None
-
-
 @contextmanager
 def _client() -> Iterator[ModuleType]:
     """The client; its service process ends with the block."""
-    # It reports its own errors to the server, of offline runs too, and a server that hangs would hold up
-    # the exit for 20 s.
+    # It reports its own errors to the server, also those of offline runs, and a server that hangs would delay
+    # the exit by 20 s.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
@@ -214,7 +211,7 @@ def _reason(error: BaseException) -> str:
 def _one_line(message: str) -> str:
     """The first line of a message of the client, without what may be a key or the login of a URL.
 
-    Of settings that are none, the first one and what is wrong with it.
+    For invalid settings, the first key and its problem.
     """
     line = message.strip().partition("\n")[0]
     if wrong := INVALID.match(message.strip()):

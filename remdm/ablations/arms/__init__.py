@@ -1,1 +1,1 @@
-"""The arms, a module each: none knows another, so a new one makes no old one stale."""
+"""The arms, one module each, which do not import each other, so a new arm makes no old one stale."""

@@ -1,4 +1,4 @@
-"""Arm `action_diversity`: no windows of one action repeated."""
+"""Arm `action_diversity`: without windows that repeat a single action."""
 
 import jax.numpy as jnp
 

@@ -1,4 +1,4 @@
-"""Arm `advantage_clip`: weights that hardly differ, clipped to [0.8, 1.2]."""
+"""Arm `advantage_clip`: almost equal weights, clipped to [0.8, 1.2]."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Arm `bc_wins`: plain behaviour cloning of the windows that were won, each of weight 1."""
+"""Arm `bc_wins`: plain behaviour cloning of windows with a high return, each of weight 1."""
 
 from dataclasses import replace
 

@@ -15,8 +15,8 @@ COEFFICIENT = 100.0
 def fisher_information(problem: Problem, key: jax.Array, params: Any) -> Any:
     """Diagonal of the empirical Fisher information, a tree like the parameters.
 
-    The squared gradient of the bound, a batch's at a time, averaged over batches of rollouts of the
-    policy itself (arXiv 1612.00796, section 2).
+    The squared gradient of the bound, batch by batch, averaged over batches of rollouts of the policy itself
+    (arXiv 1612.00796, section 2).
     """
     config = problem.config
     start_key, key = jax.random.split(key)

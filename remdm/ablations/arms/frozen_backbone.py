@@ -1,4 +1,4 @@
-"""Arm `frozen_backbone`: only what meets actions and times is trained."""
+"""Arm `frozen_backbone`: only the layers next to actions and times are trained."""
 
 from remdm.ablations.arm import Arm
 from remdm.ablations.trainable import only

@@ -1,4 +1,4 @@
-"""Arm `gradient_surgery`: no step against the gradient of behaviour cloning, array by array."""
+"""Arm `gradient_surgery`: without components against behaviour cloning's gradient, array by array."""
 
 from remdm.ablations.arm import Arm
 from remdm.ablations.surgery import project

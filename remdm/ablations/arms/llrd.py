@@ -7,7 +7,7 @@ DECAY = 0.9
 
 
 def rate(path: Path, blocks: int) -> float:
-    """0.9 to the power of the layers above: none of the head, all blocks and one more of the inputs."""
+    """0.9 to the power of the layers above: none for the head, all blocks and one more for the inputs."""
     block = block_of(path)
     if block is not None:
         return DECAY ** (blocks - block)

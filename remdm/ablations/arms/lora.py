@@ -1,4 +1,4 @@
-"""Arm `lora`: low-rank adapters of the attention kernels (arXiv 2106.09685); all else is frozen."""
+"""Arm `lora`: low-rank adapters of the attention kernels (arXiv 2106.09685); the rest is frozen."""
 
 from typing import Any
 
@@ -19,17 +19,17 @@ def input_axes(path: Path) -> int:
 
 def adapters(key: jax.Array, params: Any, rank: int = RANK) -> dict[str, dict[str, jax.Array]]:
     """Adapters A [input.., rank], Gaussian, and B [rank, output..], zero, by the path of their kernel."""
-    found = {}
+    drawn = {}
     for path, kernel in jax.tree.leaves_with_path(params):
         path = segments(path)
         if in_attention(path) and path[-1] == "kernel":
             key, draw_key = jax.random.split(key)
             axes = input_axes(path)
-            found["/".join(path)] = {
+            drawn["/".join(path)] = {
                 "a": STD * jax.random.normal(draw_key, (*kernel.shape[:axes], rank)),
                 "b": jnp.zeros((rank, *kernel.shape[axes:])),
             }
-    return found
+    return drawn
 
 
 def merge(params: Any, adapters: dict[str, dict[str, jax.Array]], scale: float = ALPHA / RANK) -> Any:

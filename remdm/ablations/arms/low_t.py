@@ -1,4 +1,4 @@
-"""Arm `low_t`: low noise alone, t from [eps, 0.2]."""
+"""Arm `low_t`: only low noise, t from [eps, 0.2]."""
 
 from dataclasses import replace
 

@@ -1,7 +1,8 @@
 """Arm `mixed_replay`: a quarter of each batch comes from the run's own past.
 
-What is remembered is the batch drawn from each rollout, not all of the rollout's windows. Of these there
-are 6,208 in `ablations_default`, so that 10,000 would be less than two rollouts; they are 19 batches.
+The buffer stores the batch drawn from each rollout, not all windows of the rollout. In
+`ablations_default` a rollout has 6,208 windows, so 10,000 would be less than two rollouts; they are 19
+batches.
 """
 
 from typing import Any
@@ -18,7 +19,7 @@ FRACTION = 0.25
 
 
 def init_extra(problem: Problem, key: jax.Array, pretrained: Any) -> CircularBuffer:
-    """An empty buffer of windows, with room for no more than the run draws."""
+    """An empty buffer of windows, at most as large as the number of windows that the run draws."""
     config = problem.config
     one = Batch(
         obs=jnp.zeros(problem.env.game.obs_dim),
@@ -32,7 +33,7 @@ def init_extra(problem: Problem, key: jax.Array, pretrained: Any) -> CircularBuf
 def prepare(
     problem: Problem, key: jax.Array, fresh: Batch, buffer: CircularBuffer
 ) -> tuple[Batch, CircularBuffer, Metrics]:
-    """Put past windows in the place of some fresh ones, then remember all that were drawn fresh."""
+    """Replace some fresh windows by past ones, then store all fresh ones."""
     count = round(FRACTION * fresh.valid.size)
     indices = draw_places(key, buffer, (count,))
 

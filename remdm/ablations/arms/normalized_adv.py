@@ -1,8 +1,8 @@
 """Arm `normalized_adv`: weights (return - mean) / std over the batch's valid windows.
 
-It is the advantage as policy gradients take it. So half of the weights are negative, as the arm means them:
-windows below the mean are made less probable. The bound has no least value there, and whether that breaks
-the planner is what is asked.
+This is the advantage of policy gradients. About half of the weights are negative, as intended: windows
+below the mean are made less probable. The bound then has no lower limit; the arm tests whether that breaks
+the planner.
 """
 
 from remdm.ablations.advantage import moments, standardised

@@ -12,7 +12,7 @@ PERCENTILE = 75.0
 def keep(numbers: Numbers, batch: Batch) -> jax.Array:
     """Valid windows whose return is strictly above the percentile of the valid returns [B]."""
     returns = jnp.where(batch.valid, batch.returns, jnp.nan)
-    # Of no valid window the percentile is NaN, above which nothing is.
+    # Without valid windows the percentile is NaN, and no return is above it.
     return batch.valid & (batch.returns > jnp.nanpercentile(returns, PERCENTILE))
 
 

@@ -1,4 +1,4 @@
-"""Arm `reward_model`: returns as a regression sees them, which are nowhere sparse."""
+"""Arm `reward_model`: returns predicted by a regression, which are not sparse."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ def fit(
     """Gradient steps on the mean squared error over valid windows.
 
     Returns:
-        The fitted model, what it says of the batch [B], and the last error.
+        The fitted model, its predictions for the batch [B], and the last error.
     """
     model = RewardModel(num_actions)
 
@@ -74,7 +74,7 @@ def fit(
 def prepare(
     problem: Problem, key: jax.Array, batch: Batch, regression: Regression
 ) -> tuple[Batch, Regression, Metrics]:
-    """Fit the model to the batch, then take its word for the returns."""
+    """Fit the model to the batch, then use its predictions as returns."""
     steps = problem.config.ablation_reward_model_steps
     regression, returns, error = fit(regression, batch, problem.env.game.num_actions, steps)
     return batch._replace(returns=returns), regression, {"train/reward_model_loss": error}

@@ -1,4 +1,4 @@
-"""Arm `running_stats`: weights in standard deviations from a mean, both averaged over updates."""
+"""Arm `running_stats`: standardised returns as weights, with moments averaged over updates."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ class RunningStats:
     std: jax.Array  # []
 
     def updated(self, x: jax.Array, valid: jax.Array) -> "RunningStats":
-        """With x [B] of another batch; one without a valid window changes nothing."""
+        """The averages after x [B] of another batch; a batch without valid windows changes nothing."""
         mean, std = moments(x, valid)
         share = jnp.where(jnp.any(valid), 1.0 - DECAY, 0.0)
         return RunningStats(self.mean + share * (mean - self.mean), self.std + share * (std - self.std))
@@ -28,7 +28,7 @@ class RunningStats:
 def weigh(numbers: Numbers, batch: Batch, stats: RunningStats) -> tuple[jax.Array, RunningStats]:
     """Weights [B]: 1 + (max(return, 0) - mean) / std, of averages that include this batch, clipped.
 
-    The clip keeps weights positive: of a negative one the bound would be ascended, without end.
+    The clip keeps weights positive, because a negative weight would increase the bound without limit.
     """
     gain = jnp.maximum(batch.returns, 0.0)
     stats = stats.updated(gain, batch.valid)

@@ -1,4 +1,4 @@
-"""Arm `t_curriculum`: from high noise to low: t from [0.8, 1] at first, from [eps, 0.2] after 200 updates."""
+"""Arm `t_curriculum`: from high to low noise, t from [0.8, 1] at first and [eps, 0.2] after 200 updates."""
 
 from dataclasses import replace
 

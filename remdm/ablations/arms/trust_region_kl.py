@@ -1,4 +1,4 @@
-"""Arm `trust_region_kl`: a wall around the pretrained policy, + 1e4 max(KL - 0.05, 0)^2."""
+"""Arm `trust_region_kl`: a steep penalty outside a trust region, + 1e4 max(KL - 0.05, 0)^2."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ COEFFICIENT, LIMIT = 1e4, 0.05
 
 
 def barrier(value: jax.Array, limit: float) -> jax.Array:
-    """max(value - limit, 0)^2: nothing within the limit, steep beyond it; [] -> []."""
+    """max(value - limit, 0)^2: zero up to the limit, steep above it; [] -> []."""
     return jnp.maximum(value - limit, 0.0) ** 2
 
 
