@@ -8,7 +8,13 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from remdm.analysis.policies import EvaluatedPolicy, behind, differences, evaluated_policies
+from remdm.analysis.policies import (
+    EvaluatedPolicy,
+    behind,
+    differences,
+    evaluated_policies,
+    first_evaluations,
+)
 from remdm.analysis.results import Result, grouped, read_parquet, read_results
 from remdm.analysis.style import GREY, WIDTH, Look, errors_of, legend_below, looks, new_figure, publish, say
 from remdm.base.estimates import Estimate, estimate
@@ -26,14 +32,11 @@ class Difference(NamedTuple):
 
 def ways_to_play(policies: list[EvaluatedPolicy]) -> dict[str, dict[str, EvaluatedPolicy]]:
     """The evaluations of each policy by its name and theirs; first the preset's, whose name is ''."""
-    names = {policy.name for policy in policies}
-    found: dict[str, dict[str, EvaluatedPolicy]] = {}
-    for policy in sorted(policies, key=lambda policy: policy.name.rpartition("-")[0] in names):
-        first, _, evaluation = policy.name.rpartition("-")
-        if first in names:
+    found = {policy.name: {"": policy} for policy in first_evaluations(policies)}
+    for policy in policies:
+        if policy.name not in found:
+            first, _, evaluation = policy.name.rpartition("-")
             found[first][evaluation] = policy
-        else:
-            found[policy.name] = {"": policy}
     return found
 
 
